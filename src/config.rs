@@ -1,0 +1,290 @@
+//! The configuration as it is meant: every value parsed, bounded and ready to use.
+//!
+//! What an operator writes (a file, environment variables) becomes these types in
+//! `config::written`; a limit that is switched off is `None` here, never a magic zero.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::PasswordPolicy;
+use crate::domain::session::SessionLifetimes;
+use crate::secret::Secret;
+
+/// Everything an operator can say.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen, and for how long and how much.
+    pub server: ServerConfig,
+    /// Where data is.
+    pub storage: StorageConfig,
+    /// What tokens are like.
+    pub tokens: TokenConfig,
+    /// What is asked of passwords and of their hashing.
+    pub passwords: PasswordConfig,
+    /// Who may register, and how an address is confirmed.
+    pub registration: RegistrationConfig,
+    /// The limits on logging in.
+    pub login: LoginConfig,
+    /// Forgotten passwords.
+    pub recovery: RecoveryConfig,
+    /// Changes of address.
+    pub email_change: EmailChangeConfig,
+    /// Refresh tokens in cookies.
+    pub cookies: CookieConfig,
+    /// How mail leaves.
+    pub mail: MailConfig,
+    /// How long events are kept.
+    pub audit: AuditConfig,
+    /// What the log looks like.
+    pub log: LogConfig,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The base of mailed links, without a slash at its end; none only while listening on
+    /// loopback, where the address itself then serves (`http://127.0.0.1:8000`).
+    pub public_url: Option<String>,
+    /// Where verification and reset lead, without a slash at its end; none for own pages.
+    pub frontend_url: Option<String>,
+    /// The networks whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The origins that browsers may call from, as they write them (`https://app.example`).
+    pub allowed_origins: Vec<String>,
+    /// The most connections at one time.
+    pub max_connections: NonZeroUsize,
+    /// The most connections from one address (an IPv6 /64), trusted proxies exempt.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// The most bytes in a request's body.
+    pub max_body: usize,
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long the body of a request, and then its handling, may take.
+    pub request_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// How long requests under way have once the server is told to stop.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// The data directory; the database is `latchkey.redb` in it.
+    pub directory: PathBuf,
+    /// The directory of key files; `keys` in the data directory where none is named.
+    pub keys: PathBuf,
+    /// The most memory for the database's cache, in bytes.
+    pub cache: usize,
+    /// Below so many free bytes on the disk, writes are refused.
+    pub min_free: u64,
+    /// The most writes that may wait for the writer.
+    pub write_queue: NonZeroUsize,
+}
+
+/// `[tokens]`
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// An access token's lifetime.
+    pub access_lifetime: Duration,
+    /// A refresh token's, a session's, and the grace after a rotation.
+    pub sessions: SessionLifetimes,
+    /// What access tokens are signed with.
+    pub algorithm: SigningAlgorithm,
+    /// The `iss` of access tokens; none for the public URL.
+    pub issuer: Option<String>,
+    /// How long a new key is published before it signs.
+    pub key_activation: Duration,
+    /// The most sessions of one user; one more ends the oldest.
+    pub sessions_per_user: NonZeroUsize,
+}
+
+/// What access tokens are signed with (RFC 7518, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA over P-256 with SHA-256.
+    Es256,
+    /// HMAC with SHA-256 under one shared secret.
+    Hs256,
+}
+
+/// `[passwords]`
+#[derive(Clone, Debug)]
+pub struct PasswordConfig {
+    /// What is asked of a new password.
+    pub policy: PasswordPolicy,
+    /// Argon2id's memory in KiB.
+    pub memory_kib: u32,
+    /// Argon2id's passes.
+    pub iterations: u32,
+    /// Argon2id's lanes.
+    pub parallelism: u32,
+    /// Hashing threads; none for one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// A hash that would have to wait longer than this is refused at once.
+    pub max_wait: Duration,
+}
+
+/// `[registration]`
+#[derive(Clone, Debug)]
+pub struct RegistrationConfig {
+    /// Whether anyone may register.
+    pub is_enabled: bool,
+    /// What confirms an address.
+    pub confirm: ConfirmBy,
+    /// How long the mailed link is good.
+    pub ticket_lifetime: Duration,
+    /// Registrations an hour from one address (an IPv6 /64).
+    pub per_address_per_hour: Option<NonZeroU32>,
+}
+
+/// What confirms an address: the click on the page behind the mailed link, or opening the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmBy {
+    /// The button on the page: mail scanners that open links confirm nothing.
+    Click,
+    /// The GET of the link, as the original had it.
+    Link,
+}
+
+/// `[login]`
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// Whether an unconfirmed address keeps its owner out.
+    pub require_verified_email: bool,
+    /// So many failures of one address at one account lock that pair out.
+    pub max_failures: NonZeroU32,
+    /// For how long a failure counts.
+    pub failure_window: Duration,
+    /// For how long a locked-out pair stays out.
+    pub lockout: Duration,
+    /// Attempts a minute from one address (an IPv6 /64).
+    pub per_address_per_minute: Option<NonZeroU32>,
+    /// Failures a day at one account, above which only addresses that have logged in to it before
+    /// may go on.
+    pub max_failures_per_email: Option<NonZeroU32>,
+    /// The most entries in each of the limiter's tables.
+    pub limiter_entries: NonZeroUsize,
+}
+
+/// `[recovery]`
+#[derive(Clone, Debug)]
+pub struct RecoveryConfig {
+    /// How long a reset link is good.
+    pub ticket_lifetime: Duration,
+}
+
+/// `[email_change]`
+#[derive(Clone, Debug)]
+pub struct EmailChangeConfig {
+    /// How long the link to a new address is good.
+    pub ticket_lifetime: Duration,
+}
+
+/// `[cookies]`
+#[derive(Clone, Debug)]
+pub struct CookieConfig {
+    /// Whether a login may ask for its refresh token in a cookie.
+    pub is_enabled: bool,
+}
+
+/// `[mail]`
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// How mail leaves.
+    pub transport: MailTransport,
+    /// The sender, as a header takes it: `Latchkey <accounts@example.com>`.
+    pub from: String,
+    /// A directory of templates that stand in for the built-in ones.
+    pub templates: Option<PathBuf>,
+    /// Mails of one purpose to one mailbox a day.
+    pub per_mailbox_per_day: Option<NonZeroU32>,
+    /// How long mail that could not be delivered is kept.
+    pub keep_failed: Duration,
+}
+
+/// How mail leaves.
+#[derive(Clone, Debug)]
+pub enum MailTransport {
+    /// Into the log, links and all: for trying things out.
+    Log,
+    /// Into a directory, one `.eml` file a mail.
+    File {
+        /// That directory.
+        directory: PathBuf,
+    },
+    /// To a mail server.
+    Smtp(SmtpConfig),
+}
+
+/// The mail server.
+#[derive(Clone, Debug)]
+pub struct SmtpConfig {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: SmtpSecurity,
+    /// A PEM file of the certificates to trust; none for the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Name and password to log in with.
+    pub login: Option<(String, Secret<String>)>,
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// Plain text first, then TLS or nothing (RFC 3207).
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// Not at all: for a server on this machine.
+    None,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// How long events are kept.
+    pub retention: Duration,
+    /// The most events that are kept.
+    pub max_events: u64,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: LogLevel,
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the usual five, least important last")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

@@ -1,0 +1,20 @@
+//! The words of the design as types. Past the edge there are only these, never a `String` that
+//! "was checked".
+
+pub mod client;
+pub mod email;
+pub mod password;
+pub mod session;
+pub mod ticket;
+pub mod user;
+pub mod username;
+
+mod hex;
+
+pub use client::{AddressBlock, Client};
+pub use email::{Email, EmailProblem};
+pub use password::{NewPassword, PasswordHash, PasswordPolicy, PasswordProblem};
+pub use session::{Rotation, Session, SessionId, Theft};
+pub use ticket::{Purpose, Ticket, TicketId};
+pub use user::{User, UserId};
+pub use username::{Username, UsernameProblem};

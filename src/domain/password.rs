@@ -1,0 +1,177 @@
+//! Passwords: which new ones are accepted, and what storage keeps of them.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Email, Username};
+use crate::secret::Secret;
+
+/// The longest password, in bytes: hashing must not be made to chew on megabytes.
+pub const MAX_PASSWORD: usize = 1024;
+
+/// The shortest part of an address or name that a password is compared with, in characters.
+const MIN_COMPARED_PART: usize = 4;
+
+/// The commonest passwords of eight characters and more, in lower case.
+static COMMON: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+
+/// What the operator asks of a new password.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordPolicy {
+    /// The least number of characters, counted as Unicode scalar values.
+    pub min_length: usize,
+}
+
+/// Why a new password is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordProblem {
+    /// Fewer characters than [`PasswordPolicy::min_length`].
+    TooShort,
+    /// More than [`MAX_PASSWORD`] bytes.
+    TooLong,
+    /// Among the ten thousand commonest.
+    TooCommon,
+    /// Nothing but digits.
+    EntirelyNumeric,
+    /// Equal to, containing or contained in the email address or its local part.
+    SimilarToEmail,
+    /// Equal to, containing or contained in the user name.
+    SimilarToUsername,
+}
+
+/// A password that passed every rule and may be hashed and kept.
+#[derive(Clone, Debug)]
+pub struct NewPassword(Secret<String>);
+
+impl NewPassword {
+    /// Checks `password`, which is never trimmed, for a user with this address and name (as far as
+    /// they are known).
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: its length alone, or else all the rest.
+    pub fn check(
+        password: &Secret<String>,
+        policy: PasswordPolicy,
+        email: Option<&Email>,
+        username: Option<&Username>,
+    ) -> Result<Self, Vec<PasswordProblem>> {
+        let text = password.expose();
+        if text.len() > MAX_PASSWORD {
+            return Err(vec![PasswordProblem::TooLong]);
+        }
+        if text.chars().count() < policy.min_length {
+            return Err(vec![PasswordProblem::TooShort]);
+        }
+        let lower = Secret::new(text.to_lowercase());
+        let similar_to_email = email.is_some_and(|email| {
+            [email.as_str(), email.local_part()].iter().any(|part| is_similar(&lower, part))
+        });
+        let similar_to_username =
+            username.is_some_and(|username| is_similar(&lower, username.as_str()));
+        let is_numeric = text.chars().all(char::is_numeric);
+        let rules = [
+            (COMMON.contains(lower.expose().as_str()), PasswordProblem::TooCommon),
+            (is_numeric, PasswordProblem::EntirelyNumeric),
+            (similar_to_email, PasswordProblem::SimilarToEmail),
+            (similar_to_username, PasswordProblem::SimilarToUsername),
+        ];
+        let problems: Vec<_> =
+            rules.into_iter().filter_map(|(broken, problem)| broken.then_some(problem)).collect();
+        if problems.is_empty() { Ok(Self(password.clone())) } else { Err(problems) }
+    }
+
+    /// The password itself, for hashing.
+    pub fn into_secret(self) -> Secret<String> {
+        self.0
+    }
+}
+
+fn is_similar(lower_password: &Secret<String>, part: &str) -> bool {
+    let password = lower_password.expose();
+    let part = part.to_lowercase();
+    if part.chars().count() < MIN_COMPARED_PART {
+        return false;
+    }
+    password.contains(&part) || part.contains(password.as_str())
+}
+
+/// An Argon2id hash in PHC string format: all that storage keeps of a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes a PHC string (`$argon2id$v=19$m=…`).
+    pub fn new(phc: String) -> Self {
+        Self(phc)
+    }
+
+    /// The PHC string.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[password hash]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PasswordProblem::{
+        EntirelyNumeric, SimilarToEmail, SimilarToUsername, TooCommon, TooLong, TooShort,
+    };
+
+    fn problems(password: &str, email: &str, username: &str) -> Vec<PasswordProblem> {
+        let email = Email::parse(email).unwrap();
+        let username = Username::parse(username).ok();
+        let policy = PasswordPolicy { min_length: 8 };
+        let password = Secret::new(password.to_owned());
+        NewPassword::check(&password, policy, Some(&email), username.as_ref())
+            .err()
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn each_rule_refuses_what_it_is_for() {
+        let email = "margaret@example.com";
+        for (password, expected) in [
+            ("correct horse battery", vec![]),
+            ("  spaces count  ", vec![]),
+            ("ñandú-añ", vec![]),
+            ("ñandú-a", vec![TooShort]),
+            ("", vec![TooShort]),
+            ("Password1", vec![TooCommon]),
+            ("12345678", vec![TooCommon, EntirelyNumeric]),
+            ("92837465019283", vec![EntirelyNumeric]),
+            ("MARGARET", vec![SimilarToEmail]),
+            ("margaret@example.com", vec![SimilarToEmail]),
+            ("xx-Margaret-xx", vec![SimilarToEmail]),
+            ("t@example.co", vec![SimilarToEmail]),
+            ("peggy-loves-me", vec![SimilarToUsername]),
+        ] {
+            assert_eq!(problems(password, email, "Peggy"), expected, "{password}");
+        }
+        assert_eq!(problems(&"é".repeat(513), email, ""), [TooLong]);
+        assert_eq!(problems(&"é".repeat(512), email, ""), []);
+    }
+
+    #[test]
+    fn short_parts_are_not_compared() {
+        assert_eq!(problems("ann goes home", "ann@x.org", "ann"), []);
+    }
+
+    #[test]
+    fn the_list_holds_ten_thousand_lower_case_lines() {
+        assert_eq!(COMMON.len(), 10_000);
+        let is_allowed = |line: &&str| line.chars().count() >= 8 && **line == line.to_lowercase();
+        assert!(COMMON.iter().all(|line| is_allowed(line)));
+    }
+}

@@ -1,0 +1,7 @@
+#![doc = "Latchkey: accounts for your apps, in one executable."]
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod random;
+pub mod secret;

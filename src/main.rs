@@ -1,0 +1,3 @@
+//! The `latchkey` executable: arguments, configuration, signals, exit code.
+
+fn main() {}
