@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod email;
+pub mod mail;
 pub mod password;
 pub mod session;
 pub mod ticket;
@@ -13,6 +14,7 @@ mod hex;
 
 pub use client::{AddressBlock, Client};
 pub use email::{Email, EmailProblem};
+pub use mail::{MailId, MailKind, MessageId, QueuedMail};
 pub use password::{NewPassword, PasswordHash, PasswordPolicy, PasswordProblem};
 pub use session::{Rotation, Session, SessionId, Theft};
 pub use ticket::{Purpose, Ticket, TicketId};
