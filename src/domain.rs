@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod email;
+pub mod event;
 pub mod mail;
 pub mod password;
 pub mod session;
@@ -14,6 +15,7 @@ mod hex;
 
 pub use client::{AddressBlock, Client};
 pub use email::{Email, EmailProblem};
+pub use event::{Event, EventKind};
 pub use mail::{MailId, MailKind, MessageId, QueuedMail};
 pub use password::{NewPassword, PasswordHash, PasswordPolicy, PasswordProblem};
 pub use session::{Rotation, Session, SessionId, Theft};

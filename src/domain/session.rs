@@ -1,6 +1,7 @@
 //! Sessions and the rule by which their refresh tokens rotate.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Client, UserId, hex};
@@ -65,6 +66,8 @@ pub struct Session {
     pub opened_at: Timestamp,
     /// When its current refresh token was issued.
     pub rotated_at: Timestamp,
+    /// The address that asked for the last rotation; at first the one that opened the session.
+    pub rotated_from: IpAddr,
     /// When its current refresh token expires; never after [`ends_at`](Self::ends_at).
     pub token_expires_at: Timestamp,
     /// When it ends however often it rotates; none if never.
@@ -100,6 +103,7 @@ impl Session {
             generation: 0,
             opened_at: now,
             rotated_at: now,
+            rotated_from: opened_by.address,
             token_expires_at: token_expiry(now, lifetimes, ends_at),
             ends_at,
             opened_by,
@@ -117,8 +121,14 @@ impl Session {
     }
 
     /// What a refresh token of generation `presented`, found authentic and not expired, does at
-    /// `now`: the design's table of cases.
-    pub fn rotate(&self, presented: u64, now: Timestamp, lifetimes: SessionLifetimes) -> Rotation {
+    /// `now` when it comes from the address `from`: the design's table of cases.
+    pub fn rotate(
+        &self,
+        presented: u64,
+        from: IpAddr,
+        now: Timestamp,
+        lifetimes: SessionLifetimes,
+    ) -> Rotation {
         if !self.is_live(now) {
             return Rotation::Expired;
         }
@@ -126,6 +136,7 @@ impl Session {
             let mut successor = self.clone();
             successor.generation = self.generation.saturating_add(1);
             successor.rotated_at = now;
+            successor.rotated_from = from;
             successor.token_expires_at = token_expiry(now, lifetimes, self.ends_at);
             return Rotation::Rotated(successor);
         }
@@ -192,13 +203,15 @@ mod tests {
     };
     const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     fn opened() -> Session {
         let client = Client::new("192.0.2.1".parse().unwrap(), "curl/8");
         Session::open(SessionId::new(START, [7; 10]), UserId(1), client, START, LIFETIMES)
     }
 
     fn rotated(session: &Session, now: Timestamp) -> Session {
-        match session.rotate(session.generation, now, LIFETIMES) {
+        match session.rotate(session.generation, HERE, now, LIFETIMES) {
             Rotation::Rotated(successor) => successor,
             other => panic!("expected a successor, got {other:?}"),
         }
@@ -236,23 +249,26 @@ mod tests {
     fn the_predecessor_repeats_within_the_grace_and_is_theft_after_it() {
         let session = rotated(&opened(), START);
         let end_of_grace = START.saturating_add(GRACE);
-        assert_eq!(session.rotate(0, START, LIFETIMES), Rotation::Repeated);
-        assert_eq!(session.rotate(0, end_of_grace, LIFETIMES), Rotation::Repeated);
+        assert_eq!(session.rotate(0, HERE, START, LIFETIMES), Rotation::Repeated);
+        assert_eq!(session.rotate(0, HERE, end_of_grace, LIFETIMES), Rotation::Repeated);
         let after = end_of_grace.saturating_add(Duration::from_micros(1));
-        assert_eq!(session.rotate(0, after, LIFETIMES), Rotation::Reused(Theft::GraceOver));
+        assert_eq!(session.rotate(0, HERE, after, LIFETIMES), Rotation::Reused(Theft::GraceOver));
     }
 
     #[test]
     fn an_older_token_is_theft_at_once() {
         let session = rotated(&rotated(&opened(), START), START);
-        assert_eq!(session.rotate(1, START, LIFETIMES), Rotation::Repeated);
-        assert_eq!(session.rotate(0, START, LIFETIMES), Rotation::Reused(Theft::SuccessorUsed));
+        assert_eq!(session.rotate(1, HERE, START, LIFETIMES), Rotation::Repeated);
+        assert_eq!(
+            session.rotate(0, HERE, START, LIFETIMES),
+            Rotation::Reused(Theft::SuccessorUsed)
+        );
     }
 
     #[test]
     fn a_generation_never_issued_is_refused_without_harm() {
-        assert_eq!(opened().rotate(1, START, LIFETIMES), Rotation::Ahead);
-        assert_eq!(opened().rotate(u64::MAX, START, LIFETIMES), Rotation::Ahead);
+        assert_eq!(opened().rotate(1, HERE, START, LIFETIMES), Rotation::Ahead);
+        assert_eq!(opened().rotate(u64::MAX, HERE, START, LIFETIMES), Rotation::Ahead);
     }
 
     #[test]
@@ -261,7 +277,7 @@ mod tests {
         let mut now = START;
         for _ in 0..40 {
             now = now.saturating_add(DAY - Duration::from_secs(1));
-            match session.rotate(session.generation, now, LIFETIMES) {
+            match session.rotate(session.generation, HERE, now, LIFETIMES) {
                 Rotation::Rotated(successor) => session = successor,
                 Rotation::Expired => break,
                 other => panic!("{other:?}"),
@@ -270,7 +286,7 @@ mod tests {
         let end = START.saturating_add(30 * DAY);
         assert_eq!(session.expires_at(), end);
         assert!(session.is_live(end.saturating_sub(Duration::from_micros(1))));
-        assert_eq!(session.rotate(session.generation, end, LIFETIMES), Rotation::Expired);
+        assert_eq!(session.rotate(session.generation, HERE, end, LIFETIMES), Rotation::Expired);
     }
 
     #[test]
@@ -279,7 +295,7 @@ mod tests {
         let session = Session { ends_at: None, ..opened() };
         let now = START.saturating_add(DAY / 2);
         assert!(
-            matches!(session.rotate(0, now, lifetimes), Rotation::Rotated(next) if next.token_expires_at == now.saturating_add(DAY))
+            matches!(session.rotate(0, HERE, now, lifetimes), Rotation::Rotated(next) if next.token_expires_at == now.saturating_add(DAY))
         );
     }
 }

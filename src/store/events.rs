@@ -1,0 +1,114 @@
+//! Audit events: appended, merged when they repeat, and kept within their number.
+
+use std::time::Duration;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::records::{EventRecord, encode, load, require};
+use super::tables::{EVENTS, Write, meta};
+use super::{Fault, Store, StoreError};
+use crate::clock::Timestamp;
+use crate::domain::{Client, Event, EventKind, SessionId, UserId};
+
+/// Events of one kind, user and address block within this time of one another are merged.
+const MERGE_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// An event that happens now.
+#[derive(Clone, Debug)]
+pub(super) struct NewEvent {
+    pub(super) kind: EventKind,
+    pub(super) user: UserId,
+    pub(super) session: Option<SessionId>,
+    pub(super) client: Client,
+}
+
+impl Store {
+    /// The events after the first `skip`, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events(&self, skip: usize, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(|read| {
+            let events = read.open(EVENTS)?;
+            let mut found = Vec::new();
+            for entry in events.iter()?.skip(skip).take(limit) {
+                let (number, bytes) = entry?;
+                let record: EventRecord =
+                    super::records::decode(EVENTS_NAME, &number.value(), bytes.value())?;
+                found.push(record.event());
+            }
+            Ok(found)
+        })
+    }
+}
+
+const EVENTS_NAME: &str = "events_1";
+
+/// Writes `event`, into the last one of its kind where that was shortly before, and drops the
+/// oldest events above `max_events`.
+pub(super) fn append(
+    write: &mut Write<'_>,
+    event: NewEvent,
+    now: Timestamp,
+    max_events: u64,
+) -> Result<(), Fault> {
+    let block = event.client.block().to_string();
+    let key = (event.user.0, event.kind.code(), block.as_str());
+    let latest = write.latest_events.open()?.get(key)?.map(|number| number.value());
+    if let Some(number) = latest {
+        let events = write.events.open()?;
+        let mut record: EventRecord = require(events, number)?;
+        if now.saturating_since(record.last_at) <= MERGE_WITHIN {
+            record.count = record.count.saturating_add(1);
+            record.last_at = record.last_at.max(now);
+            record.session = event.session;
+            events.insert(number, encode(&record)?.as_slice())?;
+            return Ok(());
+        }
+    }
+    let number = write.next_number(meta::NEXT_EVENT)?;
+    let record = EventRecord {
+        kind: event.kind,
+        user: event.user,
+        session: event.session,
+        at: now,
+        last_at: now,
+        count: 1,
+        client: event.client,
+    };
+    write.latest_events.open()?.insert(key, number)?;
+    write.events.open()?.insert(number, encode(&record)?.as_slice())?;
+    while write.events.open()?.len()? > max_events {
+        if !drop_oldest(write, |_| true)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Drops the oldest event if `is_droppable` says so of it; says whether it did.
+pub(super) fn drop_oldest(
+    write: &mut Write<'_>,
+    is_droppable: impl FnOnce(&EventRecord) -> bool,
+) -> Result<bool, Fault> {
+    let first = {
+        let events = write.events.open()?;
+        events.first()?.map(|(number, _)| number.value())
+    };
+    let Some(number) = first else { return Ok(false) };
+    let Some(record) = load::<u64, EventRecord>(write.events.open()?, number)? else {
+        return Ok(false);
+    };
+    if !is_droppable(&record) {
+        return Ok(false);
+    }
+    write.events.open()?.remove(number)?;
+    let block = record.client.block().to_string();
+    let key = (record.user.0, record.kind.code(), block.as_str());
+    let latest = write.latest_events.open()?;
+    let is_latest = latest.get(key)?.is_some_and(|latest| latest.value() == number);
+    if is_latest {
+        latest.remove(key)?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,234 @@
+//! What the database lies on: a directory, or memory.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, DatabaseError, StorageBackend};
+
+use super::OpenError;
+
+/// The database file's name in the data directory.
+const DATABASE: &str = "latchkey.redb";
+/// The name under which a new database is prepared.
+const NEW_DATABASE: &str = "latchkey.redb.new";
+/// The file whose lock says that a process uses the directory.
+const LOCK: &str = "lock";
+
+/// Where the database lies. It is asked again whenever the database had to be closed.
+pub trait Medium: Send + 'static {
+    /// Opens the database, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`OpenError`], if it can be neither opened nor made.
+    fn open(&self, cache: usize) -> Result<Database, OpenError>;
+
+    /// How many bytes are free for it.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn free_space(&self) -> io::Result<u64>;
+}
+
+/// A data directory, held against other processes for as long as this lives.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug)]
+pub enum DirectoryProblem {
+    /// It cannot be made, read or written.
+    Io {
+        /// What was tried: `create`, `open`, …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Others than its owner may look into it.
+    TooOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Another process uses it.
+    InUse(PathBuf),
+}
+
+impl fmt::Display for DirectoryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { action, path, error } => {
+                write!(f, "cannot {action} {}: {error}", path.display())
+            }
+            Self::TooOpen { path, mode } => write!(
+                f,
+                "others may look into the data directory {path} (mode {mode:04o}); run: chmod \
+                 700 {path}",
+                path = path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "another latchkey process uses the data directory {}; stop it, or give this one \
+                 a directory of its own (storage.directory)",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryProblem {}
+
+impl DataDirectory {
+    /// Makes the directory if there is none (mode 0700, its entry flushed), checks that it is
+    /// private, and takes its lock.
+    ///
+    /// # Errors
+    /// [`DirectoryProblem`]; nothing but an empty directory and a lock file was made then.
+    pub fn open(path: &Path) -> Result<Self, DirectoryProblem> {
+        let problem =
+            |action| move |error| DirectoryProblem::Io { action, path: path.to_owned(), error };
+        if !path.exists() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(problem("create the data directory"))?;
+            sync_parent(path).map_err(problem("flush the parent of"))?;
+        }
+        let metadata = path.metadata().map_err(problem("look at the data directory"))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(DirectoryProblem::TooOpen { path: path.to_owned(), mode });
+        }
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|error| DirectoryProblem::Io { action: "write to", path: lock_path, error })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DirectoryProblem::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(problem("lock the data directory")(error)),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes an empty database under another name and moves it into place, so that a crash
+    /// half-way leaves none rather than a broken one.
+    fn create(&self, cache: usize) -> Result<(), OpenError> {
+        let new = self.path.join(NEW_DATABASE);
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(other(error)),
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(other)?;
+        drop(file);
+        let database = builder(cache).create(&new).map_err(open_error)?;
+        super::writer::prepare(&database)?;
+        database.close().map_err(open_error)?;
+        File::open(&new).and_then(|file| file.sync_all()).map_err(other)?;
+        std::fs::rename(&new, self.path.join(DATABASE)).map_err(other)?;
+        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(other)
+    }
+}
+
+impl Medium for DataDirectory {
+    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+        let path = self.path.join(DATABASE);
+        if !path.exists() {
+            self.create(cache)?;
+        }
+        builder(cache).open(&path).map_err(open_error)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let statistics = rustix::fs::statvfs(&self.path)?;
+        Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+    }
+}
+
+/// Flushes the directory that holds `path`, so that the entry itself is durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}
+
+fn builder(cache: usize) -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache);
+    builder
+}
+
+fn open_error(error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse,
+        error => OpenError::Other(error.to_string()),
+    }
+}
+
+fn other(error: io::Error) -> OpenError {
+    OpenError::Other(error.to_string())
+}
+
+/// Memory, for tests. Clones lie on the same memory, so that a store can be closed and opened
+/// again.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<InMemoryBackend>);
+
+impl Medium for Memory {
+    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+        builder(cache).create_with_backend(self.clone()).map_err(open_error)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+impl StorageBackend for Memory {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.write(offset, data)
+    }
+}

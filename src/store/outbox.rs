@@ -1,0 +1,257 @@
+//! Sentences about mail that waits.
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::records::{FailedMailRecord, MailRecord, TicketRecord, encode, load, require};
+use super::tables::{OUTBOX, OUTBOX_BY_DUE, TICKETS, Write, meta};
+use super::{Fault, Store, StoreError};
+use crate::clock::{Moment, Timestamp};
+use crate::domain::{Email, MailId, MailKind, MessageId, QueuedMail, Ticket, UserId};
+
+/// The most mails that were given up and are kept; the oldest goes.
+const MAX_FAILED_MAIL: u64 = 10_000;
+
+/// A mail to be queued.
+#[derive(Clone, Debug)]
+pub struct NewMail {
+    /// What it says.
+    pub kind: MailKind,
+    /// Whose account it concerns.
+    pub user: UserId,
+    /// Where it goes.
+    pub to: Email,
+    /// The random part of its `Message-ID`.
+    pub message_id: MessageId,
+    /// After this it is of no use.
+    pub give_up_at: Timestamp,
+}
+
+/// A mail that is to be sent, with what it needs to be rendered.
+#[derive(Clone, Debug)]
+pub struct MailToSend {
+    /// The mail.
+    pub mail: QueuedMail,
+    /// The ticket whose link it carries, if it carries one and that ticket still counts.
+    pub ticket: Option<Ticket>,
+}
+
+impl Store {
+    /// Up to `limit` mails that are due by `now`, the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_due_mail(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<MailToSend>, StoreError> {
+        self.read(|read| {
+            let (outbox, tickets) = (read.open(OUTBOX)?, read.open(TICKETS)?);
+            read.open(OUTBOX_BY_DUE)?
+                .range((0, 0)..=(now.as_micros(), u64::MAX))?
+                .take(limit)
+                .map(|entry| {
+                    let number = entry?.0.value().1;
+                    to_send(&tickets, MailId(number), require(&outbox, number)?)
+                })
+                .collect()
+        })
+    }
+
+    /// Up to `limit` mails after `after`, due or not, oldest first: what a restart tries at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_mail_after(
+        &self,
+        after: Option<MailId>,
+        limit: usize,
+    ) -> Result<Vec<MailToSend>, StoreError> {
+        self.read(|read| {
+            let (outbox, tickets) = (read.open(OUTBOX)?, read.open(TICKETS)?);
+            let first = after.map_or(0, |id| id.0.saturating_add(1));
+            outbox
+                .range(first..)?
+                .take(limit)
+                .map(|entry| {
+                    let (number, bytes) = entry?;
+                    let number = number.value();
+                    let record = super::records::decode("outbox_1", &number, bytes.value())?;
+                    to_send(&tickets, MailId(number), record)
+                })
+                .collect()
+        })
+    }
+
+    /// When the next mail is due; none while nothing waits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|read| {
+            let first = read.open(OUTBOX_BY_DUE)?.first()?.map(|(key, _)| key.value().0);
+            Ok(first.map(Timestamp::from_micros))
+        })
+    }
+
+    /// Takes a mail that was delivered, or has become pointless, out of the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_mail(&self, id: MailId, at: Moment) -> Result<(), StoreError> {
+        self.write(move |write| {
+            if take(write, id)?.is_some() {
+                write.change(at);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Puts a mail off until `due_at` after another attempt.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn defer_mail(
+        &self,
+        id: MailId,
+        due_at: Timestamp,
+        at: Moment,
+    ) -> Result<(), StoreError> {
+        self.write(move |write| {
+            let Some(mut record) = take(write, id)? else { return Ok(()) };
+            write.change(at);
+            record.attempts = record.attempts.saturating_add(1);
+            record.due_at = due_at;
+            put(write, id, &record)
+        })
+        .await
+    }
+
+    /// Gives a mail up: it leaves the outbox and is kept among the failed ones for a while.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn fail_mail(
+        &self,
+        id: MailId,
+        reason: String,
+        at: Moment,
+    ) -> Result<(), StoreError> {
+        self.write(move |write| {
+            let Some(mail) = take(write, id)? else { return Ok(()) };
+            write.change(at);
+            let record = encode(&FailedMailRecord { mail, reason: reason.clone() })?;
+            let failed = write.failed_mail.open()?;
+            failed.insert((at.now.as_micros(), id.0), record.as_slice())?;
+            if failed.len()? > MAX_FAILED_MAIL {
+                failed.pop_first()?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many mails wait.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_mail(&self) -> Result<u64, StoreError> {
+        self.read(|read| Ok(read.open(OUTBOX)?.len()?))
+    }
+}
+
+fn to_send(
+    tickets: &impl TicketTable,
+    id: MailId,
+    record: MailRecord,
+) -> Result<MailToSend, Fault> {
+    let mail = record.mail(id);
+    let ticket = match mail.kind.ticket() {
+        Some(ticket) => tickets.find(ticket)?,
+        None => None,
+    };
+    Ok(MailToSend { mail, ticket })
+}
+
+/// The tickets as this module looks at them.
+trait TicketTable {
+    fn find(&self, id: crate::domain::TicketId) -> Result<Option<Ticket>, Fault>;
+}
+
+impl TicketTable for redb::ReadOnlyTable<super::tables::Id, super::tables::Record> {
+    fn find(&self, id: crate::domain::TicketId) -> Result<Option<Ticket>, Fault> {
+        let record = load::<_, TicketRecord>(self, id.as_bytes())?;
+        Ok(record.map(|record| record.ticket(id)))
+    }
+}
+
+/// Queues a mail, due at once.
+pub(super) fn queue(write: &mut Write<'_>, mail: NewMail, now: Timestamp) -> Result<(), Fault> {
+    let id = MailId(write.next_number(meta::NEXT_MAIL)?);
+    let record = MailRecord {
+        mail: mail.kind,
+        user: mail.user,
+        to: mail.to,
+        message_id: mail.message_id,
+        queued_at: now,
+        give_up_at: mail.give_up_at,
+        attempts: 0,
+        due_at: now,
+    };
+    write.has_mail = true;
+    put(write, id, &record)
+}
+
+/// Removes every mail that waits for `user`.
+pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Fault> {
+    let ids: Vec<MailId> = write
+        .outbox_by_user
+        .open()?
+        .range((user.0, 0)..=(user.0, u64::MAX))?
+        .map(|entry| Ok(MailId(entry?.0.value().1)))
+        .collect::<Result<_, Fault>>()?;
+    for id in ids {
+        take(write, id)?;
+    }
+    Ok(())
+}
+
+fn put(write: &mut Write<'_>, id: MailId, record: &MailRecord) -> Result<(), Fault> {
+    write.outbox.open()?.insert(id.0, encode(record)?.as_slice())?;
+    write.outbox_by_due.open()?.insert((record.due_at.as_micros(), id.0), ())?;
+    write.outbox_by_user.open()?.insert((record.user.0, id.0), ())?;
+    Ok(())
+}
+
+fn take(write: &mut Write<'_>, id: MailId) -> Result<Option<MailRecord>, Fault> {
+    let Some(record) = load::<u64, MailRecord>(write.outbox.open()?, id.0)? else {
+        return Ok(None);
+    };
+    write.outbox.open()?.remove(id.0)?;
+    write.outbox_by_due.open()?.remove((record.due_at.as_micros(), id.0))?;
+    write.outbox_by_user.open()?.remove((record.user.0, id.0))?;
+    Ok(Some(record))
+}
+
+/// Removes up to `batch` mails that were given up before `before`; says how many.
+pub(super) fn sweep(
+    write: &mut Write<'_>,
+    at: Moment,
+    before: Timestamp,
+    batch: usize,
+) -> Result<usize, Fault> {
+    let failed = write.failed_mail.open()?;
+    let due: Vec<(u64, u64)> = failed
+        .range(..(before.as_micros(), 0))?
+        .take(batch)
+        .map(|entry| Ok(entry?.0.value()))
+        .collect::<Result<_, Fault>>()?;
+    for key in &due {
+        failed.remove(*key)?;
+    }
+    if !due.is_empty() {
+        write.change(at);
+    }
+    Ok(due.len())
+}

@@ -1,0 +1,241 @@
+//! Records: what is kept of each thing, as JSON.
+//!
+//! Every field added after the first release is `#[serde(default)]`, so that older files open.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+use redb::{Key, ReadableTable, TableHandle};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+use super::tables::Record;
+use crate::clock::Timestamp;
+use crate::domain::{
+    Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash, Purpose,
+    QueuedMail, Session, SessionId, Ticket, TicketId, User, UserId, Username,
+};
+
+/// Reads the record under `key`, if there is one. A record that cannot be read names table and
+/// key.
+pub(super) fn load<'k, K, R>(
+    table: &(impl ReadableTable<K, Record> + TableHandle),
+    key: K::SelfType<'k>,
+) -> Result<Option<R>, Fault>
+where
+    K: Key + 'static,
+    K::SelfType<'k>: Debug,
+    R: DeserializeOwned,
+{
+    let Some(bytes) = table.get(&key)? else { return Ok(None) };
+    decode(table.name(), &key, bytes.value()).map(Some)
+}
+
+/// Reads a record that an index points to; without it the index is wrong.
+pub(super) fn require<'k, K, R>(
+    table: &(impl ReadableTable<K, Record> + TableHandle),
+    key: K::SelfType<'k>,
+) -> Result<R, Fault>
+where
+    K: Key + 'static,
+    K::SelfType<'k>: Debug,
+    R: DeserializeOwned,
+{
+    let Some(bytes) = table.get(&key)? else {
+        return Err(Fault::corrupt(
+            table.name(),
+            &key,
+            "an index points to a record that is missing",
+        ));
+    };
+    decode(table.name(), &key, bytes.value())
+}
+
+/// Reads a record.
+pub(super) fn decode<R: DeserializeOwned>(
+    table: &str,
+    key: &dyn Debug,
+    bytes: &[u8],
+) -> Result<R, Fault> {
+    // The error's own text may quote the record, which holds addresses and hashes: its place is
+    // enough.
+    serde_json::from_slice(bytes).map_err(|error| {
+        Fault::corrupt(table, key, &format!("unreadable at byte {}", error.column()))
+    })
+}
+
+/// Writes a record.
+pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(record).map_err(|error| Fault::corrupt("", &"", &error.to_string()))
+}
+
+/// A user, under the user's number.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct UserRecord {
+    pub(super) email: Email,
+    pub(super) username: Option<Username>,
+    pub(super) password: PasswordHash,
+    pub(super) is_email_verified: bool,
+    pub(super) created_at: Timestamp,
+    pub(super) credential_version: u64,
+    pub(super) is_disabled: bool,
+}
+
+impl UserRecord {
+    pub(super) fn user(self, id: UserId) -> User {
+        User {
+            id,
+            email: self.email,
+            username: self.username,
+            is_email_verified: self.is_email_verified,
+            created_at: self.created_at,
+            credential_version: self.credential_version,
+            is_disabled: self.is_disabled,
+        }
+    }
+}
+
+/// A session, under its identifier.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct SessionRecord {
+    pub(super) user: UserId,
+    pub(super) generation: u64,
+    pub(super) opened_at: Timestamp,
+    pub(super) rotated_at: Timestamp,
+    pub(super) rotated_from: IpAddr,
+    pub(super) token_expires_at: Timestamp,
+    pub(super) ends_at: Option<Timestamp>,
+    pub(super) opened_by: Client,
+    /// The expiry under which the index has it.
+    pub(super) filed_at: Timestamp,
+}
+
+impl SessionRecord {
+    pub(super) fn new(session: &Session, filed_at: Timestamp) -> Self {
+        Self {
+            user: session.user,
+            generation: session.generation,
+            opened_at: session.opened_at,
+            rotated_at: session.rotated_at,
+            rotated_from: session.rotated_from,
+            token_expires_at: session.token_expires_at,
+            ends_at: session.ends_at,
+            opened_by: session.opened_by.clone(),
+            filed_at,
+        }
+    }
+
+    pub(super) fn session(self, id: SessionId) -> Session {
+        Session {
+            id,
+            user: self.user,
+            generation: self.generation,
+            opened_at: self.opened_at,
+            rotated_at: self.rotated_at,
+            rotated_from: self.rotated_from,
+            token_expires_at: self.token_expires_at,
+            ends_at: self.ends_at,
+            opened_by: self.opened_by,
+        }
+    }
+}
+
+/// A ticket, under its identifier.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct TicketRecord {
+    pub(super) purpose: Purpose,
+    pub(super) user: UserId,
+    pub(super) email: Email,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) redeemed_at: Option<Timestamp>,
+}
+
+impl TicketRecord {
+    pub(super) fn new(ticket: &Ticket) -> Self {
+        Self {
+            purpose: ticket.purpose,
+            user: ticket.user,
+            email: ticket.email.clone(),
+            created_at: ticket.created_at,
+            expires_at: ticket.expires_at,
+            redeemed_at: ticket.redeemed_at,
+        }
+    }
+
+    pub(super) fn ticket(self, id: TicketId) -> Ticket {
+        Ticket {
+            id,
+            purpose: self.purpose,
+            user: self.user,
+            email: self.email,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            redeemed_at: self.redeemed_at,
+        }
+    }
+}
+
+/// A mail that waits, under its number.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct MailRecord {
+    pub(super) mail: MailKind,
+    pub(super) user: UserId,
+    pub(super) to: Email,
+    pub(super) message_id: MessageId,
+    pub(super) queued_at: Timestamp,
+    pub(super) give_up_at: Timestamp,
+    pub(super) attempts: u32,
+    pub(super) due_at: Timestamp,
+}
+
+impl MailRecord {
+    pub(super) fn mail(self, id: MailId) -> QueuedMail {
+        QueuedMail {
+            id,
+            kind: self.mail,
+            user: self.user,
+            to: self.to,
+            message_id: self.message_id,
+            queued_at: self.queued_at,
+            give_up_at: self.give_up_at,
+            attempts: self.attempts,
+            due_at: self.due_at,
+        }
+    }
+}
+
+/// A mail that was given up.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct FailedMailRecord {
+    #[serde(flatten)]
+    pub(super) mail: MailRecord,
+    pub(super) reason: String,
+}
+
+/// An audit event, under its number.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct EventRecord {
+    pub(super) kind: EventKind,
+    pub(super) user: UserId,
+    pub(super) session: Option<SessionId>,
+    pub(super) at: Timestamp,
+    pub(super) last_at: Timestamp,
+    pub(super) count: u64,
+    pub(super) client: Client,
+}
+
+impl EventRecord {
+    pub(super) fn event(self) -> Event {
+        Event {
+            kind: self.kind,
+            user: self.user,
+            session: self.session,
+            at: self.at,
+            last_at: self.last_at,
+            count: self.count,
+            client: self.client,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Sentences about sessions.
+
+use std::num::NonZeroUsize;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::events::{self, NewEvent};
+use super::records::{SessionRecord, UserRecord, encode, load};
+use super::tables::{SESSIONS, USERS, Write};
+use super::{Fault, Store, StoreError, lock, users};
+use crate::clock::{Moment, Timestamp};
+use crate::domain::session::SessionLifetimes;
+use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User, UserId};
+
+/// A session to be opened after a password was checked.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The session.
+    pub session: Session,
+    /// The credentials that the check saw; the session is refused if they have changed since.
+    pub credential_version: u64,
+    /// The most sessions of one user; one more ends the oldest.
+    pub sessions_per_user: NonZeroUsize,
+}
+
+/// A refresh token that was found authentic and not expired.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// Its session.
+    pub session: SessionId,
+    /// Its user.
+    pub user: UserId,
+    /// Its generation.
+    pub generation: u64,
+    /// Who presents it.
+    pub client: Client,
+}
+
+/// How a rotation went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// The session with its new generation.
+    New(Session),
+    /// Nothing changed: the session as it is since the rotation shortly before.
+    Same(Session),
+    /// No token.
+    Refused(Refused),
+}
+
+/// Why a refresh token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its session is unknown, ended or over, or its user is gone or disabled.
+    NoSession,
+    /// It was superseded for good; its session has been ended.
+    Reused(Theft),
+    /// Its generation was never issued.
+    Ahead,
+}
+
+/// What an access token's user and session are by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionOfUser {
+    /// Both are there.
+    Live(User, Session),
+    /// The user is gone.
+    NoUser,
+    /// The session has ended or is over, or the user is disabled.
+    NoSession,
+}
+
+impl Store {
+    /// Opens a session, ending the user's oldest if there are too many, and remembers where the
+    /// login came from. Says whether it did: not if the account's credentials have changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_session(&self, opening: Opening, at: Moment) -> Result<bool, StoreError> {
+        self.write(move |write| {
+            let session = &opening.session;
+            let user = load::<u64, UserRecord>(write.users.open()?, session.user.0)?;
+            let is_current = user.is_some_and(|user| {
+                !user.is_disabled && user.credential_version == opening.credential_version
+            });
+            if !is_current {
+                return Ok(false);
+            }
+            write.change(at);
+            let ids = ids_of(write, session.user)?;
+            let surplus = (ids.len() + 1).saturating_sub(opening.sessions_per_user.get());
+            for id in ids.into_iter().take(surplus) {
+                remove(write, id)?;
+            }
+            insert(write, session)?;
+            users::remember_address(write, session.user, session.opened_by.block(), at.now)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// What an access token's user and session are at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_session_of_user(
+        &self,
+        session: SessionId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<SessionOfUser, StoreError> {
+        self.read(|read| {
+            let Some(owner) = load::<u64, UserRecord>(&read.open(USERS)?, user.0)? else {
+                return Ok(SessionOfUser::NoUser);
+            };
+            let found = load::<_, SessionRecord>(&read.open(SESSIONS)?, session.as_bytes())?
+                .map(|record| record.session(session))
+                .filter(|found| found.user == user && found.is_live(now));
+            let is_usable = !owner.is_disabled && !self.shared.is_condemned(session);
+            Ok(match found {
+                Some(found) if is_usable => SessionOfUser::Live(owner.user(user), found),
+                _ => SessionOfUser::NoSession,
+            })
+        })
+    }
+
+    /// Does to a session what the presented refresh token leads to. A session that has to end
+    /// but whose end cannot be written is refused from memory until it can.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rotate_session(
+        &self,
+        presented: Presented,
+        lifetimes: SessionLifetimes,
+        at: Moment,
+    ) -> Result<Rotated, StoreError> {
+        if self.shared.is_condemned(presented.session) {
+            return Err(StoreError::Unavailable);
+        }
+        let max_events = self.shared.max_events;
+        let token = presented.clone();
+        let rotated =
+            self.write(move |write| rotate(write, &token, lifetimes, at, max_events)).await;
+        if rotated.is_err() {
+            self.condemn_if_reused(&presented, lifetimes, at.now);
+        }
+        rotated
+    }
+
+    fn condemn_if_reused(
+        &self,
+        presented: &Presented,
+        lifetimes: SessionLifetimes,
+        now: Timestamp,
+    ) {
+        let found = self.read(|read| {
+            load::<_, SessionRecord>(&read.open(SESSIONS)?, presented.session.as_bytes())
+        });
+        let Ok(Some(record)) = found else { return };
+        let session = record.session(presented.session);
+        let rotation =
+            session.rotate(presented.generation, presented.client.address, now, lifetimes);
+        if matches!(rotation, Rotation::Reused(_)) {
+            self.shared.condemn(presented.session);
+        }
+    }
+
+    /// Ends the sessions whose end could not be written before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; they stay refused from memory.
+    pub async fn end_condemned_sessions(&self, at: Moment) -> Result<(), StoreError> {
+        let condemned: Vec<SessionId> =
+            lock(&self.shared.condemned).iter().copied().take(100).collect();
+        if condemned.is_empty() {
+            return Ok(());
+        }
+        let ended = condemned.clone();
+        self.write(move |write| {
+            for id in &ended {
+                if remove(write, *id)? {
+                    write.change(at);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        let mut remaining = lock(&self.shared.condemned);
+        for id in condemned {
+            remaining.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// How many sessions there are, those past their end and not yet swept included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count_sessions(&self) -> Result<u64, StoreError> {
+        self.read(|read| Ok(read.open(SESSIONS)?.len()?))
+    }
+}
+
+fn rotate(
+    write: &mut Write<'_>,
+    presented: &Presented,
+    lifetimes: SessionLifetimes,
+    at: Moment,
+    max_events: u64,
+) -> Result<Rotated, Fault> {
+    let refused = Ok(Rotated::Refused(Refused::NoSession));
+    let user = load::<u64, UserRecord>(write.users.open()?, presented.user.0)?;
+    if user.is_none_or(|user| user.is_disabled) {
+        return refused;
+    }
+    let id = presented.session;
+    let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())? else {
+        return refused;
+    };
+    if record.user != presented.user {
+        return refused;
+    }
+    let filed_at = record.filed_at;
+    let session = record.session(id);
+    let from = presented.client.address;
+    let event = |kind| NewEvent {
+        kind,
+        user: session.user,
+        session: Some(id),
+        client: presented.client.clone(),
+    };
+    match session.rotate(presented.generation, from, at.now, lifetimes) {
+        Rotation::Rotated(successor) => {
+            write.change(at);
+            let record = encode(&SessionRecord::new(&successor, filed_at))?;
+            write.sessions.open()?.insert(id.as_bytes(), record.as_slice())?;
+            Ok(Rotated::New(successor))
+        }
+        Rotation::Repeated => {
+            if session.rotated_from != from {
+                write.change(at);
+                events::append(write, event(EventKind::GraceUsedElsewhere), at.now, max_events)?;
+            }
+            Ok(Rotated::Same(session))
+        }
+        Rotation::Reused(theft) => {
+            write.change(at);
+            remove(write, id)?;
+            events::append(write, event(theft.into()), at.now, max_events)?;
+            Ok(Rotated::Refused(Refused::Reused(theft)))
+        }
+        Rotation::Ahead => {
+            write.change(at);
+            events::append(write, event(EventKind::RefreshTokenAhead), at.now, max_events)?;
+            Ok(Rotated::Refused(Refused::Ahead))
+        }
+        Rotation::Expired => refused,
+    }
+}
+
+fn insert(write: &mut Write<'_>, session: &Session) -> Result<(), Fault> {
+    let id = session.id.as_bytes();
+    let filed_at = session.expires_at();
+    let record = encode(&SessionRecord::new(session, filed_at))?;
+    write.sessions.open()?.insert(id, record.as_slice())?;
+    write.sessions_by_user.open()?.insert((session.user.0, id), ())?;
+    write.sessions_by_expiry.open()?.insert((filed_at.as_micros(), id), ())?;
+    Ok(())
+}
+
+/// Removes a session with its index entries; says whether there was one.
+pub(super) fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
+    let id = id.as_bytes();
+    let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id)? else {
+        return Ok(false);
+    };
+    write.sessions.open()?.remove(id)?;
+    write.sessions_by_user.open()?.remove((record.user.0, id))?;
+    write.sessions_by_expiry.open()?.remove((record.filed_at.as_micros(), id))?;
+    Ok(true)
+}
+
+/// Removes every session of `user`.
+pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Fault> {
+    for id in ids_of(write, user)? {
+        remove(write, id)?;
+    }
+    Ok(())
+}
+
+/// A user's sessions, oldest first.
+fn ids_of(write: &mut Write<'_>, user: UserId) -> Result<Vec<SessionId>, Fault> {
+    let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
+    write
+        .sessions_by_user
+        .open()?
+        .range(first..=last)?
+        .map(|entry| Ok(SessionId::from_bytes(*entry?.0.value().1)))
+        .collect()
+}
+
+/// Looks at the `batch` sessions filed under the earliest expiries up to `now`: removes those
+/// that are over, and files those anew that were extended. Says how many it looked at.
+pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
+    let last = (at.now.as_micros(), &[u8::MAX; 16]);
+    let due: Vec<(u64, SessionId)> = write
+        .sessions_by_expiry
+        .open()?
+        .range((0, &[0; 16])..=last)?
+        .take(batch)
+        .map(|entry| {
+            let (key, _) = entry?;
+            let (filed_at, id) = key.value();
+            Ok((filed_at, SessionId::from_bytes(*id)))
+        })
+        .collect::<Result<_, Fault>>()?;
+    for (filed_at, id) in &due {
+        write.change(at);
+        let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
+        let session = record.map(|record| record.session(*id));
+        match session.filter(|session| session.is_live(at.now)) {
+            None => {
+                remove(write, *id)?;
+                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
+            }
+            Some(session) => {
+                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
+                insert(write, &session)?;
+            }
+        }
+    }
+    Ok(due.len())
+}

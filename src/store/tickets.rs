@@ -1,0 +1,192 @@
+//! Sentences about tickets: what the click on a mailed link does.
+
+use redb::ReadableTable;
+
+use super::events::{self, NewEvent};
+use super::records::{TicketRecord, UserRecord, encode, load};
+use super::tables::{TICKETS, USERS, Write};
+use super::{Fault, Store, StoreError, users};
+use crate::clock::Moment;
+use crate::domain::{Client, EventKind, Purpose, Ticket, TicketId, User, UserId};
+
+/// What became of a click that confirms an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedeemOutcome {
+    /// The address is verified now.
+    Verified(User),
+    /// It was already.
+    AlreadyVerified,
+    /// The ticket is unknown, expired, void, or for an address that is no longer the user's.
+    Invalid,
+}
+
+/// What became of a click that says "this was not me".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisownOutcome {
+    /// The account is gone.
+    Removed,
+    /// Its address has been confirmed, so it stays.
+    AlreadyVerified,
+    /// The ticket is unknown, expired, void, or for an address that is no longer the user's.
+    Invalid,
+}
+
+impl Store {
+    /// A ticket and the user it concerns, as long as its address is that user's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_ticket(&self, id: TicketId) -> Result<Option<(Ticket, User)>, StoreError> {
+        self.read(|read| {
+            let Some(record) = load::<_, TicketRecord>(&read.open(TICKETS)?, id.as_bytes())? else {
+                return Ok(None);
+            };
+            let user = load::<u64, UserRecord>(&read.open(USERS)?, record.user.0)?;
+            let owner = record.user;
+            Ok(user
+                .filter(|user| user.email.key() == record.email.key())
+                .map(|user| (record.ticket(id), user.user(owner))))
+        })
+    }
+
+    /// Redeems a verification ticket: the address is verified, the ticket stays, marked, until
+    /// it expires, and the user's other verification tickets are void.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn redeem_verification(
+        &self,
+        id: TicketId,
+        at: Moment,
+    ) -> Result<RedeemOutcome, StoreError> {
+        self.write(move |write| {
+            let Some((mut ticket, mut user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
+                return Ok(RedeemOutcome::Invalid);
+            };
+            if ticket.redeemed_at.is_some() || user.is_email_verified {
+                return Ok(RedeemOutcome::AlreadyVerified);
+            }
+            write.change(at);
+            remove_where(write, ticket.user, |purpose, other| {
+                purpose == Purpose::VerifyEmail.code() && other != id
+            })?;
+            ticket.redeemed_at = Some(at.now);
+            let record = encode(&TicketRecord::new(&ticket))?;
+            write.tickets.open()?.insert(id.as_bytes(), record.as_slice())?;
+            user.is_email_verified = true;
+            write.users.open()?.insert(ticket.user.0, encode(&user)?.as_slice())?;
+            Ok(RedeemOutcome::Verified(user.user(ticket.user)))
+        })
+        .await
+    }
+
+    /// Removes the account behind a verification ticket, if its address is still unverified.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn disown_user(
+        &self,
+        id: TicketId,
+        client: Client,
+        at: Moment,
+    ) -> Result<DisownOutcome, StoreError> {
+        let max_events = self.shared.max_events;
+        self.write(move |write| {
+            let Some((ticket, user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
+                return Ok(DisownOutcome::Invalid);
+            };
+            if ticket.redeemed_at.is_some() || user.is_email_verified {
+                return Ok(DisownOutcome::AlreadyVerified);
+            }
+            write.change(at);
+            users::remove(write, ticket.user, &user)?;
+            let event = NewEvent {
+                kind: EventKind::AccountDisowned,
+                user: ticket.user,
+                session: None,
+                client: client.clone(),
+            };
+            events::append(write, event, at.now, max_events)?;
+            Ok(DisownOutcome::Removed)
+        })
+        .await
+    }
+}
+
+/// A ticket of `purpose` that has not expired, with its user, whose address it was sent to.
+fn owned(
+    write: &mut Write<'_>,
+    id: TicketId,
+    purpose: Purpose,
+    at: Moment,
+) -> Result<Option<(Ticket, UserRecord)>, Fault> {
+    let record = load::<_, TicketRecord>(write.tickets.open()?, id.as_bytes())?;
+    let Some(ticket) = record.map(|record| record.ticket(id)) else { return Ok(None) };
+    if ticket.purpose != purpose || at.now >= ticket.expires_at {
+        return Ok(None);
+    }
+    let user = load::<u64, UserRecord>(write.users.open()?, ticket.user.0)?;
+    Ok(user.filter(|user| user.email.key() == ticket.email.key()).map(|user| (ticket, user)))
+}
+
+pub(super) fn insert(write: &mut Write<'_>, ticket: &Ticket) -> Result<(), Fault> {
+    let id = ticket.id.as_bytes();
+    let record = encode(&TicketRecord::new(ticket))?;
+    write.tickets.open()?.insert(id, record.as_slice())?;
+    write.tickets_by_user.open()?.insert((ticket.user.0, ticket.purpose.code(), id), ())?;
+    write.tickets_by_expiry.open()?.insert((ticket.expires_at.as_micros(), id), ())?;
+    Ok(())
+}
+
+/// Removes every ticket of `user`.
+pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Fault> {
+    remove_where(write, user, |_, _| true)
+}
+
+fn remove_where(
+    write: &mut Write<'_>,
+    user: UserId,
+    is_void: impl Fn(u8, TicketId) -> bool,
+) -> Result<(), Fault> {
+    let (first, last) = ((user.0, 0, &[0; 16]), (user.0, u8::MAX, &[u8::MAX; 16]));
+    let mut void = Vec::new();
+    for entry in write.tickets_by_user.open()?.range(first..=last)? {
+        let (key, _) = entry?;
+        let (_, purpose, id) = key.value();
+        let id = TicketId::from_bytes(*id);
+        if is_void(purpose, id) {
+            void.push(id);
+        }
+    }
+    void.into_iter().try_for_each(|id| remove(write, id))
+}
+
+fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
+    let id = id.as_bytes();
+    let Some(record) = load::<_, TicketRecord>(write.tickets.open()?, id)? else { return Ok(()) };
+    write.tickets.open()?.remove(id)?;
+    write.tickets_by_user.open()?.remove((record.user.0, record.purpose.code(), id))?;
+    write.tickets_by_expiry.open()?.remove((record.expires_at.as_micros(), id))?;
+    Ok(())
+}
+
+/// Removes up to `batch` tickets that have expired by `at`; says how many.
+pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
+    let last = (at.now.as_micros(), &[u8::MAX; 16]);
+    let due: Vec<(u64, TicketId)> = write
+        .tickets_by_expiry
+        .open()?
+        .range((0, &[0; 16])..=last)?
+        .take(batch)
+        .map(|entry| {
+            let (key, _) = entry?;
+            Ok((key.value().0, TicketId::from_bytes(*key.value().1)))
+        })
+        .collect::<Result<_, Fault>>()?;
+    for (expires_at, id) in &due {
+        write.change(at);
+        remove(write, *id)?;
+        write.tickets_by_expiry.open()?.remove((*expires_at, id.as_bytes()))?;
+    }
+    Ok(due.len())
+}

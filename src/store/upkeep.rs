@@ -1,0 +1,89 @@
+//! What keeps the file in order: sweeping, and the operator's word about the clock.
+
+use std::time::Duration;
+
+use super::tables::{Write, meta};
+use super::{Fault, Store, StoreError, events, outbox, sessions, tickets};
+use crate::clock::{Moment, Timestamp};
+
+/// What is swept.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepLimits {
+    /// The most entries of each kind in one transaction.
+    pub batch: usize,
+    /// How long mail that was given up is kept.
+    pub keep_failed_mail: Duration,
+    /// How long audit events are kept.
+    pub keep_events: Duration,
+}
+
+/// How a sweep went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// Whether there may be more to sweep already.
+    pub is_unfinished: bool,
+}
+
+impl Store {
+    /// Removes what is over: a bounded batch of sessions, tickets, failed mail and events. While
+    /// the clock's jump is unconfirmed it removes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sweep(&self, limits: SweepLimits, at: Moment) -> Result<Swept, StoreError> {
+        if !at.confirmed {
+            return Ok(Swept { is_unfinished: false });
+        }
+        self.write(move |write| {
+            let batch = limits.batch;
+            let failed_before = at.now.saturating_sub(limits.keep_failed_mail);
+            let events_before = at.now.saturating_sub(limits.keep_events);
+            let swept = [
+                sessions::sweep(write, at, batch)?,
+                tickets::sweep(write, at, batch)?,
+                outbox::sweep(write, at, failed_before, batch)?,
+                sweep_events(write, at, events_before, batch)?,
+            ];
+            Ok(Swept { is_unfinished: swept.iter().any(|count| *count >= batch) })
+        })
+        .await
+    }
+
+    /// Sets the mark to `now` and ends all sessions: the operator's word that the clock, which
+    /// lies behind what was committed, is right.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accept_clock(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |write| {
+            write.change(Moment { now, confirmed: false });
+            write.clear_sessions()?;
+            write.meta.open()?.insert(meta::MARK, now.as_micros())?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Write<'_> {
+    fn clear_sessions(&mut self) -> Result<(), Fault> {
+        self.sessions.open()?.retain(|_, _| false)?;
+        self.sessions_by_user.open()?.retain(|_, ()| false)?;
+        self.sessions_by_expiry.open()?.retain(|_, ()| false)?;
+        Ok(())
+    }
+}
+
+fn sweep_events(
+    write: &mut Write<'_>,
+    at: Moment,
+    before: Timestamp,
+    batch: usize,
+) -> Result<usize, Fault> {
+    let mut count = 0;
+    while count < batch && events::drop_oldest(write, |event| event.last_at < before)? {
+        write.change(at);
+        count += 1;
+    }
+    Ok(count)
+}
