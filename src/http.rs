@@ -1,0 +1,14 @@
+//! HTTP: what a request says, and what an answer looks like.
+//!
+//! Everything here is a plain function from the parts of a request to values, or from values to a
+//! response; sockets are the business of `server`. Reading goes through [`input`] and [`fields`],
+//! failing through [`errors`], answering through [`respond`] or, for people, [`pages`].
+
+pub mod client;
+pub mod cors;
+pub mod errors;
+pub mod field_errors;
+pub mod fields;
+pub mod input;
+pub mod request_id;
+pub mod respond;

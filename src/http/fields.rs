@@ -1,0 +1,299 @@
+//! The fields of a request's body, and typed readers that collect what is wrong with them.
+//!
+//! A reader hands out either a value of the domain or nothing, and in the latter case has put
+//! exactly one problem of that field into the [`FieldErrors`]. So all errors of all fields come
+//! in one answer.
+
+use std::collections::BTreeMap;
+
+use super::field_errors::{FieldErrors, FieldProblem};
+use crate::domain::password::MAX_PASSWORD;
+use crate::domain::{Email, Username};
+use crate::secret::Secret;
+
+/// The fields of a body. Any of them may be a password, so every text is held as a secret.
+#[derive(Debug, Default)]
+pub struct Fields {
+    values: BTreeMap<String, Value>,
+}
+
+/// The value of a field.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// JSON's `null`.
+    Null,
+    /// A string.
+    Text(Secret<String>),
+    /// Any other JSON: no field takes it, so none is kept.
+    Other,
+}
+
+/// What a field is, before anything is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Field<'a> {
+    /// It is not there.
+    Absent,
+    /// It is `null`.
+    Null,
+    /// It is a bool, a number, a list or an object.
+    WrongType,
+    /// It is a string, as it was sent.
+    Text(&'a Secret<String>),
+}
+
+/// Whether blanks around a text belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// They do not: they are taken off.
+    Yes,
+    /// They do.
+    No,
+}
+
+impl Fields {
+    /// Sets a field; of a repeated one the last value counts.
+    pub(super) fn set(&mut self, name: String, value: Value) {
+        self.values.insert(name, value);
+    }
+
+    /// Whether the field is there, be it `null`: a PATCH changes only what it names.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The field as it was sent.
+    pub fn text(&self, name: &str) -> Field<'_> {
+        match self.values.get(name) {
+            None => Field::Absent,
+            Some(Value::Null) => Field::Null,
+            Some(Value::Other) => Field::WrongType,
+            Some(Value::Text(text)) => Field::Text(text),
+        }
+    }
+
+    /// A text that must be there and hold more than blanks: a token, say.
+    pub fn required_text(
+        &self,
+        name: &'static str,
+        trim: Trim,
+        errors: &mut FieldErrors,
+    ) -> Option<Secret<String>> {
+        let text = self.required(name, errors)?;
+        Some(match trim {
+            Trim::Yes => Secret::new(text.expose().trim().to_owned()),
+            Trim::No => text.clone(),
+        })
+    }
+
+    /// A password, old or new: never trimmed, and no longer than anything may be that is hashed.
+    /// Whether a new one is good enough is for
+    /// [`NewPassword::check`](crate::domain::NewPassword::check) to say.
+    pub fn password(&self, name: &'static str, errors: &mut FieldErrors) -> Option<Secret<String>> {
+        let text = self.required(name, errors)?;
+        if text.expose().len() > MAX_PASSWORD {
+            errors.add(name, FieldProblem::PasswordTooLong);
+            return None;
+        }
+        Some(text.clone())
+    }
+
+    /// An email address.
+    pub fn email(&self, name: &'static str, errors: &mut FieldErrors) -> Option<Email> {
+        let text = self.required(name, errors)?;
+        Email::parse(text.expose().trim()).map_err(|problem| errors.add(name, problem.into())).ok()
+    }
+
+    /// A user name, or `Some(None)` where none is wanted: `""`, `null` and an absent field say so.
+    /// `None` if there is something wrong with it.
+    pub fn optional_username(
+        &self,
+        name: &'static str,
+        errors: &mut FieldErrors,
+    ) -> Option<Option<Username>> {
+        let is_none_wanted = match self.text(name) {
+            Field::Absent | Field::Null => true,
+            Field::Text(text) => text.expose().trim().is_empty(),
+            Field::WrongType => false,
+        };
+        if is_none_wanted {
+            return Some(None);
+        }
+        let text = self.required(name, errors)?;
+        Username::parse(text.expose().trim())
+            .map(Some)
+            .map_err(|problem| errors.add(name, problem.into()))
+            .ok()
+    }
+
+    /// The rules that hold for every required text.
+    fn required(&self, name: &'static str, errors: &mut FieldErrors) -> Option<&Secret<String>> {
+        let problem = match self.text(name) {
+            Field::Absent => FieldProblem::Required,
+            Field::Null => FieldProblem::Null,
+            Field::WrongType => FieldProblem::NotAString,
+            Field::Text(text) if text.expose().trim().is_empty() => FieldProblem::Blank,
+            Field::Text(text) if text.expose().contains('\0') => FieldProblem::NullCharacters,
+            Field::Text(text) => return Some(text),
+        };
+        errors.add(name, problem);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::field_errors::NON_FIELD;
+    use crate::http::input;
+    use hyper::HeaderMap;
+    use hyper::body::Bytes;
+    use hyper::header::{CONTENT_TYPE, HeaderValue};
+
+    fn fields(json: &str) -> Fields {
+        let json_type = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, json_type)]);
+        input::read(&headers, &Bytes::copy_from_slice(json.as_bytes())).unwrap()
+    }
+
+    /// The body `{"f": VALUE}`, or `{}` for an empty value.
+    fn with(value: &str) -> Fields {
+        fields(&if value.is_empty() { "{}".to_owned() } else { format!(r#"{{"f": {value}}}"#) })
+    }
+
+    fn error_of<T>(
+        value: &str,
+        read: impl Fn(&Fields, &'static str, &mut FieldErrors) -> Option<T>,
+    ) -> String {
+        let mut errors = FieldErrors::default();
+        let result = read(&with(value), "f", &mut errors);
+        assert_eq!(result.is_some(), errors.is_empty(), "{value}");
+        serde_json::to_value(&errors).unwrap()["f"]
+            .as_array()
+            .map(|messages| {
+                assert_eq!(messages.len(), 1, "one message for {value}");
+                messages[0].as_str().unwrap().to_owned()
+            })
+            .unwrap_or_default()
+    }
+
+    const REQUIRED: &str = "This field is required.";
+    const NULL: &str = "This field may not be null.";
+    const BLANK: &str = "This field may not be blank.";
+    const NOT_A_STRING: &str = "Not a valid string.";
+    const NUL: &str = "Null characters are not allowed.";
+    const INVALID_EMAIL: &str = "Enter a valid email address.";
+    const NAME: &str = "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.";
+
+    #[test]
+    fn every_required_text_is_held_to_the_same_rules() {
+        for (value, message) in [
+            ("", REQUIRED),
+            ("null", NULL),
+            (r#""""#, BLANK),
+            (r#"" \t\u3000 ""#, BLANK),
+            ("true", NOT_A_STRING),
+            ("12345678901234567890", NOT_A_STRING),
+            ("1.5", NOT_A_STRING),
+            ("[]", NOT_A_STRING),
+            (r#"["a@example.com"]"#, NOT_A_STRING),
+            ("{}", NOT_A_STRING),
+            (r#""a\u0000b""#, NUL),
+        ] {
+            assert_eq!(error_of(value, Fields::email), message, "email {value}");
+            assert_eq!(error_of(value, Fields::password), message, "password {value}");
+            for trim in [Trim::Yes, Trim::No] {
+                let read =
+                    |f: &Fields, n, e: &mut FieldErrors| f.required_text(n, trim, e).map(drop);
+                assert_eq!(error_of(value, read), message, "text {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn emails() {
+        let long = format!(r#""{}""#, "a".repeat(300));
+        for (value, message) in [
+            (r#""a@example.com""#, ""),
+            (r#""a""#, INVALID_EMAIL),
+            (r#""a@b@c""#, INVALID_EMAIL),
+            (long.as_str(), "Ensure this field has no more than 254 characters."),
+        ] {
+            assert_eq!(error_of(value, Fields::email), message, "{value}");
+        }
+        let email = with(r#"" A@Example.com\n""#).email("f", &mut FieldErrors::default());
+        assert_eq!(email.unwrap().as_str(), "A@Example.com");
+    }
+
+    #[test]
+    fn usernames_are_optional() {
+        let long = format!(r#""{}""#, "ä".repeat(151));
+        for (value, message) in [
+            (r#""Žofie.x""#, ""),
+            ("", ""),
+            ("null", ""),
+            (r#""""#, ""),
+            (r#""  ""#, ""),
+            ("5", NOT_A_STRING),
+            ("[]", NOT_A_STRING),
+            (r#""a\u0000""#, NUL),
+            (r#""a b""#, NAME),
+            (long.as_str(), "Ensure this field has no more than 150 characters."),
+        ] {
+            assert_eq!(error_of(value, Fields::optional_username), message, "{value}");
+        }
+        let read = |value: &str| {
+            let username = with(value).optional_username("f", &mut FieldErrors::default()).unwrap();
+            username.map(|username| username.as_str().to_owned())
+        };
+        assert_eq!(read(r#"" ann ""#).as_deref(), Some("ann"));
+        for value in ["", "null", r#""""#, r#""  ""#] {
+            assert_eq!(read(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_trimmed_and_end_at_1024_bytes() {
+        let read = |value: &str| with(value).password("f", &mut FieldErrors::default()).unwrap();
+        assert_eq!(read(r#""  two words ""#).expose(), "  two words ");
+        let of_length = |bytes: usize| format!(r#""{}""#, "é".repeat(bytes / 2));
+        assert_eq!(error_of(&of_length(1024), Fields::password), "");
+        assert_eq!(
+            error_of(&of_length(1026), Fields::password),
+            "Ensure this field has no more than 1024 bytes."
+        );
+    }
+
+    #[test]
+    fn other_texts_are_trimmed_if_asked_to() {
+        let read = |trim| {
+            let text = with(r#"" t o k ""#).required_text("f", trim, &mut FieldErrors::default());
+            text.unwrap().expose().clone()
+        };
+        assert_eq!(read(Trim::Yes), "t o k");
+        assert_eq!(read(Trim::No), " t o k ");
+    }
+
+    #[test]
+    fn all_errors_of_all_fields_come_together() {
+        let fields = fields(r#"{"email": null, "password": 1, "username": "a b"}"#);
+        let mut errors = FieldErrors::default();
+        assert!(fields.email("email", &mut errors).is_none());
+        assert!(fields.password("password", &mut errors).is_none());
+        assert!(fields.password("password_confirm", &mut errors).is_none());
+        assert!(fields.optional_username("username", &mut errors).is_none());
+        assert_eq!(
+            serde_json::to_string(&errors).unwrap(),
+            format!(
+                r#"{{"email":["{NULL}"],"password":["{NOT_A_STRING}"],"password_confirm":["{REQUIRED}"],"username":["{NAME}"]}}"#
+            )
+        );
+        assert!(!fields.has(NON_FIELD) && fields.has("email") && !fields.has("password_confirm"));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let fields = fields(r#"{"password": "hunter2 hunter2"}"#);
+        let shown = format!("{fields:?} {:?}", fields.text("password"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
