@@ -1,0 +1,270 @@
+//! What one connection is doing and how long it may go on: kept by the connection itself, read by
+//! whoever decides which connection must make room.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::ServerConfig;
+
+/// How long a closed connection is still read from, so that a client in the middle of sending
+/// finds the answer before it finds the connection reset (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a connection may stay in each phase.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a head, from its first byte; for the first one, from the start of the connection.
+    head: Duration,
+    /// For the first byte of the next head.
+    idle: Duration,
+    /// For a client to take in more of its answer.
+    stall: Duration,
+}
+
+impl From<&ServerConfig> for Patience {
+    fn from(settings: &ServerConfig) -> Self {
+        Self {
+            head: settings.header_timeout,
+            idle: settings.idle_timeout,
+            stall: settings.request_timeout,
+        }
+    }
+}
+
+/// What a connection is doing.
+///
+/// Its own task moves it through its phases; the accept loop may only [`evict`](Self::evict) it or
+/// tell it to [`drain`](Self::drain). One lock keeps the two apart: a connection whose next
+/// request has begun is never evicted, and one that was evicted begins no request.
+#[derive(Debug)]
+pub(super) struct Activity {
+    patience: Patience,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// The server is going down: this connection ends with the request that is under way.
+    is_draining: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing of the first head has come.
+    New { since: Instant },
+    /// Everything is answered and nothing of the next head has come.
+    Idle { since: Instant },
+    /// A head has begun; for the first one, time counts from the start of the connection.
+    Head { since: Instant },
+    /// The body is read, then the handler runs: both have limits of their own.
+    Request,
+    /// The answer is on its way; `since` moves on whenever the client takes some of it.
+    Answer { since: Instant },
+    /// All is said and our side is closed; what still comes is thrown away.
+    Lingering { since: Instant },
+    /// The connection had to make room; its task is being stopped.
+    Evicted,
+}
+
+/// The connection was told to make room for another.
+#[derive(Debug)]
+pub(super) struct Evicted;
+
+impl fmt::Display for Evicted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection had to make room for another")
+    }
+}
+
+impl std::error::Error for Evicted {}
+
+impl Activity {
+    /// A connection that was accepted at `now`.
+    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+        let state = State { phase: Phase::New { since: now }, is_draining: false };
+        Self { patience, state: Mutex::new(state) }
+    }
+
+    /// When the connection has outstayed its phase; none while a request is handled.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let state = self.lock();
+        let (since, patience) = match state.phase {
+            Phase::Idle { since } if state.is_draining => (since, Duration::ZERO),
+            Phase::Idle { since } => (since, self.patience.idle),
+            Phase::New { since } | Phase::Head { since } => (since, self.patience.head),
+            Phase::Answer { since } => (since, self.patience.stall),
+            Phase::Lingering { since } => (since, LINGER),
+            Phase::Request | Phase::Evicted => return None,
+        };
+        since.checked_add(patience)
+    }
+
+    /// Since when the connection has been of use to nobody; none while it is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.lock().phase.idle_since()
+    }
+
+    /// Whether something of an answer is still due to the client.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.lock().phase, Phase::Answer { .. })
+    }
+
+    /// Marks the connection as evicted if it has been idle since `since` without a break. The
+    /// caller stops its task.
+    pub(super) fn evict(&self, since: Instant) -> bool {
+        let mut state = self.lock();
+        let is_still_idle = state.phase.idle_since() == Some(since);
+        if is_still_idle {
+            state.phase = Phase::Evicted;
+        }
+        is_still_idle
+    }
+
+    /// Lets the request under way be the connection's last. If there is none, the connection is
+    /// evicted: then the answer is true, and the caller stops its task.
+    pub(super) fn drain(&self) -> bool {
+        let mut state = self.lock();
+        state.is_draining = true;
+        let is_idle = state.phase.idle_since().is_some();
+        if is_idle {
+            state.phase = Phase::Evicted;
+        }
+        is_idle
+    }
+
+    /// Whether the next answer is the connection's last.
+    pub(super) fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
+    /// Bytes have come.
+    pub(super) fn bytes_came(&self) -> Result<(), Evicted> {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::New { since } => state.phase = Phase::Head { since },
+            Phase::Idle { .. } => state.phase = Phase::Head { since: Instant::now() },
+            Phase::Evicted => return Err(Evicted),
+            Phase::Head { .. }
+            | Phase::Request
+            | Phase::Answer { .. }
+            | Phase::Lingering { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A head is complete. It may have come together with the request before it, unnoticed.
+    pub(super) fn request_begins(&self) -> Result<(), Evicted> {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Evicted) {
+            return Err(Evicted);
+        }
+        state.phase = Phase::Request;
+        Ok(())
+    }
+
+    /// The handler has answered.
+    pub(super) fn answer_begins(&self) {
+        self.lock().phase = Phase::Answer { since: Instant::now() };
+    }
+
+    /// The client has taken in more, after a time when it would not.
+    pub(super) fn answer_moved(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Answer { .. }) {
+            state.phase = Phase::Answer { since: Instant::now() };
+        }
+    }
+
+    /// Everything written so far has left.
+    pub(super) fn flushed(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Answer { .. }) {
+            state.phase = Phase::Idle { since: Instant::now() };
+        }
+    }
+
+    /// Our side is closed.
+    pub(super) fn lingers(&self) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Evicted) {
+            state.phase = Phase::Lingering { since: Instant::now() };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Phase {
+    fn idle_since(self) -> Option<Instant> {
+        match self {
+            Self::New { since } | Self::Idle { since } | Self::Lingering { since } => Some(since),
+            Self::Head { .. } | Self::Request | Self::Answer { .. } | Self::Evicted => None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Patience {
+    /// An hour for everything.
+    pub(super) fn of_an_hour() -> Self {
+        let hour = Duration::from_secs(3_600);
+        Self { head: hour, idle: 2 * hour, stall: hour }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn the_first_head_is_timed_from_the_start_and_later_ones_from_their_first_byte() {
+        let start = Instant::now();
+        let activity = Activity::new(Patience::of_an_hour(), start);
+        assert_eq!(activity.deadline(), Some(start + HOUR));
+        activity.bytes_came().unwrap();
+        assert_eq!(activity.deadline(), Some(start + HOUR));
+        activity.request_begins().unwrap();
+        assert_eq!(activity.deadline(), None);
+        activity.answer_begins();
+        activity.flushed();
+        let idle_since = activity.idle_since().unwrap();
+        assert_eq!(activity.deadline(), Some(idle_since + 2 * HOUR));
+        activity.bytes_came().unwrap();
+        assert!(activity.deadline().unwrap() < idle_since + 2 * HOUR);
+        assert_eq!(activity.idle_since(), None);
+    }
+
+    #[test]
+    fn a_connection_at_work_is_not_evicted_and_an_evicted_one_does_no_work() {
+        let start = Instant::now();
+        let busy = Activity::new(Patience::of_an_hour(), start);
+        busy.bytes_came().unwrap();
+        assert!(!busy.evict(start));
+        busy.request_begins().unwrap();
+        assert!(!busy.evict(start));
+
+        let idle = Activity::new(Patience::of_an_hour(), start);
+        assert!(!idle.evict(start + HOUR), "idle, but not since then");
+        assert!(idle.evict(start));
+        assert!(idle.bytes_came().is_err());
+        assert!(idle.request_begins().is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_out_when_the_server_goes_down_is_the_last() {
+        let activity = Activity::new(Patience::of_an_hour(), Instant::now());
+        activity.request_begins().unwrap();
+        assert!(!activity.drain());
+        activity.answer_begins();
+        activity.flushed();
+        assert_eq!(activity.deadline(), activity.idle_since());
+    }
+}
