@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod jwt;
+pub mod keys;
 pub mod random;
 pub mod secret;
