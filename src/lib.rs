@@ -4,6 +4,8 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod jwt;
+pub mod keys;
 pub mod random;
 pub mod secret;
 pub mod store;

@@ -1,0 +1,335 @@
+//! Access and refresh tokens: JWTs (RFC 7519) that are signed and checked here and nowhere else.
+//!
+//! A token's `kid` names the key, and thereby its use and its algorithm; neither the token's `alg`
+//! nor its `token_type` chooses anything, they are only held against that. Nothing of the claims
+//! is read before the signature was found good. Times are judged by the caller's clock.
+
+mod wire;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use crate::clock::Timestamp;
+use crate::domain::{Session, SessionId, UserId};
+use crate::keys::{JwtKey, Keys, Ring};
+use crate::secret::Secret;
+use wire::{AccessPayload, Header, NumericDate, Parts, RefreshPayload};
+
+/// How far in the future a token may have been issued: clocks of two machines differ.
+const ISSUED_AHEAD: Duration = Duration::from_secs(60);
+
+const ACCESS: &str = "access";
+const REFRESH: &str = "refresh";
+
+/// What is the same in all tokens.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    /// How long an access token lives, if its session does.
+    pub access_lifetime: Duration,
+    /// The `iss` of access tokens.
+    pub issuer: String,
+}
+
+/// Makes and checks tokens.
+pub struct Tokens {
+    settings: TokenSettings,
+    access: Ring<TokenKey>,
+    refresh: Ring<TokenKey>,
+}
+
+/// A key with what a token says of it.
+struct TokenKey {
+    /// The key's name, as `kid` holds it.
+    kid: String,
+    /// The first part of every token it signs.
+    header: String,
+    key: Arc<JwtKey>,
+}
+
+/// What an access token says, once it is found good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session it belongs to; whether that has ended since, only storage knows.
+    pub session: SessionId,
+    /// When it was issued, in whole seconds.
+    pub issued_at: Timestamp,
+    /// From when it counts no more, in whole seconds.
+    pub expires_at: Timestamp,
+}
+
+/// What a refresh token says, once it is found good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Which of that session's tokens it is.
+    pub generation: u64,
+    /// When it was issued, in whole seconds.
+    pub issued_at: Timestamp,
+    /// From when it counts no more, in whole seconds.
+    pub expires_at: Timestamp,
+}
+
+/// Whether a token's times are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It must have been issued, and not have expired.
+    Enforced,
+    /// Any authentic token will do: to end its session.
+    Ignored,
+}
+
+/// Why a token is refused. No more is told, so that no more can be learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// It is not ours, or not valid now.
+    Invalid,
+    /// It is ours and valid now, but an access token where a refresh token is due, or the reverse.
+    /// One that has expired is [`Invalid`](Self::Invalid), whichever it is.
+    WrongType,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "the token is invalid or expired",
+            Self::WrongType => "the token is of the other type",
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// A good token of either kind.
+enum Claims {
+    Access(AccessClaims),
+    Refresh(RefreshClaims),
+}
+
+impl Tokens {
+    /// Tokens under these keys.
+    pub fn new(keys: &Keys, settings: TokenSettings) -> Self {
+        Self {
+            settings,
+            access: keys.access().map(TokenKey::new),
+            refresh: keys.refresh().map(TokenKey::new),
+        }
+    }
+
+    /// A new access token for `session`, named `jti` (16 random bytes). It never outlives the
+    /// session.
+    pub fn access(&self, session: &Session, now: Timestamp, jti: [u8; 16]) -> Secret<String> {
+        let expiry = now.saturating_add(self.settings.access_lifetime).min(session.expires_at());
+        self.access.signs().token(&AccessPayload {
+            token_type: Cow::Borrowed(ACCESS),
+            exp: expiry.into(),
+            iat: now.into(),
+            nbf: None,
+            jti: Cow::Owned(hex(jti)),
+            user_id: session.user,
+            iss: Cow::Borrowed(&self.settings.issuer),
+            sub: Cow::Owned(session.user.to_string()),
+            sid: session.id,
+        })
+    }
+
+    /// The current refresh token of `session`: everything in it comes from the session's record,
+    /// so that the same record gives the same token byte for byte (while the same key signs).
+    pub fn refresh(&self, session: &Session) -> Secret<String> {
+        self.refresh.signs().token(&RefreshPayload {
+            token_type: Cow::Borrowed(REFRESH),
+            exp: session.token_expires_at.into(),
+            iat: session.rotated_at.into(),
+            nbf: None,
+            jti: Cow::Owned(hex(refresh_jti(session))),
+            user_id: session.user,
+            sid: session.id,
+            generation: session.generation,
+        })
+    }
+
+    /// What an access token says.
+    ///
+    /// # Errors
+    /// If it is not an access token that is good at `now`.
+    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
+        match self.open(token, now, Expiry::Enforced)? {
+            Claims::Access(claims) => Ok(claims),
+            Claims::Refresh(_) => Err(TokenError::WrongType),
+        }
+    }
+
+    /// What a refresh token says.
+    ///
+    /// # Errors
+    /// If it is not a refresh token, or, where that is enforced, not good at `now`.
+    pub fn check_refresh(
+        &self,
+        token: &str,
+        now: Timestamp,
+        expiry: Expiry,
+    ) -> Result<RefreshClaims, TokenError> {
+        match self.open(token, now, expiry)? {
+            Claims::Refresh(claims) => Ok(claims),
+            Claims::Access(_) => Err(TokenError::WrongType),
+        }
+    }
+
+    fn open(&self, token: &str, now: Timestamp, expiry: Expiry) -> Result<Claims, TokenError> {
+        let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
+        let header = wire::decode(parts.header).ok_or(TokenError::Invalid)?;
+        let header: Header<'_> = read(&header)?;
+        if let Some(key) = find(&self.access, &header) {
+            self.access_claims(&key.payload(&header, &parts)?, now, expiry).map(Claims::Access)
+        } else if let Some(key) = find(&self.refresh, &header) {
+            refresh_claims(&key.payload(&header, &parts)?, now, expiry).map(Claims::Refresh)
+        } else {
+            Err(TokenError::Invalid)
+        }
+    }
+
+    fn access_claims(
+        &self,
+        payload: &str,
+        now: Timestamp,
+        expiry: Expiry,
+    ) -> Result<AccessClaims, TokenError> {
+        let payload: AccessPayload<'_> = read(payload)?;
+        let is_consistent = payload.token_type == ACCESS
+            && payload.iss == self.settings.issuer
+            && payload.sub == payload.user_id.to_string();
+        if !is_consistent || !is_timely(payload.exp, payload.iat, payload.nbf, now, expiry) {
+            return Err(TokenError::Invalid);
+        }
+        Ok(AccessClaims {
+            user: payload.user_id,
+            session: payload.sid,
+            issued_at: payload.iat.into(),
+            expires_at: payload.exp.into(),
+        })
+    }
+}
+
+/// Shows the names of the keys.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens")
+            .field("settings", &self.settings)
+            .field("access", &self.access)
+            .field("refresh", &self.refresh)
+            .finish()
+    }
+}
+
+impl TokenKey {
+    fn new(key: &Arc<JwtKey>) -> Self {
+        let kid = key.id().to_string();
+        let header = wire::encode(&Header {
+            typ: Some(Cow::Borrowed(wire::TYP)),
+            alg: Cow::Borrowed(key.alg()),
+            kid: Cow::Borrowed(&kid),
+        });
+        Self { kid, header, key: Arc::clone(key) }
+    }
+
+    fn token(&self, payload: &impl serde::Serialize) -> Secret<String> {
+        let payload = wire::encode(payload);
+        let mut message = String::with_capacity(self.header.len() + payload.len() + SIGNATURE_ROOM);
+        message.push_str(&self.header);
+        message.push('.');
+        message.push_str(&payload);
+        let signature = Secret::new(self.key.sign(message.as_bytes()));
+        message.push('.');
+        message.push_str(signature.expose());
+        Secret::new(message)
+    }
+
+    /// The payload of a token whose header named this key, if this key signed it.
+    fn payload(&self, header: &Header<'_>, parts: &Parts<'_>) -> Result<String, TokenError> {
+        let is_of_this_key =
+            header.alg == self.key.alg() && header.typ.as_ref().is_none_or(|typ| typ == wire::TYP);
+        if !is_of_this_key || !self.key.verify(parts.message.as_bytes(), parts.signature) {
+            return Err(TokenError::Invalid);
+        }
+        wire::decode(parts.payload).ok_or(TokenError::Invalid)
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kid)
+    }
+}
+
+/// Two dots and the longest signature, 64 bytes in base64url: room for it lets no unfinished copy
+/// of a token stay behind in memory.
+const SIGNATURE_ROOM: usize = 2 + 86;
+
+fn find<'a>(keys: &'a Ring<TokenKey>, header: &Header<'_>) -> Option<&'a TokenKey> {
+    keys.iter().find(|key| key.kid == header.kid)
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, TokenError> {
+    serde_json::from_str(json).map_err(|_| TokenError::Invalid)
+}
+
+fn refresh_claims(
+    payload: &str,
+    now: Timestamp,
+    expiry: Expiry,
+) -> Result<RefreshClaims, TokenError> {
+    let payload: RefreshPayload<'_> = read(payload)?;
+    let is_good = payload.token_type == REFRESH
+        && is_timely(payload.exp, payload.iat, payload.nbf, now, expiry);
+    if !is_good {
+        return Err(TokenError::Invalid);
+    }
+    Ok(RefreshClaims {
+        user: payload.user_id,
+        session: payload.sid,
+        generation: payload.generation,
+        issued_at: payload.iat.into(),
+        expires_at: payload.exp.into(),
+    })
+}
+
+/// Whether a token with these times is good at `now`: `exp` and `nbf` (RFC 7519, section 4.1) to
+/// the second, `iat` with [`ISSUED_AHEAD`].
+fn is_timely(
+    exp: NumericDate,
+    iat: NumericDate,
+    nbf: Option<NumericDate>,
+    now: Timestamp,
+    expiry: Expiry,
+) -> bool {
+    let second = NumericDate::from(now);
+    let has_begun = nbf.is_none_or(|nbf| nbf <= second);
+    let is_issued = iat <= NumericDate::from(now.saturating_add(ISSUED_AHEAD));
+    let is_unexpired = second < exp;
+    expiry == Expiry::Ignored || (has_begun && is_issued && is_unexpired)
+}
+
+/// A refresh token's name: half a hash over what sets it apart from all others. It is no secret.
+fn refresh_jti(session: &Session) -> [u8; 16] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(b"latchkey refresh jti 1\0");
+    hash.update(session.id.as_bytes());
+    hash.update(&session.generation.to_be_bytes());
+    let hash = hash.finish();
+    hash.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Tokens as they are written: three parts, their JSON, and nothing that could be read two ways.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::{SessionId, UserId};
+
+/// The longest token that is looked at, in bytes; ours take about 500.
+pub(super) const MAX_TOKEN: usize = 4096;
+
+/// The `typ` of all our tokens (RFC 7519, section 5.1).
+pub(super) const TYP: &str = "JWT";
+
+/// A token's parts (RFC 7515, section 7.1), still encoded.
+pub(super) struct Parts<'a> {
+    pub(super) header: &'a str,
+    pub(super) payload: &'a str,
+    pub(super) signature: &'a str,
+    /// Header and payload with the dot between them: what is signed.
+    pub(super) message: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// Splits a token of at most [`MAX_TOKEN`] bytes at its two dots.
+    pub(super) fn of(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        let is_three_parts = !payload.contains('.');
+        is_three_parts.then_some(Self { header, payload, signature, message })
+    }
+}
+
+/// A token's header. One of ours has these members; any other (`crit`, `jwk`, `jku`, `x5u`, `x5c`
+/// above all) is refused whatever it holds, as is one that occurs twice.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) typ: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) alg: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) kid: Cow<'a, str>,
+}
+
+/// The claims of an access token. Others that may stand beside them are not read.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AccessPayload<'a> {
+    #[serde(borrow)]
+    pub(super) token_type: Cow<'a, str>,
+    pub(super) exp: NumericDate,
+    pub(super) iat: NumericDate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) nbf: Option<NumericDate>,
+    #[serde(borrow)]
+    pub(super) jti: Cow<'a, str>,
+    pub(super) user_id: UserId,
+    #[serde(borrow)]
+    pub(super) iss: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) sub: Cow<'a, str>,
+    pub(super) sid: SessionId,
+}
+
+/// The claims of a refresh token.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RefreshPayload<'a> {
+    #[serde(borrow)]
+    pub(super) token_type: Cow<'a, str>,
+    pub(super) exp: NumericDate,
+    pub(super) iat: NumericDate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) nbf: Option<NumericDate>,
+    #[serde(borrow)]
+    pub(super) jti: Cow<'a, str>,
+    pub(super) user_id: UserId,
+    pub(super) sid: SessionId,
+    #[serde(rename = "gen")]
+    pub(super) generation: u64,
+}
+
+/// A moment in whole seconds (RFC 7519, section 2), up to the end of the year 9999. RFC 7519 would
+/// allow fractions; ours have none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub(super) struct NumericDate(u64);
+
+impl NumericDate {
+    const LAST: u64 = 253_402_300_799;
+}
+
+impl From<Timestamp> for NumericDate {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp.unix_seconds().min(Self::LAST))
+    }
+}
+
+impl From<NumericDate> for Timestamp {
+    fn from(date: NumericDate) -> Self {
+        Self::from_unix_seconds(date.0)
+    }
+}
+
+impl From<NumericDate> for u64 {
+    fn from(date: NumericDate) -> Self {
+        date.0
+    }
+}
+
+impl TryFrom<u64> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(seconds: u64) -> Result<Self, Self::Error> {
+        if seconds <= Self::LAST { Ok(Self(seconds)) } else { Err("after the year 9999") }
+    }
+}
+
+/// Writes one part: base64url, without padding, of JSON.
+#[expect(clippy::expect_used, reason = "strings and integers in a struct can always be written")]
+pub(super) fn encode(value: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).expect("JSON"))
+}
+
+/// Undoes the base64url of one part: none unless it is written in the one canonical way, and holds
+/// text that begins as a JSON object. (An array would do for a struct of serde's, too.)
+pub(super) fn decode(part: &str) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
+    text.starts_with('{').then_some(text)
+}

@@ -1,0 +1,173 @@
+//! The secret half of tickets: a MAC that the database never holds.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::id::KeyId;
+use super::material::KeyMaterial;
+use super::ring::Ring;
+use crate::domain::{Purpose, TicketId};
+use crate::secret::Secret;
+
+/// What a ticket's MAC begins with, so that it never is a MAC over anything else.
+const CONTEXT: &[u8] = b"latchkey ticket 1\0";
+
+const ID_BYTES: usize = 16;
+const MAC_BYTES: usize = 32;
+const TOKEN_BYTES: usize = ID_BYTES + MAC_BYTES;
+/// A token's length: base64url of 48 bytes, without padding.
+const TOKEN_LENGTH: usize = TOKEN_BYTES / 3 * 4;
+
+/// Makes and checks what a mailed link carries: `base64url(id ‖ HMAC-SHA-256(key, context ‖
+/// purpose ‖ id))`, 64 characters.
+#[derive(Clone)]
+pub struct TicketKey {
+    keys: Ring<(KeyId, hmac::Key)>,
+}
+
+impl TicketKey {
+    /// Takes the keys: the first seals, all of them open.
+    pub(super) fn new(keys: Ring<&KeyMaterial>) -> Self {
+        let key = |material: &&KeyMaterial| {
+            (material.id(), hmac::Key::new(hmac::HMAC_SHA256, material.private()))
+        };
+        Self { keys: keys.map(key) }
+    }
+
+    /// The link's token for a ticket: the same each time while the key is the same.
+    pub fn seal(&self, purpose: Purpose, id: TicketId) -> Secret<String> {
+        let (_, key) = self.keys.signs();
+        let mac = hmac::sign(key, &message(purpose, id));
+        let mut token = Zeroizing::new([0; TOKEN_BYTES]);
+        let (head, tail) = token.split_at_mut(ID_BYTES);
+        head.copy_from_slice(id.as_bytes());
+        tail.copy_from_slice(mac.as_ref());
+        Secret::new(URL_SAFE_NO_PAD.encode(*token))
+    }
+
+    /// The ticket that `token` was made for; none unless it was made by one of these keys for this
+    /// purpose, and is written exactly as it was. The comparison takes the same time however much
+    /// of it is right.
+    pub fn open(&self, purpose: Purpose, token: &str) -> Option<TicketId> {
+        if token.len() != TOKEN_LENGTH {
+            return None;
+        }
+        let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+        URL_SAFE_NO_PAD.decode_slice(token, &mut *bytes).ok()?;
+        let (id, mac) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let id = TicketId::from_bytes(*id);
+        let message = message(purpose, id);
+        let is_ours = self.keys.iter().any(|(_, key)| hmac::verify(key, &message, mac).is_ok());
+        is_ours.then_some(id)
+    }
+}
+
+fn message(purpose: Purpose, id: TicketId) -> Vec<u8> {
+    [CONTEXT, &[purpose.code()], id.as_bytes()].concat()
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::keys::id::KeyKind;
+    use crate::random::Random;
+
+    const ID: TicketId = TicketId::from_bytes([0x5a; 16]);
+    const PURPOSES: [Purpose; 4] = [
+        Purpose::VerifyEmail,
+        Purpose::ResetPassword,
+        Purpose::ChangeEmail,
+        Purpose::CancelEmailChange,
+    ];
+
+    fn material(seed: u64) -> KeyMaterial {
+        let id = KeyId::new(KeyKind::Ticket, Timestamp::EPOCH, [0; 4]);
+        KeyMaterial::generate(id, &Random::seeded(seed)).unwrap()
+    }
+
+    fn ring<const N: usize>(keys: [&KeyMaterial; N]) -> TicketKey {
+        TicketKey::new(Ring::new(keys).unwrap())
+    }
+
+    fn key(seed: u64) -> TicketKey {
+        ring([&material(seed)])
+    }
+
+    #[test]
+    fn a_token_opens_for_its_purpose_and_key_only() {
+        for purpose in PURPOSES {
+            let token = key(1).seal(purpose, ID);
+            assert_eq!(token.expose().len(), 64);
+            assert_eq!(token.expose(), key(1).seal(purpose, ID).expose());
+            for other in PURPOSES {
+                let opened = key(1).open(other, token.expose());
+                assert_eq!(opened, (other == purpose).then_some(ID));
+                assert_eq!(key(2).open(other, token.expose()), None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_key_still_opens() {
+        let (old, new) = (material(1), material(2));
+        let token = ring([&old]).seal(Purpose::VerifyEmail, ID);
+        let both = ring([&new, &old]);
+        assert_eq!(both.open(Purpose::VerifyEmail, token.expose()), Some(ID));
+        assert_ne!(both.seal(Purpose::VerifyEmail, ID).expose(), token.expose());
+    }
+
+    #[test]
+    fn every_changed_bit_is_refused() {
+        let token = key(1).seal(Purpose::ResetPassword, ID);
+        let bytes = URL_SAFE_NO_PAD.decode(token.expose()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let forged = URL_SAFE_NO_PAD.encode(forged);
+            assert_eq!(key(1).open(Purpose::ResetPassword, &forged), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn only_the_exact_text_opens() {
+        let key = key(1);
+        let id = TicketId::from_bytes([0xff; 16]);
+        let token = key.seal(Purpose::ResetPassword, id).expose().clone();
+        assert!(token.starts_with("____"), "{token}");
+        let other_alphabet = token.replace('_', "/").replace('-', "+");
+        let shorter = token[..63].to_owned();
+        for wrong in [
+            String::new(),
+            other_alphabet,
+            shorter,
+            format!("{token}="),
+            format!("{token}\n"),
+            format!(" {}", &token[1..]),
+            "A".repeat(64),
+            "ä".repeat(32),
+        ] {
+            assert_eq!(key.open(Purpose::ResetPassword, &wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_opens_or_panics(text in "\\PC{0,80}", exact in "[A-Za-z0-9_-]{64}") {
+            prop_assert_eq!(key(1).open(Purpose::VerifyEmail, &text), None);
+            prop_assert_eq!(key(1).open(Purpose::VerifyEmail, &exact), None);
+        }
+    }
+}
