@@ -1,7 +1,19 @@
 //! The configuration as it is meant: every value parsed, bounded and ready to use.
 //!
-//! What an operator writes (a file, environment variables) becomes these types in
-//! `config::written`; a limit that is switched off is `None` here, never a magic zero.
+//! What an operator writes (a file, environment variables) becomes these types by
+//! [`Config::load`]; a limit that is switched off is `None` here, never a magic zero.
+//!
+//! The modules below, in reading order: `units` knows durations and sizes, `urls` what passes as a
+//! URL, `problems` how a complaint reads, `source` where values are written, `reader` turns them
+//! into types and collects every problem on the way, and `written` is the list of all keys. A key
+//! is added there, to the types here, and to `config.toml`.
+
+mod problems;
+mod reader;
+mod source;
+mod units;
+mod urls;
+mod written;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -13,6 +25,9 @@ use ipnet::IpNet;
 use crate::domain::PasswordPolicy;
 use crate::domain::session::SessionLifetimes;
 use crate::secret::Secret;
+
+pub use problems::ConfigProblems;
+pub use written::Loaded;
 
 /// Everything an operator can say.
 #[derive(Clone, Debug)]

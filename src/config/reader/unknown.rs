@@ -1,0 +1,85 @@
+//! What is written and means nothing, with the name that was probably meant.
+
+use super::{Key, Reader};
+use crate::config::problems::{Problem, clipped, nearest, printable};
+use crate::config::source::{PREFIX, WrittenSection};
+
+impl Reader {
+    /// Collects the sections and keys of the file that nobody asked for.
+    pub(super) fn find_unknown_keys(&mut self) {
+        let Some(file) = &self.file else { return };
+        for (name, section) in &file.sections {
+            let is_known = self.keys.iter().any(|key| key.section == name);
+            match &section.keys {
+                Some(keys) if is_known => {
+                    let is_unknown =
+                        |key: &str| !self.keys.iter().any(|k| k.section == name && k.name == key);
+                    for (key, (line, _)) in keys.iter().filter(|(key, _)| is_unknown(key)) {
+                        let message = self.about_unknown_key(name, key);
+                        self.problems.push(Problem::new(file.place(*line), message));
+                    }
+                }
+                _ => {
+                    let message = self.about_unknown_section(name, section, is_known);
+                    self.problems.push(Problem::new(file.place(section.line), message));
+                }
+            }
+        }
+    }
+
+    fn about_unknown_key(&self, section: &str, name: &str) -> String {
+        let full_name = format!("{section}.{}", clipped(name));
+        let own = self.keys.iter().filter(|key| key.section == section).map(|key| key.name);
+        let elsewhere = self.keys.iter().find(|key| key.name == name);
+        if let Some(near) = nearest(name, own.clone()) {
+            format!("{full_name}: no such key; did you mean {section}.{near}?")
+        } else if let Some(key) = elsewhere.or_else(|| self.key_like(name)) {
+            format!("{full_name}: no such key; did you mean {key}?")
+        } else {
+            let all = own.collect::<Vec<_>>().join(", ");
+            format!("{full_name}: no such key; [{section}] takes {all}")
+        }
+    }
+
+    fn about_unknown_section(
+        &self,
+        name: &str,
+        section: &WrittenSection,
+        is_known: bool,
+    ) -> String {
+        let is_table = section.keys.is_some();
+        let mut sections: Vec<_> = self.keys.iter().map(|key| key.section).collect();
+        sections.dedup();
+        let all = sections.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ");
+        let shown = clipped(name);
+        if is_known {
+            format!("{shown}: found a value, but it is a section: write [{shown}] above its keys")
+        } else if let (false, Some(key)) = (is_table, self.key_like(name)) {
+            format!("{shown}: no such key outside a section; did you mean {key}?")
+        } else if let Some(near) = nearest(name, sections) {
+            format!("{shown}: no such section; did you mean [{near}]?")
+        } else {
+            format!("{shown}: no such section; there are {all}")
+        }
+    }
+
+    fn key_like(&self, name: &str) -> Option<&Key> {
+        let near = nearest(name, self.keys.iter().map(|key| key.name))?;
+        self.keys.iter().find(|key| key.name == near)
+    }
+
+    /// Warns of the variables that nobody asked for: something else may have set them, as
+    /// Kubernetes does for a service of our name.
+    pub(super) fn find_unknown_variables(&mut self) {
+        let variables = self.keys.iter().map(Key::variable);
+        let known: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
+        for name in self.environment.names().filter(|name| !known.iter().any(|k| k == name)) {
+            let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+            let hint = nearest(name.trim_start_matches(PREFIX), known)
+                .map(|near| format!("; did you mean {PREFIX}{near}?"))
+                .unwrap_or_default();
+            let shown = printable(&clipped(name));
+            self.warnings.push(format!("{shown} is no variable of ours and is ignored{hint}"));
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Where values are written: the file with its line numbers, and the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::problems::{Place, Problem, clipped};
+use super::urls::has_credentials;
+
+/// What the names of our environment variables start with.
+pub(super) const PREFIX: &str = "LATCHKEY_";
+
+/// The most bytes of a configuration file, and of a file that a variable names.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// A value as it was written. It has no `Debug`, since it may be a secret.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// Text without a type, from a variable or a default: `8` may be meant as a number.
+    Bare(String),
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer.
+    Integer(i64),
+    /// A TOML boolean.
+    Boolean(bool),
+    /// A TOML array.
+    List(Vec<Value>),
+    /// Something that no key takes, by the name of its type.
+    Other(&'static str),
+}
+
+/// The file, taken apart.
+pub(super) struct WrittenFile {
+    /// Its path as it was given.
+    pub(super) name: String,
+    /// Everything at its top level, by name.
+    pub(super) sections: BTreeMap<String, WrittenSection>,
+}
+
+/// Something at the top level of the file.
+pub(super) struct WrittenSection {
+    /// Where its name stands first.
+    pub(super) line: usize,
+    /// Its keys, with their lines and values; none if it is no table but a value.
+    pub(super) keys: Option<BTreeMap<String, (usize, Value)>>,
+}
+
+/// The environment variables that start with [`PREFIX`].
+pub(super) struct Environment(BTreeMap<String, OsString>);
+
+impl Value {
+    /// The value as text.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Bare(text) | Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value as a whole number.
+    pub(super) fn as_integer(&self) -> Option<u64> {
+        match self {
+            Self::Bare(text) => text.trim().parse().ok(),
+            Self::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as a truth.
+    pub(super) fn as_boolean(&self) -> Option<bool> {
+        match self {
+            Self::Bare(text) => text.trim().parse().ok(),
+            Self::Boolean(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The value as a list: bare text is split at commas, unless it is a TOML array.
+    pub(super) fn as_list(&self) -> Option<Vec<Self>> {
+        match self {
+            Self::List(items) => Some(items.clone()),
+            Self::Bare(text) if text.trim_start().starts_with('[') => {
+                match Self::from(DeValue::parse(text.trim()).ok()?.get_ref()) {
+                    Self::List(items) => Some(items),
+                    _ => None,
+                }
+            }
+            Self::Bare(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Some(items.map(|item| Self::Bare(item.to_owned())).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<&DeValue<'_>> for Value {
+    fn from(value: &DeValue<'_>) -> Self {
+        let integer = |number: &DeInteger<'_>| {
+            i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Self::Other("an integer of more than 64 bits"), Self::Integer)
+        };
+        match value {
+            DeValue::String(text) => Self::Text(text.clone().into_owned()),
+            DeValue::Integer(number) => integer(number),
+            DeValue::Boolean(truth) => Self::Boolean(*truth),
+            DeValue::Array(items) => {
+                Self::List(items.iter().map(|item| Self::from(item.get_ref())).collect())
+            }
+            DeValue::Float(_) => Self::Other("a floating-point number"),
+            DeValue::Datetime(_) => Self::Other("a date or time"),
+            DeValue::Table(_) => Self::Other("a table"),
+        }
+    }
+}
+
+/// The value as a message repeats it: cut where it is long, and not at all where a URL carries
+/// a password.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bare(text) | Self::Text(text) if has_credentials(text) => {
+                f.write_str("a URL with a user name or password")
+            }
+            Self::Bare(text) | Self::Text(text) => write!(f, "{:?}", clipped(text)),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Boolean(truth) => write!(f, "{truth}"),
+            Self::List(_) => f.write_str("an array"),
+            Self::Other(kind) => f.write_str(kind),
+        }
+    }
+}
+
+impl WrittenFile {
+    /// Reads and takes apart the file at `path`.
+    ///
+    /// # Errors
+    /// That it cannot be read, or where it is not TOML.
+    pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let name = path.display().to_string();
+        let place = |line| Place::File { name: name.clone(), line };
+        let text = read_text(path).map_err(|reason| {
+            vec![Problem::new(place(None), format!("cannot be read: {reason}"))]
+        })?;
+        let line = |offset: usize| {
+            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+            1 + before.iter().filter(|byte| **byte == b'\n').count()
+        };
+
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        if errors.is_empty() {
+            let keys = |table: &DeTable<'_>| {
+                let written = |value: &Spanned<_>| Value::from(value.get_ref());
+                let entries = table.iter().map(|(key, value)| {
+                    (key.get_ref().to_string(), (line(key.span().start), written(value)))
+                });
+                entries.collect()
+            };
+            let sections = table.get_ref().iter().map(|(name, value)| {
+                let line = line(name.span().start);
+                let keys = value.get_ref().as_table().map(keys);
+                (name.get_ref().to_string(), WrittenSection { line, keys })
+            });
+            return Ok(Self { sections: sections.collect(), name });
+        }
+        // One slip makes the parser stumble several times over the same line. Its own display
+        // would show that line, which may hold a password.
+        let mut messages = BTreeMap::new();
+        for error in errors {
+            let line = error.span().map(|span| line(span.start));
+            messages.entry(line).or_insert_with(|| format!("is not TOML: {}", error.message()));
+        }
+        Err(messages.into_iter().map(|(line, text)| Problem::new(place(line), text)).collect())
+    }
+
+    /// The line and value of a key, if it is written.
+    pub(super) fn value(&self, section: &str, key: &str) -> Option<&(usize, Value)> {
+        self.sections.get(section)?.keys.as_ref()?.get(key)
+    }
+
+    /// That line of the file.
+    pub(super) fn place(&self, line: usize) -> Place {
+        Place::File { name: self.name.clone(), line: Some(line) }
+    }
+}
+
+impl Environment {
+    /// Those of `variables` that are meant for us.
+    pub(super) fn new(variables: &[(OsString, OsString)]) -> Self {
+        let ours = variables.iter().filter_map(|(name, value)| {
+            let name = name.to_string_lossy();
+            name.starts_with(PREFIX).then(|| (name.into_owned(), value.clone()))
+        });
+        Self(ours.collect())
+    }
+
+    /// The names of all variables.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// What is written for the key whose variable is `variable`: in that variable, or in the file
+    /// that `variable` followed by `_FILE` names. The flag says that it was a file, whose content
+    /// is not to be shown.
+    ///
+    /// # Errors
+    /// Why there is a value and it cannot be had.
+    pub(super) fn value(&self, variable: &str) -> Result<Option<(Place, Value, bool)>, Problem> {
+        let file_variable = format!("{variable}_FILE");
+        match (self.0.get(variable), self.0.get(&file_variable)) {
+            (None, None) => Ok(None),
+            (Some(text), None) => {
+                let place = Place::Variable(variable.to_owned());
+                match text.to_str() {
+                    Some(text) => Ok(Some((place, Value::Bare(text.to_owned()), false))),
+                    None => Err(Problem::new(place, "is not UTF-8".to_owned())),
+                }
+            }
+            (None, Some(path)) => {
+                let path = Path::new(path);
+                let place = Place::Variable(file_variable);
+                match read_text(path) {
+                    Ok(text) => Ok(Some((place, Value::Bare(without_newline(text)), true))),
+                    Err(reason) => {
+                        let path = clipped(&path.display().to_string());
+                        Err(Problem::new(place, format!("{path:?} cannot be read: {reason}")))
+                    }
+                }
+            }
+            (Some(_), Some(_)) => {
+                let message = format!("{file_variable} is set too: only one of the two may be");
+                Err(Problem::new(Place::Variable(variable.to_owned()), message))
+            }
+        }
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// Why it cannot be had.
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err("it has more than 1MiB".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// `text` without the newline that editors put at the end of a file.
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! URLs and host names, in the one form in which they are compared and put into links.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+/// Reads the base of links: `http` or `https`, a host, perhaps a port and a path. The result has
+/// no slash at its end.
+pub(super) fn parse_base(text: &str) -> Option<String> {
+    let url = parse_http(text)?;
+    Some(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Reads an origin: scheme, host and port alone. The result is what a browser sends in `Origin`
+/// (RFC 6454, section 6.2): lower case, IDN in ASCII, no default port.
+pub(super) fn parse_origin(text: &str) -> Option<String> {
+    let url = parse_http(text)?;
+    (url.path() == "/").then(|| url.origin().ascii_serialization())
+}
+
+/// Reads a host name or an IP address, without a port.
+pub(super) fn parse_host(text: &str) -> Option<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some(text.to_owned());
+    }
+    match Host::parse(text).ok()? {
+        Host::Domain(name) => Some(name),
+        Host::Ipv4(_) | Host::Ipv6(_) => None,
+    }
+}
+
+/// Reads a network (`10.0.0.0/8`) or a single address (`::1`).
+pub(super) fn parse_network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|network| network.trunc())
+}
+
+/// Whether `text` looks like a URL that carries a user name or a password.
+pub(super) fn has_credentials(text: &str) -> bool {
+    let authority = text.split_once("//").map(|(_, rest)| rest);
+    authority.is_some_and(|rest| rest.contains('@'))
+}
+
+/// What the URL standard repairs (`https:host`, blanks, tabs, backslashes) is refused here: a
+/// configuration should say what it means.
+fn parse_http(text: &str) -> Option<Url> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let needs_repair = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    if !is_http || rest.starts_with('/') || text.contains(needs_repair) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    let is_plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    let has_one_host = url.host_str().is_some_and(|host| !host.contains('*'));
+    (is_plain && has_one_host).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases_are_brought_into_one_form() {
+        for (text, base) in [
+            ("https://accounts.example.com", "https://accounts.example.com"),
+            ("https://accounts.example.com/", "https://accounts.example.com"),
+            ("HTTPS://Accounts.Example.com:443/auth//", "https://accounts.example.com/auth"),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("http://[::1]:8000/", "http://[::1]:8000"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ] {
+            assert_eq!(parse_base(text).as_deref(), Some(base), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        for (text, origin) in [
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("https://App.Example:443/", "https://app.example"),
+            ("http://bücher.example:80", "http://xn--bcher-kva.example"),
+        ] {
+            assert_eq!(parse_origin(text).as_deref(), Some(origin), "{text}");
+        }
+        for text in ["*", "null", "https://app.example/path", "https://*.a.example", "a.example"] {
+            assert_eq!(parse_origin(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_http_url_is_refused() {
+        for text in [
+            "",
+            "example.com",
+            "//example.com",
+            "ftp://example.com",
+            "https:example.com",
+            "https:///example.com",
+            "https://",
+            "https://:80",
+            "https://a b",
+            "https://exa\tmple.com",
+            "https:\\\\example.com",
+            "https://user@example.com",
+            "https://:password@example.com",
+            "https://example.com?a=b",
+            "https://example.com/?",
+            "https://example.com/#",
+            "https://example.com:70000",
+        ] {
+            assert_eq!(parse_base(text), None, "{text}");
+        }
+        assert!(has_credentials("https://user:password@example.com"));
+        assert!(!has_credentials("https://example.com"));
+    }
+
+    #[test]
+    fn hosts_have_no_port_and_no_scheme() {
+        assert_eq!(parse_host("Mail.Example.com").as_deref(), Some("mail.example.com"));
+        assert_eq!(parse_host("127.0.0.1").as_deref(), Some("127.0.0.1"));
+        assert_eq!(parse_host("::1").as_deref(), Some("::1"));
+        for text in ["", "mail.example.com:25", "smtp://mail.example.com", "a b", "[::1]", "a@b"] {
+            assert_eq!(parse_host(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_may_be_single_addresses() {
+        for (text, network) in [
+            ("127.0.0.0/8", "127.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(parse_network(text).map(|net| net.to_string()).as_deref(), Some(network));
+        }
+        for text in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8"] {
+            assert_eq!(parse_network(text), None, "{text}");
+        }
+    }
+}

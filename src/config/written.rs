@@ -1,0 +1,262 @@
+//! Every key that an operator can write: its name, its default, what it takes, and what holds
+//! between it and others.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::units::{days, duration_text};
+use super::{
+    AuditConfig, Config, ConfigProblems, ConfirmBy, CookieConfig, EmailChangeConfig, LogConfig,
+    LogFormat, LogLevel, LoginConfig, PasswordConfig, RecoveryConfig, RegistrationConfig,
+    SigningAlgorithm, StorageConfig, TokenConfig,
+};
+use crate::domain::PasswordPolicy;
+use crate::domain::session::SessionLifetimes;
+
+mod mail;
+mod server;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = days(1);
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// The ceiling where only a floor matters.
+const MILLION: u64 = 1_000_000;
+
+/// The most that a cache may have: a 32-bit machine cannot address much more.
+const LARGEST_CACHE: u64 = if usize::BITS < 64 { GIB / 2 } else { 64 * GIB };
+
+/// A configuration and what ought to be said about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What deserves an operator's attention and stops nothing, one line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the configuration: the defaults, then `file` if there is one, then those of the
+    /// variables in `environment` that start with `LATCHKEY_`. Each later one overrides key by
+    /// key.
+    ///
+    /// The key `smtp_password` of `[mail]` has the variable `LATCHKEY_MAIL_SMTP_PASSWORD`. If
+    /// `LATCHKEY_MAIL_SMTP_PASSWORD_FILE` is set instead, the value is read from the file that it
+    /// names, without the newline at its end; the same goes for every other key. Paths that are
+    /// not absolute start at the working directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, all at once: a value of the wrong type or out of its
+    /// range (an overridden one too), a key that does not exist, values that do not go together.
+    /// Only an unreadable file, or one that is not TOML, is told alone.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Loaded, ConfigProblems> {
+        let mut reader = Reader::new(file, environment)?;
+        let config = config(&mut reader);
+        let (config, warnings) = reader.finish(config)?;
+        Ok(Loaded { config, warnings })
+    }
+}
+
+/// Reads every key, good or bad, before the first `?`, so that all problems come to light.
+fn config(reader: &mut Reader) -> Option<Config> {
+    let listen = server::listen(reader);
+    let exposed = listen.filter(|address| !address.ip().to_canonical().is_loopback());
+    let server = server::server(reader, listen, exposed);
+    let storage = storage(reader);
+    let tokens = tokens(reader);
+    let passwords = passwords(reader);
+    let registration = registration(reader);
+    let login = login(reader);
+    let recovery = reader.section("recovery").duration("ticket_lifetime", "1h", MINUTE..=days(7));
+    let email_change =
+        reader.section("email_change").duration("ticket_lifetime", "24h", MINUTE..=days(30));
+    let cookies = reader.section("cookies").flag("enabled", false);
+    let mail = mail::mail(reader, exposed);
+    let audit = audit(reader);
+    let log = log(reader);
+    Some(Config {
+        server: server?,
+        storage: storage?,
+        tokens: tokens?,
+        passwords: passwords?,
+        registration: registration?,
+        login: login?,
+        recovery: RecoveryConfig { ticket_lifetime: recovery? },
+        email_change: EmailChangeConfig { ticket_lifetime: email_change? },
+        cookies: CookieConfig { is_enabled: cookies? },
+        mail: mail?,
+        audit: audit?,
+        log: log?,
+    })
+}
+
+fn storage(reader: &mut Reader) -> Option<StorageConfig> {
+    let mut section = reader.section("storage");
+    let directory = section.path("directory", "data");
+    let keys = section.optional_path("keys");
+    let cache = section.size("cache", "16MiB", MIB..=LARGEST_CACHE);
+    let min_free = section.size("min_free", "64MiB", MIB..=TIB);
+    let write_queue = section.count("write_queue", 1024, 8..=65_536);
+    let directory = directory?;
+    Some(StorageConfig {
+        keys: keys?.unwrap_or_else(|| directory.join("keys")),
+        directory,
+        cache: cache?,
+        min_free: min_free?,
+        write_queue: write_queue?,
+    })
+}
+
+fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
+    let mut section = reader.section("tokens");
+    let access_lifetime = section.duration("access_lifetime", "30m", SECOND..=DAY);
+    let refresh = section.duration("refresh_lifetime", "24h", SECOND..=days(365));
+    let session =
+        section.duration_or_zero("session_lifetime", "30d", SECOND..=days(3650), "no end");
+    let reuse_grace = section.duration("reuse_grace", "30s", Duration::ZERO..=5 * MINUTE);
+    let algorithms = [
+        ("EdDSA", SigningAlgorithm::EdDsa),
+        ("ES256", SigningAlgorithm::Es256),
+        ("HS256", SigningAlgorithm::Hs256),
+    ];
+    let algorithm = section.choice("algorithm", "EdDSA", &algorithms);
+    let issuer = section.optional_text("issuer");
+    let key_activation = section.duration("key_activation", "1h", Duration::ZERO..=days(30));
+    let sessions_per_user = section.count("sessions_per_user", 100, 1..=10_000);
+
+    let others = [("refresh_lifetime", refresh), ("session_lifetime", session.flatten())];
+    for (name, lifetime) in others {
+        if let (Some(access), Some(lifetime)) = (access_lifetime, lifetime)
+            && lifetime < access
+        {
+            let (lifetime, access) = (duration_text(lifetime), duration_text(access));
+            section.problem(
+                name,
+                format_args!("found {lifetime}, but it must be at least access_lifetime, {access}"),
+            );
+        }
+    }
+    Some(TokenConfig {
+        access_lifetime: access_lifetime?,
+        sessions: SessionLifetimes {
+            refresh: refresh?,
+            session: session?,
+            reuse_grace: reuse_grace?,
+        },
+        algorithm: algorithm?,
+        issuer: issuer?,
+        key_activation: key_activation?,
+        sessions_per_user: sessions_per_user?,
+    })
+}
+
+fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
+    let mut section = reader.section("passwords");
+    // NIST SP 800-63B, section 5.1.1.2, has eight characters for the least.
+    let min_length = section.integer("min_length", 8, 8..=128);
+    // Argon2 asks for 8 KiB a lane (RFC 9106, section 3.1); the least memory holds that for the
+    // most lanes.
+    let memory = section.size::<u64>("memory", "19MiB", 256 * KIB..=2 * GIB);
+    let iterations = section.integer("iterations", 2, 1..=1000);
+    let parallelism = section.integer("parallelism", 1, 1..=16);
+    let threads = section.count_or_zero("threads", 0, 1..=256, "one per core");
+    let max_wait = section.duration("max_wait", "1s", Duration::from_millis(10)..=MINUTE);
+
+    if let (Some(memory), Some(iterations)) = (memory, iterations)
+        && is_below_owasp_minimum(memory, iterations)
+    {
+        reader.warn(
+            "passwords.memory and passwords.iterations are below OWASP's minimum for Argon2id: \
+             stolen hashes are cheaper to guess (the defaults, 19MiB and 2, are that minimum)",
+        );
+    }
+    Some(PasswordConfig {
+        policy: PasswordPolicy { min_length: min_length? },
+        memory_kib: u32::try_from(memory? / KIB).ok()?,
+        iterations: iterations?,
+        parallelism: parallelism?,
+        threads: threads?,
+        max_wait: max_wait?,
+    })
+}
+
+/// OWASP's Password Storage Cheat Sheet names these pairs of memory and passes, for one lane, as
+/// equally strong; more lanes share the same work.
+fn is_below_owasp_minimum(memory: u64, iterations: u32) -> bool {
+    let minimums = [(46, 1), (19, 2), (12, 3), (9, 4), (7, 5)];
+    !minimums.iter().any(|(mib, passes)| memory >= mib * MIB && iterations >= *passes)
+}
+
+fn registration(reader: &mut Reader) -> Option<RegistrationConfig> {
+    let mut section = reader.section("registration");
+    let is_enabled = section.flag("enabled", true);
+    let ways = [("click", ConfirmBy::Click), ("link", ConfirmBy::Link)];
+    let confirm = section.choice("confirm", "click", &ways);
+    let ticket_lifetime = section.duration("ticket_lifetime", "24h", MINUTE..=days(30));
+    let per_address_per_hour =
+        section.count_or_zero("per_address_per_hour", 60, 1..=MILLION, "no limit");
+    Some(RegistrationConfig {
+        is_enabled: is_enabled?,
+        confirm: confirm?,
+        ticket_lifetime: ticket_lifetime?,
+        per_address_per_hour: per_address_per_hour?,
+    })
+}
+
+fn login(reader: &mut Reader) -> Option<LoginConfig> {
+    let mut section = reader.section("login");
+    let require_verified_email = section.flag("require_verified_email", false);
+    let max_failures = section.count("max_failures", 5, 1..=1000);
+    let failure_window = section.duration("failure_window", "24h", MINUTE..=days(30));
+    let lockout = section.duration("lockout", "15m", SECOND..=days(7));
+    let per_address_per_minute =
+        section.count_or_zero("per_address_per_minute", 60, 1..=MILLION, "no limit");
+    let max_failures_per_email =
+        section.count_or_zero("max_failures_per_email", 100, 1..=MILLION, "no limit");
+    let limiter_entries = section.count("limiter_entries", 100_000, 1000..=10 * MILLION);
+    Some(LoginConfig {
+        require_verified_email: require_verified_email?,
+        max_failures: max_failures?,
+        failure_window: failure_window?,
+        lockout: lockout?,
+        per_address_per_minute: per_address_per_minute?,
+        max_failures_per_email: max_failures_per_email?,
+        limiter_entries: limiter_entries?,
+    })
+}
+
+fn audit(reader: &mut Reader) -> Option<AuditConfig> {
+    let mut section = reader.section("audit");
+    let retention = section.duration("retention", "90d", DAY..=days(3650));
+    let max_events = section.integer("max_events", 100_000, 1000..=100 * MILLION);
+    Some(AuditConfig { retention: retention?, max_events: max_events? })
+}
+
+fn log(reader: &mut Reader) -> Option<LogConfig> {
+    let mut section = reader.section("log");
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = section.choice("format", "text", &formats);
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let level = section.choice("level", "info", &levels);
+    Some(LogConfig { format: format?, level: level? })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,771 @@
+use std::collections::BTreeSet;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::source::{Value, WrittenFile};
+use crate::config::{MailTransport, SmtpSecurity};
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
+
+/// What is loaded from a file of this text, called `c.toml`, and these variables. The directory
+/// is taken out of the messages.
+fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    std::fs::write(&path, toml).unwrap();
+    let prefix = format!("{}/", directory.path().display());
+    Config::load(Some(&path), &environment(variables))
+        .map_err(|problems| problems.to_string().replace(&prefix, ""))
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
+}
+
+fn loaded(toml: &str, variables: &[(&str, &str)]) -> Loaded {
+    load(toml, variables).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn config_of(toml: &str, variables: &[(&str, &str)]) -> Config {
+    let loaded = loaded(toml, variables);
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    loaded.config
+}
+
+#[test]
+fn nothing_written_gives_the_defaults_of_the_design() {
+    let Loaded { config, warnings } = Config::load(None, &[]).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.server.public_url, None);
+    assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert_eq!(config.server.max_connections_per_address, NonZeroUsize::new(256));
+    assert_eq!(config.server.max_body, 65_536);
+    assert_eq!(config.storage.directory, PathBuf::from("data"));
+    assert_eq!(config.storage.keys, PathBuf::from("data/keys"));
+    assert_eq!(config.tokens.access_lifetime, 30 * MINUTE);
+    assert_eq!(config.tokens.sessions.session, Some(days(30)));
+    assert_eq!(config.tokens.algorithm, SigningAlgorithm::EdDsa);
+    assert_eq!(config.passwords.memory_kib, 19 * 1024);
+    assert_eq!(config.passwords.threads, None);
+    assert_eq!(config.registration.per_address_per_hour, NonZeroU32::new(60));
+    assert!(matches!(config.mail.transport, MailTransport::Log));
+    assert_eq!(config.mail.from, "Latchkey <latchkey@localhost>");
+    assert_eq!(config.log.level, LogLevel::Info);
+}
+
+#[test]
+fn the_shipped_file_is_the_defaults() {
+    let path = Path::new(SHIPPED);
+    let shipped = Config::load(Some(path), &[]).unwrap();
+    let built_in = Config::load(None, &[]).unwrap();
+    assert_eq!(format!("{shipped:#?}"), format!("{built_in:#?}"));
+
+    // Some values leave no trace in the configuration (a port while mail goes to the log), so
+    // each is also held to its default as it is written.
+    let file = WrittenFile::read(path).unwrap_or_else(|_| unreachable!("it was read just now"));
+    let mut reader = Reader::new(Some(path), &[]).unwrap();
+    config(&mut reader);
+    for key in reader.keys() {
+        let (_, value) = file.value(key.section, key.name).unwrap_or_else(|| panic!("{key}"));
+        assert_eq!(bare(value), key.default, "{key}");
+    }
+}
+
+/// `value` as a variable would have it.
+fn bare(value: &Value) -> String {
+    match value {
+        Value::Bare(text) | Value::Text(text) => text.clone(),
+        Value::List(items) => items.iter().map(bare).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn the_shipped_file_says_of_each_key_what_it_takes() {
+    let text = std::fs::read_to_string(SHIPPED).unwrap();
+    let mut reader = Reader::new(None, &[]).unwrap();
+    config(&mut reader);
+    for key in reader.keys() {
+        let section = text.split_once(&format!("[{}]\n", key.section)).unwrap().1;
+        let above = section.split_once(&format!("\n{} = ", key.name)).unwrap().0;
+        let comment = above.rsplit("\n\n").next().unwrap();
+        let lines = comment.lines().map(|line| {
+            line.strip_prefix("# ").unwrap_or_else(|| panic!("{key} has no comment of its own"))
+        });
+        let comment = lines.collect::<Vec<_>>().join(" ");
+        if let Some((_, range)) = key.takes.split_once(" from ") {
+            let range = range.split(',').next().unwrap();
+            assert!(comment.contains(range), "{key}: {range} is not in {comment:?}");
+            assert_eq!(comment.contains(", 0 for"), key.takes.contains(", or 0 for"), "{key}");
+        }
+        for word in key.takes.split('"').skip(1).step_by(2).filter(|_| key.takes.starts_with('"')) {
+            assert!(comment.contains(&format!("{word:?}")), "{key}: {word}");
+        }
+    }
+}
+
+#[test]
+fn no_two_keys_share_a_variable() {
+    let mut reader = Reader::new(None, &[]).unwrap();
+    config(&mut reader);
+    let variables = reader.keys().iter().map(|key| key.variable());
+    let all: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    assert_eq!(reader.keys().len(), 61);
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_the_file_the_defaults() {
+    let toml = "server.max_connections = 10\n[tokens]\naccess_lifetime = '5m'\nissuer = 'a'";
+    let config = config_of(
+        toml,
+        &[("LATCHKEY_TOKENS_ACCESS_LIFETIME", "7m"), ("LATCHKEY_LOG_FORMAT", "json")],
+    );
+    assert_eq!(config.tokens.access_lifetime, 7 * MINUTE);
+    assert_eq!(config.tokens.issuer.as_deref(), Some("a"));
+    assert_eq!(config.server.max_connections.get(), 10);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn an_empty_variable_takes_back_what_the_file_gives() {
+    let toml = "tokens.issuer = 'a'\nserver.trusted_proxies = ['10.0.0.1']";
+    let empty = [("LATCHKEY_TOKENS_ISSUER", ""), ("LATCHKEY_SERVER_TRUSTED_PROXIES", "")];
+    let config = config_of(toml, &empty);
+    assert_eq!(config.tokens.issuer, None);
+    assert_eq!(config.server.trusted_proxies, []);
+}
+
+#[test]
+fn every_type_can_be_given_in_a_variable() {
+    let config = config_of(
+        "",
+        &[
+            ("LATCHKEY_SERVER_LISTEN", "[::1]:0"),
+            ("LATCHKEY_SERVER_ALLOWED_ORIGINS", "http://a.example/ , https://B.example:443"),
+            ("LATCHKEY_SERVER_TRUSTED_PROXIES", "[\"10.1.2.3/8\", '::1']"),
+            ("LATCHKEY_SERVER_MAX_CONNECTIONS_PER_ADDRESS", "0"),
+            ("LATCHKEY_SERVER_MAX_BODY", "1MiB"),
+            ("LATCHKEY_TOKENS_SESSION_LIFETIME", "0"),
+            ("LATCHKEY_REGISTRATION_ENABLED", "false"),
+            ("LATCHKEY_REGISTRATION_CONFIRM", "link"),
+            ("HOME", "/root"),
+        ],
+    );
+    assert_eq!(config.server.listen.to_string(), "[::1]:0");
+    assert_eq!(config.server.allowed_origins, ["http://a.example", "https://b.example"]);
+    let proxies: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(config.server.max_connections_per_address, None);
+    assert_eq!(config.server.max_body, 1 << 20);
+    assert_eq!(config.tokens.sessions.session, None);
+    assert!(!config.registration.is_enabled);
+    assert_eq!(config.registration.confirm, ConfirmBy::Link);
+}
+
+#[test]
+fn zero_and_nothing_switch_off_where_they_may() {
+    let config = config_of(
+        "server = { max_connections_per_address = 0, public_url = '' }\n\
+         tokens.session_lifetime = 0\ntokens.reuse_grace = 0\nlogin.per_address_per_minute = 0",
+        &[],
+    );
+    assert_eq!(config.server.max_connections_per_address, None);
+    assert_eq!(config.server.public_url, None);
+    assert_eq!(config.tokens.sessions.session, None);
+    assert_eq!(config.tokens.sessions.reuse_grace, Duration::ZERO);
+    assert_eq!(config.login.per_address_per_minute, None);
+}
+
+#[test]
+fn urls_are_brought_into_one_form() {
+    let toml = "[server]\npublic_url = 'https://Accounts.example.com:443/'\n\
+                frontend_url = 'http://localhost:5173/app/'\nlisten = '0.0.0.0:80'\n\
+                [mail]\ntransport = 'file'\ndirectory = 'mails'";
+    let config = config_of(toml, &[]);
+    assert_eq!(config.server.public_url.as_deref(), Some("https://accounts.example.com"));
+    assert_eq!(config.server.frontend_url.as_deref(), Some("http://localhost:5173/app"));
+}
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
+    let base = "an http or https URL without user name, query and fragment, such as \
+                \"https://accounts.example.com\"";
+    let origins = "a list of origins of scheme, host and port alone, such as \
+                   \"https://app.example.com\"; \"*\" is none, since any page could then act for \
+                   whoever visits it";
+    let networks = "a list of networks and addresses, such as \"10.0.0.0/8\" or \"::1\"";
+    let sender = "one address with or without a name, such as \"Example <accounts@example.com>\"";
+    for (toml, expected) in [
+        // Types.
+        (
+            "server.max_connections = 'many'",
+            "c.toml:1: server.max_connections: found \"many\", but it takes an integer from 8 to \
+             1000000",
+        ),
+        (
+            "\n\nserver.max_connections = 8.0",
+            "c.toml:3: server.max_connections: found a floating-point number, but it takes an \
+             integer from 8 to 1000000",
+        ),
+        (
+            "[cookies]\nenabled = 1",
+            "c.toml:2: cookies.enabled: found 1, but it takes true or false",
+        ),
+        (
+            "[cookies]\nenabled = 'true'",
+            "c.toml:2: cookies.enabled: found \"true\", but it takes true or false",
+        ),
+        (
+            "[server]\nlisten = 8000",
+            "c.toml:2: server.listen: found 8000, but it takes an IP address and a port, such as \
+             \"127.0.0.1:8000\"",
+        ),
+        (
+            "[server]\ntrusted_proxies = '10.0.0.0/8'",
+            &format!(
+                "c.toml:2: server.trusted_proxies: found \"10.0.0.0/8\", but it takes {networks}"
+            ),
+        ),
+        (
+            "[storage]\ndirectory = []",
+            "c.toml:2: storage.directory: found an array, but it takes a path",
+        ),
+        (
+            "[storage.directory]\na = 1",
+            "c.toml:1: storage.directory: found a table, but it takes a path",
+        ),
+        (
+            "[audit]\nretention = 1979-05-27",
+            "c.toml:2: audit.retention: found a date or time, but it takes a duration from 1d to \
+             3650d, such as \"90d\"",
+        ),
+        // Ranges.
+        (
+            "[passwords]\nmin_length = 7",
+            "c.toml:2: passwords.min_length: found 7, but it takes an integer from 8 to 128",
+        ),
+        (
+            "[passwords]\nmin_length = -8",
+            "c.toml:2: passwords.min_length: found -8, but it takes an integer from 8 to 128",
+        ),
+        (
+            "[passwords]\nmin_length = 99999999999999999999",
+            "c.toml:2: passwords.min_length: found an integer of more than 64 bits, but it takes \
+             an integer from 8 to 128",
+        ),
+        (
+            "[passwords]\nparallelism = 0",
+            "c.toml:2: passwords.parallelism: found 0, but it takes an integer from 1 to 16",
+        ),
+        (
+            "[tokens]\naccess_lifetime = '2d'",
+            "c.toml:2: tokens.access_lifetime: found \"2d\", but it takes a duration from 1s to \
+             1d, such as \"30m\"",
+        ),
+        (
+            "[tokens]\naccess_lifetime = 1800",
+            "c.toml:2: tokens.access_lifetime: found 1800, but it takes a duration from 1s to \
+             1d, such as \"30m\"",
+        ),
+        (
+            "[tokens]\nsession_lifetime = '-1s'",
+            "c.toml:2: tokens.session_lifetime: found \"-1s\", but it takes a duration from 1s to \
+             3650d, such as \"30d\", or 0 for no end",
+        ),
+        (
+            "[server]\nmax_body = '64KB'",
+            "c.toml:2: server.max_body: found \"64KB\", but it takes a size from 1KiB to 16MiB, \
+             such as \"64KiB\"",
+        ),
+        (
+            "[login]\nper_address_per_minute = 1_000_001",
+            "c.toml:2: login.per_address_per_minute: found 1000001, but it takes an integer from \
+             1 to 1000000, or 0 for no limit",
+        ),
+        (
+            "[login]\nmax_failures = 0",
+            "c.toml:2: login.max_failures: found 0, but it takes an integer from 1 to 1000",
+        ),
+        (
+            "[mail]\nsmtp_port = 65536",
+            "c.toml:2: mail.smtp_port: found 65536, but it takes an integer from 1 to 65535, or 0 \
+             for the usual one of smtp_security",
+        ),
+        // Forms.
+        (
+            "[tokens]\nalgorithm = 'none'",
+            "c.toml:2: tokens.algorithm: found \"none\", but it takes \"EdDSA\", \"ES256\" or \
+             \"HS256\"",
+        ),
+        (
+            "[server]\nlisten = 'localhost:8000'",
+            "c.toml:2: server.listen: found \"localhost:8000\", but it takes an IP address and a \
+             port, such as \"127.0.0.1:8000\"",
+        ),
+        (
+            "[server]\npublic_url = 'accounts.example.com'",
+            &format!(
+                "c.toml:2: server.public_url: found \"accounts.example.com\", but it takes \
+                 {base}, or \"\" for none"
+            ),
+        ),
+        (
+            "[server]\nfrontend_url = 'https://a.example/?b'",
+            &format!(
+                "c.toml:2: server.frontend_url: found \"https://a.example/?b\", but it takes \
+                 {base}, or \"\" for none"
+            ),
+        ),
+        (
+            "[server]\nallowed_origins = [\n'https://a.example',\n'*']",
+            &format!(
+                "c.toml:2: server.allowed_origins: found \"*\" in the list, but it takes {origins}"
+            ),
+        ),
+        (
+            "[server]\nallowed_origins = ['https://a.example/b']",
+            &format!(
+                "c.toml:2: server.allowed_origins: found \"https://a.example/b\" in the list, but \
+                 it takes {origins}"
+            ),
+        ),
+        (
+            "[server]\ntrusted_proxies = ['10.0.0.0/33']",
+            &format!(
+                "c.toml:2: server.trusted_proxies: found \"10.0.0.0/33\" in the list, but it \
+                 takes {networks}"
+            ),
+        ),
+        (
+            "[server]\ntrusted_proxies = [10]",
+            &format!(
+                "c.toml:2: server.trusted_proxies: found 10 in the list, but it takes {networks}"
+            ),
+        ),
+        (
+            "[mail]\nfrom = 'Latchkey'",
+            &format!("c.toml:2: mail.from: found \"Latchkey\", but it takes {sender}"),
+        ),
+        (
+            "[mail]\nfrom = 'a@b.example, c@b.example'",
+            &format!(
+                "c.toml:2: mail.from: found \"a@b.example, c@b.example\", but it takes {sender}"
+            ),
+        ),
+        (
+            "[mail]\nfrom = \"a@b.example\\r\\nBcc: c@b.example\"",
+            &format!(
+                "c.toml:2: mail.from: found \"a@b.example\\r\\nBcc: c@b.example\", but it takes \
+                 {sender}"
+            ),
+        ),
+        (
+            "[mail]\nsmtp_host = 'mail.example.com:25'",
+            "c.toml:2: mail.smtp_host: found \"mail.example.com:25\", but it takes a host name or \
+             an IP address, without a port, or \"\" for none",
+        ),
+        (
+            "[storage]\ndirectory = ''",
+            "c.toml:2: storage.directory: found \"\", but it takes a path",
+        ),
+        // Names.
+        (
+            "[tokens]\nacces_lifetime = '5m'",
+            "c.toml:2: tokens.acces_lifetime: no such key; did you mean tokens.access_lifetime?",
+        ),
+        (
+            "[server]\ncache = '5MiB'",
+            "c.toml:2: server.cache: no such key; did you mean storage.cache?",
+        ),
+        ("[log]\ncheese = 1", "c.toml:2: log.cheese: no such key; [log] takes format, level"),
+        ("[log]\n\"a\\nb\" = 1", "c.toml:2: log.a\\nb: no such key; [log] takes format, level"),
+        (
+            "listen = '[::1]:80'",
+            "c.toml:1: listen: no such key outside a section; did you mean server.listen?",
+        ),
+        (
+            "server = 1",
+            "c.toml:1: server: found a value, but it is a section: write [server] above its keys",
+        ),
+        ("[sever]\nlisten = 1", "c.toml:1: sever: no such section; did you mean [server]?"),
+        (
+            "[cheese]",
+            "c.toml:1: cheese: no such section; there are [server], [storage], [tokens], \
+             [passwords], [registration], [login], [recovery], [email_change], [cookies], \
+             [mail], [audit], [log]",
+        ),
+        // What does not go together.
+        (
+            "server.listen = '0.0.0.0:80'\nmail.transport = 'log'",
+            &format!("server.public_url: must be given, since 0.0.0.0:80 is not loopback: {base}"),
+        ),
+        (
+            "server.listen = '192.0.2.1:80'\nserver.public_url = 'http://a.example'",
+            "mail.transport: must be given, since 192.0.2.1:80 is not loopback: \"smtp\" with \
+             smtp_host and from, or \"log\" if mails shall go to the log, links and all",
+        ),
+        (
+            "[tokens]\naccess_lifetime = '2h'\nrefresh_lifetime = '90m'",
+            "c.toml:3: tokens.refresh_lifetime: found 90m, but it must be at least \
+             access_lifetime, 2h",
+        ),
+        (
+            "[tokens]\nsession_lifetime = '29m'",
+            "c.toml:2: tokens.session_lifetime: found 29m, but it must be at least \
+             access_lifetime, 30m",
+        ),
+        (
+            "[mail]\ntransport = 'file'",
+            "mail.directory: must be given for transport \"file\": a path",
+        ),
+        (
+            "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'",
+            "mail.smtp_host: must be given for transport \"smtp\": a host name or an IP address, \
+             without a port",
+        ),
+        (
+            "[mail]\ntransport = 'smtp'\nsmtp_host = 'mail.example.com'",
+            &format!(
+                "mail.from: must be given for transport \"smtp\", and not be the default: {sender}"
+            ),
+        ),
+        (
+            "[mail]\nsmtp_username = 'a'",
+            "mail.smtp_password: must be given along with smtp_username",
+        ),
+        (
+            "[mail]\nsmtp_password = 'a'\nsmtp_username = ''",
+            "c.toml:3: mail.smtp_username: must be given along with smtp_password",
+        ),
+    ] {
+        let problems = load(toml, &[]).err();
+        assert_eq!(problems.as_deref(), Some(expected), "{toml}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_variable_names_the_variable() {
+    for (variable, value, expected) in [
+        (
+            "LATCHKEY_LOGIN_MAX_FAILURES",
+            "five",
+            "login.max_failures: found \"five\", but it takes an integer from 1 to 1000",
+        ),
+        (
+            "LATCHKEY_COOKIES_ENABLED",
+            "yes",
+            "cookies.enabled: found \"yes\", but it takes true or false",
+        ),
+        (
+            "LATCHKEY_SERVER_TRUSTED_PROXIES",
+            "[\"::1\"",
+            "server.trusted_proxies: found \"[\\\"::1\\\"\", but it takes a list of networks and \
+             addresses, such as \"10.0.0.0/8\" or \"::1\"",
+        ),
+        (
+            "LATCHKEY_TOKENS_REUSE_GRACE",
+            "",
+            "tokens.reuse_grace: found \"\", but it takes a duration from 0s to 5m, such as \
+             \"30s\"",
+        ),
+        (
+            "LATCHKEY_TOKENS_ISSUER_FILE",
+            "/nowhere/at all",
+            "\"/nowhere/at all\" cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        let problems = load("", &[(variable, value)]).err();
+        assert_eq!(problems, Some(format!("{variable}: {expected}")));
+    }
+    let latin1 = OsString::from_vec(b"M\xfcnchen".to_vec());
+    let problems = Config::load(None, &[("LATCHKEY_TOKENS_ISSUER".into(), latin1)]).unwrap_err();
+    assert_eq!(problems.to_string(), "LATCHKEY_TOKENS_ISSUER: is not UTF-8");
+}
+
+#[test]
+fn all_problems_come_at_once_and_in_order() {
+    let toml = "\
+[tokens]
+algorithm = 'RS256'
+lifetime = '30m'
+
+[server]
+max_body = 1
+listen = '0.0.0.0:80'
+";
+    let variables = [
+        ("LATCHKEY_LOG_LEVEL", "loud"),
+        ("LATCHKEY_AUDIT_MAX_EVENTS", "-1"),
+        ("LATCHKEY_SERVER_PUBLIC_URL", "https://a.example"),
+    ];
+    let problems = load(toml, &variables).unwrap_err();
+    let starts: Vec<_> = problems
+        .lines()
+        .map(|line| line.split_once(": ").map_or(line, |(place, _)| place))
+        .collect();
+    assert_eq!(
+        starts,
+        [
+            "c.toml:2",
+            "c.toml:3",
+            "c.toml:6",
+            "LATCHKEY_AUDIT_MAX_EVENTS",
+            "LATCHKEY_LOG_LEVEL",
+            "mail.transport",
+        ],
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_bad_value_is_a_problem_even_where_a_better_one_overrides_it() {
+    let problems = load("log.level = 'loud'", &[("LATCHKEY_LOG_LEVEL", "warn")]).unwrap_err();
+    assert!(problems.starts_with("c.toml:1: log.level: found \"loud\""), "{problems}");
+}
+
+#[test]
+fn one_mistake_does_not_call_forth_another() {
+    let toml = "[server]\nlisten = '0.0.0.0'\n[tokens]\naccess_lifetime = '2 h h'\n\
+                refresh_lifetime = '1m'\n[mail]\ntransport = 'smtp'\nfrom = '@'\nsmtp_host = '@'\n\
+                smtp_username = 'a'\nsmtp_password = \"\\n\"";
+    let problems = load(toml, &[]).unwrap_err();
+    let lines: Vec<_> = problems.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = [
+        "server.listen",
+        "tokens.access_lifetime",
+        "mail.from",
+        "mail.smtp_host",
+        "mail.smtp_password",
+    ];
+    assert_eq!(lines, expected, "{problems}");
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_told_with_its_lines() {
+    let problems = load("[server]\nlisten = \n\n[log\nlevel = 'info'", &[]).unwrap_err();
+    let lines: Vec<_> = problems.lines().collect();
+    assert!(lines.iter().all(|line| line.contains(": is not TOML: ")), "{problems}");
+    assert!(lines[0].starts_with("c.toml:2: "), "{problems}");
+    assert!(lines[1].starts_with("c.toml:4: "), "{problems}");
+
+    let problems = load("[log]\nlevel = 'info'\nlevel = 'warn'", &[]).unwrap_err();
+    assert_eq!(problems, "c.toml:3: is not TOML: duplicate key");
+
+    let missing = Config::load(Some(Path::new("/nowhere/c.toml")), &[]).unwrap_err();
+    let expected = "/nowhere/c.toml: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(missing.to_string(), expected);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    for (bytes, reason) in
+        [(b"\xff".to_vec(), "it is not UTF-8"), (vec![b'#'; 1 << 21], "it has more than 1MiB")]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        let problems = Config::load(Some(&path), &[]).unwrap_err().to_string();
+        assert!(problems.ends_with(&format!("cannot be read: {reason}")), "{problems}");
+    }
+}
+
+#[test]
+fn unknown_variables_only_warn() {
+    let variables = [
+        ("LATCHKEY_SERVER_LISTN", "x"),
+        ("LATCHKEY_SERVICE_HOST", "10.0.0.1"),
+        ("LATCHKEY_", ""),
+        ("LATCHKEYS", ""),
+    ];
+    assert_eq!(
+        loaded("", &variables).warnings,
+        [
+            "LATCHKEY_ is no variable of ours and is ignored",
+            "LATCHKEY_SERVER_LISTN is no variable of ours and is ignored; did you mean \
+             LATCHKEY_SERVER_LISTEN?",
+            "LATCHKEY_SERVICE_HOST is no variable of ours and is ignored",
+        ]
+    );
+}
+
+#[test]
+fn hashing_below_owasps_minimum_warns() {
+    for (memory, iterations, warns) in [
+        ("19MiB", 2, false),
+        ("46MiB", 1, false),
+        ("12MiB", 3, false),
+        ("9MiB", 4, false),
+        ("7MiB", 5, false),
+        ("1GiB", 10, false),
+        ("19MiB", 1, true),
+        ("18MiB", 2, true),
+        ("6MiB", 1000, true),
+        ("256KiB", 1, true),
+    ] {
+        let toml = format!("passwords = {{ memory = '{memory}', iterations = {iterations} }}");
+        let warnings = loaded(&toml, &[]).warnings;
+        assert_eq!(warnings.iter().any(|it| it.contains("OWASP")), warns, "{memory} {iterations}");
+    }
+}
+
+#[test]
+fn what_is_allowed_but_doubtful_warns() {
+    let exposed = "server = { listen = '0.0.0.0:80', public_url = 'https://a.example' }\n";
+    let smtp = "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_security = 'none'\n";
+    for (toml, start) in [
+        (format!("{exposed}mail.transport = 'log'"), Some("mail.transport is \"log\"")),
+        ("mail.transport = 'log'".to_owned(), None),
+        (format!("{smtp}smtp_host = 'mail.example.com'"), Some("mail.smtp_security is \"none\"")),
+        (format!("{smtp}smtp_host = 'localhost'"), None),
+        (format!("{smtp}smtp_host = '127.0.0.1'"), None),
+        ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies holds")),
+    ] {
+        let warnings = loaded(&toml, &[]).warnings;
+        assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
+        assert!(warnings.iter().all(|it| it.starts_with(start.unwrap())), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_mail_server_is_put_together() {
+    let toml = "[mail]\ntransport = 'smtp'\nfrom = 'Example <a@b.example>'\n\
+                smtp_host = 'mail.example.com'\n";
+    for (more, port, security) in [
+        ("", 587, SmtpSecurity::StartTls),
+        ("smtp_security = 'tls'", 465, SmtpSecurity::Tls),
+        ("smtp_security = 'tls'\nsmtp_port = 2465", 2465, SmtpSecurity::Tls),
+    ] {
+        let config = config_of(&format!("{toml}{more}"), &[]);
+        let MailTransport::Smtp(smtp) = config.mail.transport else { panic!("{more}") };
+        assert_eq!(
+            (smtp.host.as_str(), smtp.port, smtp.security),
+            ("mail.example.com", port, security)
+        );
+        assert!(smtp.login.is_none());
+        assert_eq!(config.mail.from, "Example <a@b.example>");
+    }
+}
+
+#[test]
+fn a_value_can_come_from_a_file_that_a_variable_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    let variables = [
+        ("LATCHKEY_MAIL_SMTP_PASSWORD_FILE", secret.to_str().unwrap()),
+        ("LATCHKEY_MAIL_SMTP_USERNAME", "a"),
+    ];
+    let toml = "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_host = 'b.example'";
+    for (content, expected) in
+        [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), (" hunter2 \r\n", " hunter2 ")]
+    {
+        std::fs::write(&secret, content).unwrap();
+        let config = config_of(toml, &variables);
+        let MailTransport::Smtp(smtp) = config.mail.transport else { panic!() };
+        let (name, password) = smtp.login.unwrap();
+        assert_eq!((name.as_str(), password.expose().as_str()), ("a", expected));
+    }
+
+    let both = [variables[0], variables[1], ("LATCHKEY_MAIL_SMTP_PASSWORD", "b")];
+    let problems = load(toml, &both).unwrap_err();
+    let expected = "LATCHKEY_MAIL_SMTP_PASSWORD: LATCHKEY_MAIL_SMTP_PASSWORD_FILE is set too: only \
+                    one of the two may be";
+    assert_eq!(problems, expected);
+}
+
+/// The name of a key may itself end in `_file`.
+#[test]
+fn the_variable_of_smtp_ca_file_is_not_read_as_a_file() {
+    let toml = "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_host = 'b.example'";
+    let config = config_of(toml, &[("LATCHKEY_MAIL_SMTP_CA_FILE", "/nowhere/ca.pem")]);
+    let MailTransport::Smtp(smtp) = config.mail.transport else { panic!() };
+    assert_eq!(smtp.ca_file, Some(PathBuf::from("/nowhere/ca.pem")));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "hunter2\nhunter2").unwrap();
+    let file = [("LATCHKEY_MAIL_SMTP_PASSWORD_FILE", secret.to_str().unwrap())];
+    let other_file = [("LATCHKEY_SERVER_LISTEN_FILE", secret.to_str().unwrap())];
+    for (toml, variables) in [
+        ("mail.smtp_password = \"hunter2\\u0000\"", &[][..]),
+        ("mail.smtp_password = ['hunter2']", &[]),
+        ("mail.smtp_password = hunter2", &[]),
+        ("mail.smtp_password = 'hunter2", &[]),
+        ("mail.smtp_password = 'hunter2'hunter2", &[]),
+        ("mail.smtp_password = { hunter2 = 1, hunter2 = 1 }", &[]),
+        ("mail.smtp_password = \"\\hunter2\"", &[]),
+        ("mail.smtp_pasword = 'hunter2'", &[]),
+        ("smtp_password = 'hunter2'", &[]),
+        ("[mail]\nsmtp_password = 'hunter2'\nkeep_failed = 1", &[]),
+        ("server.public_url = 'https://admin:hunter2@a.example'", &[]),
+        ("", &[("LATCHKEY_MAIL_SMTP_PASSWORD", "hunter2\n")]),
+        ("", &[("LATCHKEY_MAIL_SMTP_PASSWORD", "hunter2")]),
+        ("", &file),
+        ("", &other_file),
+    ] {
+        let problems = load(toml, variables).unwrap_err();
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+
+    let toml = "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_host = 'b.example'\n\
+                smtp_username = 'a'\nsmtp_password = 'hunter2'";
+    let loaded = loaded(toml, &[("LATCHKEY_SMTP_PASSWORD", "hunter2")]);
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(!format!("{loaded:?}").contains("hunter2"), "{loaded:?}");
+}
+
+/// What might be written after `key =`, well-formed or not.
+const TOML_VALUES: &str = concat!(
+    r#"[0-9a-z"'\[\]{},.=_é:/@ \n-]{0,24}"#,
+    r#"|"[^"\\\n]{0,40}""#,
+    r"|-?[0-9]{1,25}",
+    r#"|\["[^"\\\n]{0,20}"\]"#,
+);
+
+/// What might be the value of a variable.
+const VARIABLE_VALUES: &str = concat!(
+    r"[^\x00]{0,40}",
+    r"|[0-9]{0,25}(ms|s|m|h|d|KiB|MiB)",
+    r"|https?://[^\x00]{0,30}",
+    r"|\[[^\x00]{0,30}",
+);
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.toml");
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(problems) = Config::load(Some(&path), &[]) {
+            prop_assert!(!problems.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_toml_makes_it_panic(
+        key in 0..61_usize,
+        value in TOML_VALUES,
+    ) {
+        let mut reader = Reader::new(None, &[]).unwrap();
+        config(&mut reader);
+        let _ = load(&format!("{} = {value}", reader.keys()[key]), &[]);
+    }
+
+    #[test]
+    fn no_variable_makes_it_panic(
+        key in 0..61_usize,
+        suffix in "|_FILE|[A-Z_]{0,5}",
+        value in VARIABLE_VALUES,
+    ) {
+        let mut reader = Reader::new(None, &[]).unwrap();
+        config(&mut reader);
+        let variable = format!("{}{suffix}", reader.keys()[key].variable());
+        if let Err(problems) = load("", &[(&variable, &value)]) {
+            prop_assert!(problems.lines().all(|line| line.contains(": ")), "{}", problems);
+        }
+    }
+}
