@@ -6,6 +6,7 @@ pub mod domain;
 pub mod http;
 pub mod jwt;
 pub mod keys;
+pub mod hasher;
 pub mod random;
 pub mod secret;
 pub mod store;

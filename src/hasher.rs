@@ -1,0 +1,183 @@
+//! Password hashing: Argon2id (RFC 9106) on threads of its own.
+//!
+//! A hash takes milliseconds of a core and megabytes of memory, so it never runs on the threads
+//! that answer requests. Its own threads run at low priority, each with one block of memory that
+//! is kept while there is work, and a bounded queue before them decides who waits and who is
+//! refused at once: see `queue` for the rule by which addresses share it.
+//!
+//! A login of somebody unknown costs what any other costs: without a stored hash the password is
+//! held against a decoy with the configured parameters. A stored hash made with other parameters
+//! takes as long as those ask for, until the login that finds it outdated has it replaced.
+
+mod argon;
+mod memory;
+mod pool;
+mod queue;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use self::argon::{Argon, SALT};
+use self::pool::{Pool, PoolOptions};
+use crate::clock::Clock;
+use crate::config::PasswordConfig;
+use crate::domain::{AddressBlock, NewPassword, PasswordHash};
+use crate::random::Random;
+use crate::secret::Secret;
+
+/// For how long a thread without work keeps its memory.
+const KEEP_MEMORY: Duration = Duration::from_secs(5);
+
+/// What a KiB takes in one pass, until hashes have been measured: more than on a fast machine and
+/// less than on a slow one.
+const ESTIMATE_PER_KIB: Duration = Duration::from_micros(1);
+
+/// Hashes and verifies passwords. Clones share the threads, which end with the last clone.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    argon: Arc<Argon>,
+    pool: Arc<Pool>,
+}
+
+/// What a password is to a stored hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the right one.
+    Match {
+        /// Whether the hash was made with another algorithm, version or other parameters than
+        /// those configured, and should be made anew.
+        is_outdated: bool,
+    },
+    /// It is a wrong one, or there is nothing it could be right for.
+    Mismatch,
+}
+
+/// The hash was not made or compared: too much waits already. Nothing was decided, and trying
+/// again later is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HasherBusy {
+    /// When trying again is worth it: between a second and a minute.
+    pub retry_after: Duration,
+}
+
+impl Hasher {
+    /// Starts the hashing threads: as many as configured, or one for each core. `clock` measures
+    /// how long hashes take.
+    ///
+    /// # Errors
+    /// If Argon2 does not know the configured parameters ([`io::ErrorKind::InvalidInput`]), or
+    /// the system does not give the threads.
+    pub fn start(config: &PasswordConfig, clock: Clock) -> io::Result<Self> {
+        let random = Random::system();
+        let argon = Argon::new(config, random.bytes(), random.bytes())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let threads = config
+            .threads
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get);
+        let options = PoolOptions {
+            threads,
+            max_wait: config.max_wait,
+            estimate: ESTIMATE_PER_KIB
+                .saturating_mul(config.memory_kib)
+                .saturating_mul(config.iterations),
+            keep_memory: KEEP_MEMORY,
+        };
+        let pool = Pool::start(options, clock)?;
+        Ok(Self { argon: Arc::new(argon), pool: Arc::new(pool) })
+    }
+
+    /// Hashes `password` with `salt`, which must be random and used once, on behalf of `from`.
+    ///
+    /// If the returned future is dropped while it waits for its turn, no work is done.
+    ///
+    /// # Errors
+    /// [`HasherBusy`] if it would wait too long, or the memory for it is not to be had.
+    pub async fn hash(
+        &self,
+        password: NewPassword,
+        salt: [u8; SALT],
+        from: AddressBlock,
+    ) -> Result<PasswordHash, HasherBusy> {
+        let argon = Arc::clone(&self.argon);
+        let password = password.into_secret();
+        let hash = self.pool.run(from, move |memory| argon.hash(&password, &salt, memory)).await?;
+        hash.ok_or_else(|| self.pool.busy())
+    }
+
+    /// Compares `password` with the `stored` hash, on behalf of `from`. Without a hash, or with
+    /// one that cannot be read or that asks for more than 256 MiB, the configured work is done
+    /// all the same and the verdict is [`Verdict::Mismatch`].
+    ///
+    /// If the returned future is dropped while it waits for its turn, no work is done.
+    ///
+    /// # Errors
+    /// [`HasherBusy`] if it would wait too long, or the memory for it is not to be had.
+    pub async fn verify(
+        &self,
+        password: Secret<String>,
+        stored: Option<PasswordHash>,
+        from: AddressBlock,
+    ) -> Result<Verdict, HasherBusy> {
+        let argon = Arc::clone(&self.argon);
+        let work = move |memory: &mut _| argon.verify(&password, stored.as_ref(), memory);
+        self.pool.run(from, work).await?.ok_or_else(|| self.pool.busy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::domain::PasswordPolicy;
+
+    const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8 };
+
+    fn config(memory_kib: u32) -> PasswordConfig {
+        PasswordConfig {
+            policy: POLICY,
+            memory_kib,
+            iterations: 1,
+            parallelism: 1,
+            threads: NonZeroUsize::new(2),
+            max_wait: Duration::from_secs(1),
+        }
+    }
+
+    fn hasher(memory_kib: u32) -> Hasher {
+        Hasher::start(&config(memory_kib), Clock::manual(Timestamp::EPOCH)).unwrap()
+    }
+
+    fn home() -> AddressBlock {
+        AddressBlock::of([192, 0, 2, 1].into())
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_its_hash_and_nothing_else() {
+        let hasher = hasher(256);
+        let password = Secret::new("correct horse battery".to_owned());
+        let new = NewPassword::check(&password, POLICY, None, None).unwrap();
+        let hash = hasher.hash(new, [1; 16], home()).await.unwrap();
+        let wrong = Secret::new("correct horse batterz".to_owned());
+        for (attempt, stored, expected) in [
+            (&password, Some(&hash), Verdict::Match { is_outdated: false }),
+            (&wrong, Some(&hash), Verdict::Mismatch),
+            (&password, None, Verdict::Mismatch),
+        ] {
+            let verdict = hasher.verify(attempt.clone(), stored.cloned(), home()).await;
+            assert_eq!(verdict, Ok(expected));
+        }
+        let stronger = self::hasher(512);
+        let verdict = stronger.verify(password, Some(hash), home()).await;
+        assert_eq!(verdict, Ok(Verdict::Match { is_outdated: true }));
+    }
+
+    #[test]
+    fn parameters_that_argon2_does_not_know_stop_the_start() {
+        let error = Hasher::start(&config(4), Clock::system()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

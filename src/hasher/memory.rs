@@ -1,0 +1,75 @@
+//! The block of memory that a hashing thread keeps while there is work.
+
+use argon2::Block;
+use zeroize::Zeroize;
+
+/// Argon2's memory. What a hash leaves in it was derived from a password, so it is wiped before
+/// the system gets it back; between hashes it is not, since the next one overwrites it.
+#[derive(Default)]
+pub(super) struct Memory {
+    blocks: Vec<Block>,
+}
+
+impl Memory {
+    /// `count` blocks of 1 KiB, with whatever is in them; none if the system has no such memory.
+    pub(super) fn blocks(&mut self, count: usize) -> Option<&mut [Block]> {
+        if self.blocks.len() < count {
+            // Growing in place could leave an unwiped copy behind.
+            self.give_back();
+            self.blocks.try_reserve_exact(count).ok()?;
+            self.blocks.resize(count, Block::new());
+        }
+        self.blocks.get_mut(..count)
+    }
+
+    /// Gives back everything if it is more than `count` blocks, so that one costly hash does not
+    /// set the size for all that follow.
+    pub(super) fn keep_at_most(&mut self, count: usize) {
+        if self.blocks.len() > count {
+            self.give_back();
+        }
+    }
+
+    /// Gives back everything.
+    pub(super) fn give_back(&mut self) {
+        self.blocks.zeroize();
+        self.blocks = Vec::new();
+    }
+
+    /// How many blocks are kept.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_when_asked_and_shrinks_when_told() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.blocks(8).unwrap().len(), 8);
+        assert_eq!(memory.blocks(4).unwrap().len(), 4);
+        assert_eq!(memory.len(), 8);
+        memory.keep_at_most(8);
+        assert_eq!(memory.len(), 8);
+        assert_eq!(memory.blocks(9).unwrap().len(), 9);
+        memory.keep_at_most(8);
+        assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn more_than_the_system_has_is_none() {
+        let mut memory = Memory::default();
+        assert!(memory.blocks(usize::MAX / Block::SIZE).is_none());
+        assert_eq!(memory.len(), 0);
+        assert!(memory.blocks(8).is_some());
+    }
+}
