@@ -7,6 +7,7 @@ pub mod http;
 pub mod jwt;
 pub mod keys;
 pub mod hasher;
+pub mod mail;
 pub mod random;
 pub mod secret;
 pub mod store;

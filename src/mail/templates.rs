@@ -1,0 +1,195 @@
+//! The templates of mails: the built-in ones, or an operator's in their place, file by file.
+//!
+//! A mail has three: `PURPOSE.subject.txt` (one line), `PURPOSE.txt` and `PURPOSE.html`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use minijinja::{Environment, Error, UndefinedBehavior, Value};
+
+use super::MailSetupError;
+use super::messages::{MailContent, Medium};
+use super::site::Site;
+use crate::domain::QueuedMail;
+
+/// The longest subject, in characters: longer ones are cut. It is far more than any reader shows.
+const MAX_SUBJECT: usize = 200;
+
+/// Every template: the file it can be replaced by, and what it says otherwise.
+const BUILT_IN: [(&str, &str); 3] = [
+    ("verify_email.subject.txt", include_str!("../templates/mail/verify_email.subject.txt")),
+    ("verify_email.txt", include_str!("../templates/mail/verify_email.txt")),
+    ("verify_email.html", include_str!("../templates/mail/verify_email.html")),
+];
+
+/// The templates, compiled.
+pub(super) struct Templates {
+    environment: Environment<'static>,
+    /// What the environment knows each file as: the path it was read from, so that errors name it.
+    names: BTreeMap<&'static str, String>,
+}
+
+/// A mail's words.
+#[derive(Clone)]
+pub(super) struct Rendered {
+    /// One line without control characters.
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: String,
+}
+
+/// A template that did not render, told without any of the values it was given.
+#[derive(Debug)]
+pub(super) struct RenderError {
+    file: String,
+    line: Option<usize>,
+    kind: String,
+    /// What exactly the template did wrong; it may quote the values it was given.
+    detail: Option<String>,
+}
+
+impl Templates {
+    /// Compiles all templates, those in `directory` before the built-in ones.
+    pub(super) fn load(directory: Option<&Path>) -> Result<Self, MailSetupError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // So that an error names the variable that is not defined.
+        environment.set_debug(true);
+        let mut names = BTreeMap::new();
+        if let Some(directory) = directory {
+            warn_of_unknown_files(directory)?;
+        }
+        for (file, built_in) in BUILT_IN {
+            let replacement = match directory {
+                Some(directory) => read_replacement(&directory.join(file))?,
+                None => None,
+            };
+            let (name, source) =
+                replacement.unwrap_or_else(|| (format!("built-in {file}"), built_in.to_owned()));
+            environment
+                .add_template_owned(name.clone(), source)
+                .map_err(|error| RenderError::new(&name, &error).at_setup())?;
+            names.insert(file, name);
+        }
+        Ok(Self { environment, names })
+    }
+
+    /// Renders the three parts of one mail.
+    pub(super) fn render(
+        &self,
+        content: &MailContent,
+        mail: &QueuedMail,
+        site: &Site,
+    ) -> Result<Rendered, RenderError> {
+        let purpose = content.purpose();
+        let text_values = content.context(mail, site, Medium::Text);
+        let html_values = content.context(mail, site, Medium::Html);
+        let subject_file = format!("{purpose}.subject.txt");
+        let subject = self.render_file(&subject_file, text_values.clone())?;
+        Ok(Rendered {
+            subject: one_line(&subject).ok_or_else(|| RenderError {
+                file: self.name(&subject_file).to_owned(),
+                line: None,
+                kind: "a subject is one line".to_owned(),
+                detail: None,
+            })?,
+            text: self.render_file(&format!("{purpose}.txt"), text_values)?,
+            html: self.render_file(&format!("{purpose}.html"), html_values)?,
+        })
+    }
+
+    fn render_file(&self, file: &str, values: Value) -> Result<String, RenderError> {
+        let name = self.name(file);
+        self.environment
+            .get_template(name)
+            .and_then(|template| template.render(values))
+            .map(with_final_newline)
+            .map_err(|error| RenderError::new(name, &error))
+    }
+
+    fn name<'a>(&'a self, file: &'a str) -> &'a str {
+        self.names.get(file).map_or(file, String::as_str)
+    }
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names.values()).finish()
+    }
+}
+
+impl RenderError {
+    fn new(name: &str, error: &Error) -> Self {
+        Self {
+            file: error.name().unwrap_or(name).to_owned(),
+            line: error.line(),
+            kind: error.kind().to_string(),
+            detail: error.detail().map(str::to_owned),
+        }
+    }
+
+    /// The same with all detail, for when only sample values can be quoted by it.
+    pub(super) fn at_setup(self) -> MailSetupError {
+        let problem = match self.detail {
+            Some(detail) => format!("{}: {detail}", self.kind),
+            None => self.kind,
+        };
+        MailSetupError::Template { file: self.file, line: self.line, problem }
+    }
+
+    /// What is wrong, without any value: fit for a log while real mail is rendered.
+    pub(super) fn reason(&self) -> String {
+        match self.line {
+            Some(line) => format!("template {}, line {line}: {}", self.file, self.kind),
+            None => format!("template {}: {}", self.file, self.kind),
+        }
+    }
+}
+
+/// The replacement at `path`, under its path as name; none if there is no such file.
+fn read_replacement(path: &Path) -> Result<Option<(String, String)>, MailSetupError> {
+    match std::fs::read_to_string(path) {
+        Ok(source) => Ok(Some((path.display().to_string(), source))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(MailSetupError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+/// Other files are left alone, but one that looks like a template is most likely misspelt.
+fn warn_of_unknown_files(directory: &Path) -> Result<(), MailSetupError> {
+    let unreadable = |source| MailSetupError::Unreadable { path: directory.to_owned(), source };
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.file_name();
+        let file = file.to_string_lossy();
+        let looks_like_a_template = file.ends_with(".txt") || file.ends_with(".html");
+        let is_known = BUILT_IN.iter().any(|(known, _)| *known == file);
+        if looks_like_a_template && !is_known {
+            let known = BUILT_IN.map(|(known, _)| known).join(", ");
+            tracing::warn!(
+                target: "latchkey::mail",
+                file = %directory.join(&*file).display(),
+                %known,
+                "no mail uses this template"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `subject` as a header can take it: none if it is empty or has more than one line.
+fn one_line(subject: &str) -> Option<String> {
+    let subject = subject.trim();
+    if subject.is_empty() || subject.contains(['\r', '\n']) {
+        return None;
+    }
+    Some(subject.chars().filter(|character| !character.is_control()).take(MAX_SUBJECT).collect())
+}
+
+fn with_final_newline(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
