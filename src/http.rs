@@ -10,5 +10,6 @@ pub mod errors;
 pub mod field_errors;
 pub mod fields;
 pub mod input;
+pub mod pages;
 pub mod request_id;
 pub mod respond;
