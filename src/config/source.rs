@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::problems::{Place, Problem, clipped};
@@ -145,39 +144,50 @@ impl WrittenFile {
     /// That it cannot be read, or where it is not TOML.
     pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
-        let place = |line| Place::File { name: name.clone(), line };
-        let text = read_text(path).map_err(|reason| {
-            vec![Problem::new(place(None), format!("cannot be read: {reason}"))]
-        })?;
-        let line = |offset: usize| {
-            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-            1 + before.iter().filter(|byte| **byte == b'\n').count()
-        };
+        match read_text(path) {
+            Ok(text) => Self::parse(name, &text),
+            Err(reason) => {
+                let place = Place::File { name, line: None };
+                Err(vec![Problem::new(place, format!("cannot be read: {reason}"))])
+            }
+        }
+    }
 
-        let (table, errors) = DeTable::parse_recoverable(&text);
-        if errors.is_empty() {
-            let keys = |table: &DeTable<'_>| {
-                let written = |value: &Spanned<_>| Value::from(value.get_ref());
-                let entries = table.iter().map(|(key, value)| {
-                    (key.get_ref().to_string(), (line(key.span().start), written(value)))
-                });
-                entries.collect()
-            };
-            let sections = table.get_ref().iter().map(|(name, value)| {
-                let line = line(name.span().start);
-                let keys = value.get_ref().as_table().map(keys);
-                (name.get_ref().to_string(), WrittenSection { line, keys })
-            });
-            return Ok(Self { sections: sections.collect(), name });
-        }
-        // One slip makes the parser stumble several times over the same line. Its own display
-        // would show that line, which may hold a password.
-        let mut messages = BTreeMap::new();
-        for error in errors {
+    fn parse(name: String, text: &str) -> Result<Self, Vec<Problem>> {
+        let newlines: Vec<usize> = text.match_indices('\n').map(|(offset, _)| offset).collect();
+        let line = |offset: usize| 1 + newlines.partition_point(|newline| *newline < offset);
+
+        let (table, errors) = DeTable::parse_recoverable(text);
+        // One slip makes the parser stumble several times over the same line.
+        let mut first_errors = BTreeMap::new();
+        for error in &errors {
             let line = error.span().map(|span| line(span.start));
-            messages.entry(line).or_insert_with(|| format!("is not TOML: {}", error.message()));
+            first_errors.entry(line).or_insert(error);
         }
-        Err(messages.into_iter().map(|(line, text)| Problem::new(place(line), text)).collect())
+        if !first_errors.is_empty() {
+            let problem = |(line, error): (Option<usize>, &toml::de::Error)| {
+                // An error's own display would show the line, which may hold a password; and where
+                // a value should have ended, the parser expects "nothing".
+                let message = error.message().trim_end_matches(", expected nothing");
+                let place = Place::File { name: name.clone(), line };
+                Problem::new(place, format!("is not TOML: {message}"))
+            };
+            return Err(first_errors.into_iter().map(problem).collect());
+        }
+
+        let keys = |table: &DeTable<'_>| {
+            let entries = table.iter().map(|(key, value)| {
+                let written = (line(key.span().start), Value::from(value.get_ref()));
+                (key.get_ref().to_string(), written)
+            });
+            entries.collect()
+        };
+        let sections = table.get_ref().iter().map(|(name, value)| {
+            let line = line(name.span().start);
+            let keys = value.get_ref().as_table().map(keys);
+            (name.get_ref().to_string(), WrittenSection { line, keys })
+        });
+        Ok(Self { sections: sections.collect(), name })
     }
 
     /// The line and value of a key, if it is written.

@@ -43,8 +43,8 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
         section.problem(
             "transport",
             format_args!(
-                "must be given, since {address} is not loopback: \"smtp\" with smtp_host and from, or \
-                 \"log\" if mails shall go to the log, links and all"
+                "must be given, since {address} is not loopback: \"smtp\" with smtp_host and from, \
+                 or \"log\" if mails shall go to the log, links and all"
             ),
         );
     }

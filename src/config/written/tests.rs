@@ -556,6 +556,8 @@ fn a_file_that_cannot_be_understood_is_told_with_its_lines() {
 
     let problems = load("[log]\nlevel = 'info'\nlevel = 'warn'", &[]).unwrap_err();
     assert_eq!(problems, "c.toml:3: is not TOML: duplicate key");
+    let problems = load("[server]\nlisten = 0.0.0.0:80", &[]).unwrap_err();
+    assert_eq!(problems, "c.toml:2: is not TOML: invalid float");
 
     let missing = Config::load(Some(Path::new("/nowhere/c.toml")), &[]).unwrap_err();
     let expected = "/nowhere/c.toml: cannot be read: No such file or directory (os error 2)";
