@@ -4,19 +4,20 @@
 //! nor its `token_type` chooses anything, they are only held against that. Nothing of the claims
 //! is read before the signature was found good. Times are judged by the caller's clock.
 
+mod token_key;
 mod wire;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 use crate::domain::{Session, SessionId, UserId};
-use crate::keys::{JwtKey, Keys, Ring};
+use crate::keys::{Keys, Ring};
 use crate::secret::Secret;
+use token_key::TokenKey;
 use wire::{AccessPayload, Header, NumericDate, Parts, RefreshPayload};
 
 /// How far in the future a token may have been issued: clocks of two machines differ.
@@ -39,15 +40,6 @@ pub struct Tokens {
     settings: TokenSettings,
     access: Ring<TokenKey>,
     refresh: Ring<TokenKey>,
-}
-
-/// A key with what a token says of it.
-struct TokenKey {
-    /// The key's name, as `kid` holds it.
-    kid: String,
-    /// The first part of every token it signs.
-    header: String,
-    key: Arc<JwtKey>,
 }
 
 /// What an access token says, once it is found good.
@@ -228,50 +220,6 @@ impl fmt::Debug for Tokens {
             .finish()
     }
 }
-
-impl TokenKey {
-    fn new(key: &Arc<JwtKey>) -> Self {
-        let kid = key.id().to_string();
-        let header = wire::encode(&Header {
-            typ: Some(Cow::Borrowed(wire::TYP)),
-            alg: Cow::Borrowed(key.alg()),
-            kid: Cow::Borrowed(&kid),
-        });
-        Self { kid, header, key: Arc::clone(key) }
-    }
-
-    fn token(&self, payload: &impl serde::Serialize) -> Secret<String> {
-        let payload = wire::encode(payload);
-        let mut message = String::with_capacity(self.header.len() + payload.len() + SIGNATURE_ROOM);
-        message.push_str(&self.header);
-        message.push('.');
-        message.push_str(&payload);
-        let signature = Secret::new(self.key.sign(message.as_bytes()));
-        message.push('.');
-        message.push_str(signature.expose());
-        Secret::new(message)
-    }
-
-    /// The payload of a token whose header named this key, if this key signed it.
-    fn payload(&self, header: &Header<'_>, parts: &Parts<'_>) -> Result<String, TokenError> {
-        let is_of_this_key =
-            header.alg == self.key.alg() && header.typ.as_ref().is_none_or(|typ| typ == wire::TYP);
-        if !is_of_this_key || !self.key.verify(parts.message.as_bytes(), parts.signature) {
-            return Err(TokenError::Invalid);
-        }
-        wire::decode(parts.payload).ok_or(TokenError::Invalid)
-    }
-}
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.kid)
-    }
-}
-
-/// Two dots and the longest signature, 64 bytes in base64url: room for it lets no unfinished copy
-/// of a token stay behind in memory.
-const SIGNATURE_ROOM: usize = 2 + 86;
 
 fn find<'a>(keys: &'a Ring<TokenKey>, header: &Header<'_>) -> Option<&'a TokenKey> {
     keys.iter().find(|key| key.kid == header.kid)

@@ -62,7 +62,7 @@ impl Keys {
     ///
     /// # Errors
     /// If the directory or a file cannot be read or made, is damaged, or is open to others than
-    /// the user of this process. Nothing is made then.
+    /// the user of this process. While one that is there cannot be used, none is made.
     pub fn load_or_create(
         directory: &Path,
         algorithm: SigningAlgorithm,
@@ -201,3 +201,6 @@ fn write_public(directory: &KeyDirectory, key: &KeyMaterial) -> Result<(), KeysE
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

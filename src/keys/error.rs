@@ -148,4 +148,19 @@ mod tests {
         assert_eq!(command("my data/it's"), "chmod 600 'my data/it'\\''s'");
         assert_eq!(command("-R"), "chmod 600 './-R'");
     }
+
+    #[test]
+    fn a_refused_write_is_one_line_that_says_what_is_needed() {
+        let message = |kind: io::ErrorKind| {
+            let path = "data/keys/access.pem".into();
+            KeysError::Io { action: "write key file", path, source: kind.into() }.to_string()
+        };
+        let denied = message(io::ErrorKind::PermissionDenied);
+        assert!(
+            denied.starts_with("cannot write key file data/keys/access.pem: permission denied")
+        );
+        assert!(denied.contains("needs read and write rights to the key directory"), "{denied}");
+        let read_only = message(io::ErrorKind::ReadOnlyFilesystem);
+        assert!(read_only.contains("keys are missing"), "{read_only}");
+    }
 }
