@@ -1,23 +1,20 @@
 //! The SMTP transport (RFC 5321), with STARTTLS (RFC 3207) or TLS from the first byte (RFC 8314).
-//!
-//! What failed is told apart by where in the dialogue it failed. Before the recipient is named,
-//! every trouble is the server's or the configuration's and passes, so the mail waits. From there
-//! on a 5xx is final for this mail. What a server says is quoted only from steps before which it
-//! was told no secret: answers to a login or to the message itself may repeat a password or a link.
 
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
+
+mod trouble;
+
+use trouble::{Cause, Step, Trouble, innermost, within};
 
 use super::compose::Composed;
 use super::site::Site;
@@ -68,9 +65,6 @@ const PATIENCE: Patience = Patience {
     courtesy: Duration::from_secs(5),
 };
 
-/// The longest quote from a server, in characters.
-const MAX_QUOTE: usize = 200;
-
 impl Smtp {
     /// Reads certificates and prepares TLS; connects to nothing yet.
     pub(super) fn new(config: &SmtpConfig, site: &Site) -> Result<Self, MailSetupError> {
@@ -83,11 +77,11 @@ impl Smtp {
             SmtpSecurity::Tls => Protection::Tls(tls()?),
         };
         let is_in_the_clear = matches!(protection, Protection::None) && !is_loopback(&host);
-        if is_in_the_clear && config.login.is_some() {
+        if is_in_the_clear {
             tracing::warn!(
                 target: "latchkey::mail",
                 %host,
-                "the mail server's password and all mailed links cross the network unprotected"
+                "mailed links, and the password where there is one, cross the network unprotected"
             );
         }
         Ok(Self {
@@ -211,143 +205,6 @@ impl fmt::Debug for Smtp {
             .field("login", &self.login.as_ref().map(|(name, _)| name))
             .finish_non_exhaustive()
     }
-}
-
-/// Where in the dialogue something went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Connect,
-    StartTls,
-    Login,
-    Sender,
-    Recipient,
-    Data,
-    Message,
-}
-
-impl Step {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connecting to the mail server",
-            Self::StartTls => "STARTTLS",
-            Self::Login => "logging in to the mail server",
-            Self::Sender => "MAIL FROM",
-            Self::Recipient => "RCPT TO",
-            Self::Data => "DATA",
-            Self::Message => "the message",
-        }
-    }
-
-    /// Whether a refusal here is about this mail.
-    const fn concerns_the_mail(self) -> bool {
-        matches!(self, Self::Recipient | Self::Data | Self::Message)
-    }
-
-    /// Whether an answer to it may repeat a secret that it was just told.
-    const fn tells_a_secret(self) -> bool {
-        matches!(self, Self::Login | Self::Message)
-    }
-}
-
-/// Why a mail was not delivered.
-#[derive(Debug)]
-struct Trouble {
-    step: Step,
-    cause: Cause,
-}
-
-#[derive(Debug)]
-enum Cause {
-    Error(Error),
-    Silence(Duration),
-}
-
-impl Trouble {
-    fn new(step: Step, error: Error) -> Self {
-        Self { step, cause: Cause::Error(error) }
-    }
-
-    /// Whether trying again is of no use.
-    fn is_final(&self) -> bool {
-        // "Authentication required" and its kin (RFC 4954, section 6) are about us, whichever
-        // command they answer.
-        const ABOUT_LOGIN: [u16; 4] = [530, 534, 535, 538];
-        match &self.cause {
-            Cause::Silence(_) => false,
-            Cause::Error(error) => {
-                let is_about_login =
-                    error.status().is_some_and(|code| ABOUT_LOGIN.contains(&code.into()));
-                error.is_permanent() && !is_about_login && self.step.concerns_the_mail()
-            }
-        }
-    }
-
-    fn reason(&self) -> String {
-        let what = match &self.cause {
-            Cause::Silence(limit) => format!("no answer within {limit:?}"),
-            Cause::Error(error) => describe(error, self.step),
-        };
-        format!("{}: {what}", self.step.name())
-    }
-}
-
-impl From<Trouble> for Delivery {
-    fn from(trouble: Trouble) -> Self {
-        let reason = trouble.reason();
-        if trouble.is_final() { Self::Failed { reason } } else { Self::Deferred { reason } }
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    step: Step,
-    part: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Trouble> {
-    match tokio::time::timeout(limit, part).await {
-        Ok(result) => result.map_err(|error| Trouble::new(step, error)),
-        Err(_) => Err(Trouble { step, cause: Cause::Silence(limit) }),
-    }
-}
-
-/// An error in words that are fit for a log.
-fn describe(error: &Error, step: Step) -> String {
-    let innermost = innermost(error);
-    if let Some(code) = error.status() {
-        let words = if step.tells_a_secret() { enhanced_code(&innermost) } else { &innermost };
-        return quote(&format!("{code} {words}"));
-    }
-    // What could not be read is never quoted: it may be anything.
-    if error.is_response() {
-        let is_end = innermost == "incomplete response";
-        return if is_end { "connection closed" } else { "an answer that is not SMTP" }.to_owned();
-    }
-    quote(&innermost)
-}
-
-/// The first cause, in its own words: the library's own layers only repeat each other.
-fn innermost(error: &Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
-/// The code at the start of a server's words (`5.7.8`, RFC 3463), and nothing after it.
-fn enhanced_code(words: &str) -> &str {
-    let first = words.split_whitespace().next().unwrap_or_default();
-    let is_number = |part: &str| {
-        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let is_code = first.split('.').count() == 3 && first.split('.').all(is_number);
-    if is_code { first } else { "" }
-}
-
-/// One line of bounded length.
-fn quote(words: &str) -> String {
-    let as_line = |character: char| if character.is_control() { ' ' } else { character };
-    let line: String = words.chars().map(as_line).take(MAX_QUOTE).collect();
-    line.trim().to_owned()
 }
 
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, MailSetupError> {
@@ -495,7 +352,7 @@ mod tests {
     }
 
     fn message() -> Composed {
-        let mail = sample_mail().unwrap();
+        let mail = sample_mail();
         let content = MailContent::samples().remove(0);
         let rendered = Templates::load(None).unwrap().render(&content, &mail, &site()).unwrap();
         Sender::new("accounts@example.com", &site()).unwrap().compose(&mail, &rendered).unwrap()
@@ -616,12 +473,12 @@ mod tests {
         let mut slow = smtp(&server.config());
         slow.patience.message = Duration::from_millis(1);
         let reason = deferred(slow.deliver(&message()).await);
-        assert_eq!(reason, "the message: no answer within 1 ms");
+        assert_eq!(reason, "the message: no answer within 1ms");
         let server = Server::start(&[("(greeting)", "")]).await;
         let mut slow = smtp(&server.config());
         slow.patience.session = Duration::from_millis(1);
         let reason = deferred(slow.deliver(&message()).await);
-        assert_eq!(reason, "connecting to the mail server: no answer within 1 ms");
+        assert_eq!(reason, "connecting to the mail server: no answer within 1ms");
     }
 
     #[tokio::test]
