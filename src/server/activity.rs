@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::config::ServerConfig;
 
-/// How long a closed connection is still read from, so that a client in the middle of sending
-/// finds the answer before it finds the connection reset (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
+/// The longest that a closed connection is still read from, so that a client in the middle of
+/// sending finds the answer before it finds the connection reset (RFC 9112, section 9.6).
+const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// How long a connection may stay in each phase.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Patience {
     idle: Duration,
     /// For a client to take in more of its answer.
     stall: Duration,
+    /// For a client to close its side after we have closed ours.
+    linger: Duration,
 }
 
 impl From<&ServerConfig> for Patience {
@@ -30,6 +32,7 @@ impl From<&ServerConfig> for Patience {
             head: settings.header_timeout,
             idle: settings.idle_timeout,
             stall: settings.request_timeout,
+            linger: settings.header_timeout.min(MAX_LINGER),
         }
     }
 }
@@ -97,7 +100,7 @@ impl Activity {
             Phase::Idle { since } => (since, self.patience.idle),
             Phase::New { since } | Phase::Head { since } => (since, self.patience.head),
             Phase::Answer { since } => (since, self.patience.stall),
-            Phase::Lingering { since } => (since, LINGER),
+            Phase::Lingering { since } => (since, self.patience.linger),
             Phase::Request | Phase::Evicted => return None,
         };
         since.checked_add(patience)
@@ -214,7 +217,7 @@ impl Patience {
     /// An hour for everything.
     pub(super) fn of_an_hour() -> Self {
         let hour = Duration::from_secs(3_600);
-        Self { head: hour, idle: 2 * hour, stall: hour }
+        Self { head: hour, idle: 2 * hour, stall: hour, linger: hour }
     }
 }
 
@@ -256,6 +259,19 @@ mod tests {
         assert!(idle.evict(start));
         assert!(idle.bytes_came().is_err());
         assert!(idle.request_begins().is_err());
+    }
+
+    #[test]
+    fn a_client_that_takes_some_of_its_answer_gets_more_time() {
+        let activity = Activity::new(Patience::of_an_hour(), Instant::now());
+        activity.request_begins().unwrap();
+        activity.answer_begins();
+        let before = Instant::now();
+        activity.answer_moved();
+        assert!(activity.deadline().unwrap() >= before + HOUR);
+        activity.flushed();
+        activity.answer_moved();
+        assert!(activity.deadline().unwrap() >= before + 2 * HOUR, "it is idle, not answering");
     }
 
     #[test]

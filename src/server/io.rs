@@ -116,3 +116,50 @@ impl Drop for Io {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::super::activity::Patience;
+    use super::*;
+
+    fn wake<T>(cx: &Context<'_>) -> Poll<T> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    #[tokio::test]
+    async fn a_write_after_a_block_moves_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let activity = Arc::new(Activity::new(Patience::of_an_hour(), Instant::now()));
+        let mut io = Io::new(stream, activity.clone());
+        activity.request_begins().unwrap();
+        activity.answer_begins();
+
+        let first = activity.deadline();
+        // Until there is room in the sockets no more; nobody reads yet.
+        poll_fn(|cx| {
+            let is_full = Pin::new(&mut io).poll_write(cx, &[0; 65_536]).is_pending();
+            if is_full { Poll::Ready(()) } else { wake(cx) }
+        })
+        .await;
+        assert_eq!(activity.deadline(), first, "the deadline moved while nothing was blocked");
+
+        let reading = tokio::spawn(async move {
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await
+        });
+        io.write_all(b"more").await.unwrap();
+        assert!(activity.deadline() > first);
+        activity.flushed();
+        drop(io);
+        assert!(reading.await.unwrap().is_ok());
+    }
+}
