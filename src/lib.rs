@@ -6,3 +6,4 @@ pub mod domain;
 pub mod hasher;
 pub mod random;
 pub mod secret;
+pub mod throttle;
