@@ -15,7 +15,7 @@
 //!
 //! - Pairs at known addresses have a table of their own, which cannot be filled without knowing
 //!   as many passwords: somebody who has logged in from there before sees nothing of it.
-//! - Others see nothing until the failing pairs of one window are several times as many as the
+//! - Others see next to nothing until the failing pairs of one window are ten times as many as the
 //!   table has entries. From then on some of them, and in the end most, start with a count that
 //!   is not theirs and are locked out after fewer failures; a right password at the first attempt
 //!   still passes unless that count has reached the limit.

@@ -127,6 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn a_new_generation_leaves_the_one_before_it_in_force() {
+        let mut overflow = Overflow::default();
+        overflow.fold(key(0), &Window::of(100, 1), 100);
+        overflow.fold(key(1), &Window::of(111, 4), 111);
+        overflow.fold(key(2), &Window::of(112, 2), 112);
+        assert_eq!(overflow.recall(key(1), 122).total(), 4);
+        assert_eq!(overflow.recall(key(1), 123).total(), 0);
+        assert_eq!(overflow.recall(key(2), 123).total(), 2);
+    }
+
+    #[test]
     fn everything_is_forgotten_after_its_time_under_a_flood_too() {
         let mut overflow = Overflow::default();
         overflow.fold(key(0), &Window::of(100, 4), 100);
