@@ -12,3 +12,4 @@ pub mod random;
 pub mod secret;
 pub mod store;
 pub mod server;
+pub mod throttle;

@@ -84,11 +84,11 @@ impl<J> Queue<J> {
     /// Lets a job wait. Returns those that may not, this one or others that it displaces: their
     /// callers are to be told to come back later.
     pub(super) fn push(&mut self, from: AddressBlock, job: J) -> Vec<J> {
-        let is_shared = self.lanes.iter().any(|lane| lane.from != from);
-        let most_allowed = if is_shared { self.share() } else { usize::MAX };
+        let mut most_allowed = self.most_allowed(from);
         if self.is_full() || self.most_held() > most_allowed || self.held_by(from) >= most_allowed {
             // Abandoned jobs cost nothing when they are reached, but must not keep others out.
             self.drop_abandoned();
+            most_allowed = self.most_allowed(from);
         }
         let mut put_out = self.cut_lanes(most_allowed);
         let own = self.held_by(from);
@@ -160,6 +160,12 @@ impl<J> Queue<J> {
     /// How many jobs one address may hold while others wait.
     fn share(&self) -> usize {
         (self.capacity() / SHARES).max(1)
+    }
+
+    /// How many jobs one address may hold if one of `from` waits.
+    fn most_allowed(&self, from: AddressBlock) -> usize {
+        let is_shared = self.lanes.iter().any(|lane| lane.from != from);
+        if is_shared { self.share() } else { usize::MAX }
     }
 
     /// A thread without work takes a waiting job at once, so as many more may wait.
@@ -309,6 +315,18 @@ mod tests {
         assert_eq!(queue.push(address(1), 7), []);
         assert_eq!(served(&mut queue), [2, 4]);
         assert_eq!(queue.running, 2, "abandoned jobs are not run");
+    }
+
+    #[test]
+    fn abandoned_jobs_do_not_make_an_address_share() {
+        let mut queue = Queue::new(1, HASH * 8, HASH, |job| *job == 99);
+        for job in 0..4 {
+            assert_eq!(queue.push(address(1), job), []);
+        }
+        queue.lanes.push_back(Lane { from: address(2), jobs: VecDeque::from([99]) });
+        queue.waiting += 1;
+        assert_eq!(queue.push(address(1), 4), []);
+        assert_eq!(served(&mut queue), [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! What the tables know people and addresses by: short keyed digests, not the words themselves.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+
+/// A keyed digest. Without the key nobody can choose words that fall together in a table, and
+/// a dump of the memory does not list the addresses that were tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Digest {
+    /// Chooses the bucket.
+    pub(super) high: u64,
+    /// Chooses the marks of the bucket's overflow.
+    pub(super) low: u64,
+}
+
+impl Digest {
+    /// The digest of the same words in another epoch; epoch 0 leaves it as it is.
+    pub(super) fn in_epoch(self, epoch: u64) -> Self {
+        Self { high: self.high ^ epoch, ..self }
+    }
+}
+
+/// Makes digests.
+pub(super) struct Digester(hmac::Key);
+
+impl Digester {
+    /// With a key that nobody else knows.
+    pub(super) fn new(key: [u8; 16]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    }
+
+    /// The first half of the HMAC-SHA-256 of the words, each after its length.
+    pub(super) fn digest(&self, words: &[&str]) -> Digest {
+        let mut context = hmac::Context::with_key(&self.0);
+        for word in words {
+            context.update(&(word.len() as u64).to_be_bytes());
+            context.update(word.as_bytes());
+        }
+        let tag = context.sign();
+        let mut halves = tag.as_ref().as_chunks::<8>().0.iter().copied().map(u64::from_be_bytes);
+        let mut half = || halves.next().unwrap_or_default();
+        Digest { high: half(), low: half() }
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digester([secret])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_depend_on_the_key_and_on_where_words_end() {
+        let digester = Digester::new([1; 16]);
+        let digest = digester.digest(&["ab", "c"]);
+        assert_eq!(digester.digest(&["ab", "c"]), digest);
+        assert_ne!(digester.digest(&["a", "bc"]), digest);
+        assert_ne!(Digester::new([2; 16]).digest(&["ab", "c"]), digest);
+        assert_ne!(digest.high, digest.low);
+        assert_eq!(digest.in_epoch(0), digest);
+        assert_ne!(digest.in_epoch(1), digest.in_epoch(2));
+    }
+}

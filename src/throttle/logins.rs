@@ -1,0 +1,240 @@
+//! The counts that a guess takes its place in, and the place itself.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::digest::Digest;
+use super::table::{Entry, Full, RESERVED_RETRY, Table};
+use super::{LockedOut, lock};
+use crate::clock::Timestamp;
+use crate::config::LoginConfig;
+
+/// Within what time failures count for an email.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A place for one guess. Dropped without a verdict, as when nothing could be hashed, it is given
+/// back as though it had never been taken.
+#[derive(Debug)]
+#[must_use = "a guess that is not reported does not count"]
+pub struct LoginPermit {
+    logins: Arc<Mutex<Logins>>,
+    pair: Digest,
+    is_known_address: bool,
+    /// None where failures are not counted for each email, or there was no place to count this.
+    email: Option<Digest>,
+    is_decided: bool,
+}
+
+impl LoginPermit {
+    /// Takes a place in the counts of a pair and an email.
+    ///
+    /// # Errors
+    /// [`LockedOut`] if either has none; then nothing is taken.
+    pub(super) fn take(
+        shared: &Arc<Mutex<Logins>>,
+        pair: Digest,
+        email: Digest,
+        is_known_address: bool,
+        now: Timestamp,
+    ) -> Result<Self, LockedOut> {
+        let mut logins = lock(shared);
+        let epoch = logins.epochs.of(email);
+        let (pair, email) = (pair.in_epoch(epoch), email.in_epoch(epoch));
+        let email = logins.reserve(pair, email, is_known_address, now)?;
+        let logins = Arc::clone(shared);
+        Ok(Self { logins, pair, is_known_address, email, is_decided: false })
+    }
+
+    /// The password was right: the pair's failures are forgotten.
+    pub fn succeed(mut self) {
+        self.is_decided = true;
+        let mut logins = lock(&self.logins);
+        logins.release_email(self.email);
+        if let Some(pair) = logins.pairs(self.is_known_address).existing_as_it_was(self.pair) {
+            pair.release();
+            pair.forgive();
+        }
+    }
+
+    /// The password was wrong. The last failure that is allowed locks the pair out, from `now`.
+    pub fn fail(mut self, now: Timestamp) {
+        self.is_decided = true;
+        let mut logins = lock(&self.logins);
+        let (max_failures, lockout) = (logins.max_failures, logins.lockout);
+        if let Some(email) = logins.email_entry(self.email, now) {
+            email.release();
+            email.count();
+        }
+        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair, now) {
+            pair.release();
+            pair.count();
+            if pair.total() >= max_failures {
+                pair.lock_until(now.saturating_add(lockout));
+            }
+        }
+    }
+}
+
+impl Drop for LoginPermit {
+    fn drop(&mut self) {
+        if self.is_decided {
+            return;
+        }
+        let mut logins = lock(&self.logins);
+        logins.release_email(self.email);
+        if let Some(pair) = logins.pairs(self.is_known_address).existing_as_it_was(self.pair) {
+            pair.release();
+        }
+    }
+}
+
+/// Everything that is known about guesses.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// So many failures lock a pair out.
+    max_failures: u32,
+    /// For how long a pair is locked out.
+    lockout: Duration,
+    /// Pairs of an email and an address that has not logged in to it before.
+    strangers: Table,
+    /// Pairs of an email and an address that has, which a flood of others cannot push out.
+    known: Table,
+    /// None if failures are not counted for each email.
+    emails: Option<EmailLimit>,
+    epochs: Epochs,
+}
+
+#[derive(Debug)]
+struct EmailLimit {
+    table: Table,
+    limit: u32,
+}
+
+impl Logins {
+    /// Nothing is known yet.
+    pub(super) fn new(config: &LoginConfig) -> Self {
+        let entries = config.limiter_entries;
+        let pairs = || Table::new(entries, config.failure_window, config.lockout);
+        let emails = config.max_failures_per_email.map(|limit| EmailLimit {
+            table: Table::new(entries, DAY, Duration::ZERO),
+            limit: limit.get(),
+        });
+        Self {
+            max_failures: config.max_failures.get(),
+            lockout: config.lockout,
+            strangers: pairs(),
+            known: pairs(),
+            emails,
+            epochs: Epochs::new(entries),
+        }
+    }
+
+    /// Forgets all failures at this email.
+    pub(super) fn clear(&mut self, email: Digest) {
+        self.epochs.begin(email);
+    }
+
+    fn pairs(&mut self, is_known_address: bool) -> &mut Table {
+        if is_known_address { &mut self.known } else { &mut self.strangers }
+    }
+
+    /// Takes a place in the pair's and the email's count, or in neither. Returns the email's
+    /// digest if it was counted.
+    fn reserve(
+        &mut self,
+        pair: Digest,
+        email: Digest,
+        is_known_address: bool,
+        now: Timestamp,
+    ) -> Result<Option<Digest>, LockedOut> {
+        let max_failures = self.max_failures;
+        let locked_out = |retry_after| LockedOut { retry_after };
+        let pairs = if is_known_address { &mut self.known } else { &mut self.strangers };
+        let span = pairs.span();
+        let pair = pairs.entry(pair, now).map_err(|Full(wait)| locked_out(wait))?;
+        if let Some(end) = pair.locked_until() {
+            return Err(locked_out(end.saturating_since(now)));
+        }
+        if pair.total() >= max_failures {
+            let wait = span.until_forgotten(pair.slot_above(max_failures), now);
+            return Err(locked_out(wait));
+        }
+        if pair.total().saturating_add(pair.reserved()) >= max_failures {
+            return Err(locked_out(RESERVED_RETRY));
+        }
+        let mut counted = None;
+        if let Some(EmailLimit { table, limit }) = &mut self.emails {
+            let span = table.span();
+            match table.entry(email, now) {
+                Ok(entry) => {
+                    let failed = entry.total();
+                    let is_used_up = failed.saturating_add(entry.reserved()) >= *limit;
+                    if is_used_up && !is_known_address {
+                        return Err(locked_out(if failed >= *limit {
+                            span.until_forgotten(entry.slot_above(*limit), now)
+                        } else {
+                            RESERVED_RETRY
+                        }));
+                    }
+                    entry.reserve();
+                    counted = Some(email);
+                }
+                Err(Full(wait)) if !is_known_address => return Err(locked_out(wait)),
+                Err(Full(_)) => {}
+            }
+        }
+        pair.reserve();
+        Ok(counted)
+    }
+
+    fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<&mut Entry> {
+        self.emails.as_mut()?.table.existing(email?, now)
+    }
+
+    fn release_email(&mut self, email: Option<Digest>) {
+        let entry = self.emails.as_mut().zip(email);
+        if let Some(entry) =
+            entry.and_then(|(emails, email)| emails.table.existing_as_it_was(email))
+        {
+            entry.release();
+        }
+    }
+}
+
+/// How often failures were cleared, by email. The number is mixed into the digests that failures
+/// are counted under, so that raising it leaves all earlier counts of that email behind without
+/// looking for them.
+///
+/// Half of the entries are kept at least; when the other half is full, the older half is dropped,
+/// and counts from before those clearings that have not expired count again.
+#[derive(Debug)]
+struct Epochs {
+    recent: HashMap<Digest, u64>,
+    older: HashMap<Digest, u64>,
+    /// How many entries each half has at most.
+    half: usize,
+    /// The last number that was given out.
+    last: u64,
+}
+
+impl Epochs {
+    fn new(entries: NonZeroUsize) -> Self {
+        let half = (entries.get() / 2).max(1);
+        Self { recent: HashMap::new(), older: HashMap::new(), half, last: 0 }
+    }
+
+    /// The number of an email; 0 if it was never cleared.
+    fn of(&self, email: Digest) -> u64 {
+        self.recent.get(&email).or_else(|| self.older.get(&email)).copied().unwrap_or(0)
+    }
+
+    fn begin(&mut self, email: Digest) {
+        if self.recent.len() >= self.half {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.last += 1;
+        self.recent.insert(email, self.last);
+    }
+}

@@ -1,0 +1,321 @@
+//! A table of counts that never grows above its size and forgets nothing that would help a
+//! guesser.
+//!
+//! The keys are spread over buckets of [`WAYS`] places. Every operation looks at one bucket, so
+//! it takes the same short time however full the table is. When a bucket is full, what has
+//! expired leaves it first, then the entry with the lowest count, of those the one not counted
+//! for longest; its key and count go to the bucket's [`Overflow`], from which it starts when it
+//! comes back. Entries with a reservation or a lock never leave before their time: if there is
+//! nothing else in a bucket, newcomers to it are told to wait.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::digest::Digest;
+use super::overflow::Overflow;
+use super::window::{Span, Window};
+use crate::clock::Timestamp;
+
+/// How many entries share a bucket, in a table that has room for so many.
+const WAYS: usize = 8;
+
+/// How long a caller waits for a reservation that others hold.
+pub(super) const RESERVED_RETRY: Duration = Duration::from_secs(1);
+
+/// Counts by key, within a window and a fixed number of entries.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Made when something first falls into them.
+    buckets: Vec<Option<Box<Bucket>>>,
+    /// How many entries a bucket holds at most.
+    ways: usize,
+    span: Span,
+    /// The longest that a lock lasts: a later end can only come of a clock that was set back.
+    longest_lock: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    entries: Vec<Entry>,
+    /// None until something had to leave.
+    overflow: Option<Box<Overflow>>,
+}
+
+/// What is counted of one key.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    key: Digest,
+    /// What has happened.
+    window: Window,
+    /// What has been let in and not been decided yet.
+    reserved: u32,
+    /// Until when nothing is let in.
+    locked_until: Option<Timestamp>,
+}
+
+/// A table's full bucket: when to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full(pub(super) Duration);
+
+impl Table {
+    /// An empty table of at most `entries`, counting within `window`, with locks of at most
+    /// `longest_lock`. Memory is taken as entries come.
+    pub(super) fn new(entries: NonZeroUsize, window: Duration, longest_lock: Duration) -> Self {
+        let ways = entries.get().min(WAYS);
+        Self {
+            buckets: vec![None; entries.get() / ways],
+            ways,
+            span: Span::new(window),
+            longest_lock,
+        }
+    }
+
+    /// The entry of `key`, brought up to `now`; made if there is none.
+    ///
+    /// # Errors
+    /// [`Full`] if there is none and no other can leave.
+    pub(super) fn entry(&mut self, key: Digest, now: Timestamp) -> Result<&mut Entry, Full> {
+        let (ways, longest_lock) = (self.ways, self.longest_lock);
+        let slot = self.span.slot_of(now);
+        let bucket = self.bucket(key).ok_or(Full(RESERVED_RETRY))?;
+        let position = match bucket.entries.iter().position(|entry| entry.key == key) {
+            Some(position) => position,
+            None => {
+                bucket.make_room(ways, slot, now, longest_lock)?;
+                let overflow = bucket.overflow.as_mut();
+                let window = overflow.map_or_else(Window::default, |it| it.recall(key, slot));
+                bucket.entries.push(Entry { key, window, reserved: 0, locked_until: None });
+                bucket.entries.len() - 1
+            }
+        };
+        let entry = bucket.entries.get_mut(position).ok_or(Full(RESERVED_RETRY))?;
+        entry.bring_up_to(slot, now, longest_lock);
+        Ok(entry)
+    }
+
+    /// The entry of `key` if there is one, brought up to `now`.
+    pub(super) fn existing(&mut self, key: Digest, now: Timestamp) -> Option<&mut Entry> {
+        let (slot, longest_lock) = (self.span.slot_of(now), self.longest_lock);
+        let entry = self.existing_as_it_was(key)?;
+        entry.bring_up_to(slot, now, longest_lock);
+        Some(entry)
+    }
+
+    /// The entry of `key` if there is one, as it was when last looked at.
+    pub(super) fn existing_as_it_was(&mut self, key: Digest) -> Option<&mut Entry> {
+        self.bucket(key)?.entries.iter_mut().find(|entry| entry.key == key)
+    }
+
+    /// How slots relate to time here.
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.buckets.iter().flatten().map(|bucket| bucket.entries.len()).sum()
+    }
+
+    fn bucket(&mut self, key: Digest) -> Option<&mut Bucket> {
+        let index = key.high % u64::try_from(self.buckets.len()).unwrap_or(1).max(1);
+        let bucket = self.buckets.get_mut(usize::try_from(index).ok()?)?;
+        Some(bucket.get_or_insert_default())
+    }
+}
+
+impl Bucket {
+    /// Sees to it that one more entry finds a place.
+    fn make_room(
+        &mut self,
+        ways: usize,
+        slot: u64,
+        now: Timestamp,
+        longest_lock: Duration,
+    ) -> Result<(), Full> {
+        if self.entries.len() < ways {
+            return Ok(());
+        }
+        for entry in &mut self.entries {
+            entry.bring_up_to(slot, now, longest_lock);
+        }
+        self.entries.retain(|entry| !entry.is_empty());
+        if self.entries.len() < ways {
+            return Ok(());
+        }
+        let least = (self.entries.iter().enumerate())
+            .filter(|(_, entry)| entry.may_leave())
+            .min_by_key(|(_, entry)| (entry.window.total(), entry.window.latest()))
+            .map(|(position, _)| position);
+        let Some(least) = least else {
+            let waits = self.entries.iter().map(|entry| entry.may_leave_in(now));
+            return Err(Full(waits.min().unwrap_or(RESERVED_RETRY)));
+        };
+        let leaving = self.entries.swap_remove(least);
+        let overflow = self.overflow.get_or_insert_default();
+        overflow.fold(leaving.key, &leaving.window, slot);
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// How many events count, decided ones only.
+    pub(super) fn total(&self) -> u32 {
+        self.window.total()
+    }
+
+    /// How many reservations there are.
+    pub(super) fn reserved(&self) -> u32 {
+        self.reserved
+    }
+
+    /// When the entry's lock ends; none if it is not locked.
+    pub(super) fn locked_until(&self) -> Option<Timestamp> {
+        self.locked_until
+    }
+
+    /// The slot with which, once it is forgotten, fewer than `limit` events count.
+    pub(super) fn slot_above(&self, limit: u32) -> u64 {
+        self.window.slot_above(limit)
+    }
+
+    /// One event, now.
+    pub(super) fn count(&mut self) {
+        self.window.add(1);
+    }
+
+    /// Lets one in, to be decided later by [`release`](Self::release).
+    pub(super) fn reserve(&mut self) {
+        self.reserved = self.reserved.saturating_add(1);
+    }
+
+    /// One that was let in is decided, or given back.
+    pub(super) fn release(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Forgets what has happened.
+    pub(super) fn forgive(&mut self) {
+        self.window.clear();
+    }
+
+    /// Lets nothing in until then.
+    pub(super) fn lock_until(&mut self, end: Timestamp) {
+        self.locked_until = Some(end);
+    }
+
+    fn bring_up_to(&mut self, slot: u64, now: Timestamp, longest_lock: Duration) {
+        self.window.age_to(slot);
+        if let Some(end) = self.locked_until {
+            let end = end.min(now.saturating_add(longest_lock));
+            self.locked_until = (now < end).then_some(end);
+            if self.locked_until.is_none() {
+                // After a lock the count starts anew.
+                self.window.clear();
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.may_leave() && self.window.total() == 0
+    }
+
+    fn may_leave(&self) -> bool {
+        self.reserved == 0 && self.locked_until.is_none()
+    }
+
+    fn may_leave_in(&self, now: Timestamp) -> Duration {
+        match self.locked_until {
+            Some(end) if self.reserved == 0 => end.saturating_since(now),
+            _ => RESERVED_RETRY,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::digest::Digester;
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
+    const WINDOW: Duration = Duration::from_secs(60);
+    const LOCK: Duration = Duration::from_secs(10);
+
+    fn key(number: u32) -> Digest {
+        Digester::new([4; 16]).digest(&[&number.to_string()])
+    }
+
+    fn table(entries: usize) -> Table {
+        Table::new(NonZeroUsize::new(entries).unwrap(), WINDOW, LOCK)
+    }
+
+    fn count(table: &mut Table, number: u32, now: Timestamp) -> u32 {
+        let entry = table.entry(key(number), now).unwrap();
+        entry.count();
+        entry.total()
+    }
+
+    #[test]
+    fn it_never_grows_above_its_size() {
+        for entries in [1, 3, 8, 100, 1_000] {
+            let mut table = table(entries);
+            for number in 0..5_000 {
+                count(&mut table, number, START);
+            }
+            assert!(table.len() <= entries, "{entries}");
+            assert!(table.len() > entries / 2, "{entries}");
+        }
+    }
+
+    #[test]
+    fn what_has_expired_leaves_without_a_trace() {
+        let mut table = table(8);
+        for number in 0..8 {
+            count(&mut table, number, START);
+        }
+        let later = START.saturating_add(WINDOW * 2);
+        assert_eq!(count(&mut table, 8, later), 1);
+        assert_eq!(table.len(), 1);
+        assert!(table.buckets[0].as_ref().unwrap().overflow.is_none());
+    }
+
+    #[test]
+    fn the_lowest_count_leaves_and_is_recalled() {
+        let mut table = table(8);
+        for number in 0..8 {
+            for _ in 0..=number {
+                count(&mut table, number, START);
+            }
+        }
+        count(&mut table, 8, START);
+        assert!(table.existing(key(0), START).is_none());
+        assert_eq!(table.existing(key(1), START).unwrap().total(), 2);
+        assert_eq!(count(&mut table, 0, START), 2, "its first one is not forgotten");
+    }
+
+    #[test]
+    fn reserved_and_locked_entries_stay() {
+        let mut table = table(2);
+        table.entry(key(0), START).unwrap().reserve();
+        table.entry(key(1), START).unwrap().lock_until(START.saturating_add(LOCK));
+        assert_eq!(table.entry(key(2), START).unwrap_err(), Full(RESERVED_RETRY));
+        table.existing(key(0), START).unwrap().release();
+        assert!(table.entry(key(2), START).is_ok());
+        table.entry(key(2), START).unwrap().lock_until(START.saturating_add(LOCK));
+        assert_eq!(table.entry(key(3), START).unwrap_err(), Full(LOCK));
+        assert!(table.entry(key(3), START.saturating_add(LOCK)).is_ok());
+    }
+
+    #[test]
+    fn a_lock_lasts_its_time_and_never_longer_from_any_now() {
+        let mut table = table(1);
+        let entry = table.entry(key(0), START).unwrap();
+        entry.count();
+        entry.lock_until(START.saturating_add(LOCK));
+        let earlier = START.saturating_sub(WINDOW * 1_000);
+        let end = table.existing(key(0), earlier).unwrap().locked_until().unwrap();
+        assert_eq!(end, earlier.saturating_add(LOCK));
+        let entry = table.existing(key(0), end).unwrap();
+        assert_eq!((entry.locked_until(), entry.total()), (None, 0), "and the count starts anew");
+    }
+}
