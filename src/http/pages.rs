@@ -4,12 +4,11 @@
 //! Policy that would refuse both. The pages carry a ticket in a hidden field, so they are never
 //! stored and send no referrer; a browser therefore sends `Origin: null` with their forms.
 
-use std::fmt;
-use std::time::Duration;
+mod notice;
+mod policy;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -19,10 +18,13 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use self::policy::Origin;
 use super::respond::{self, Answer};
 use crate::clock::Timestamp;
 use crate::domain::Email;
 use crate::secret::Secret;
+
+pub use notice::Notice;
 
 /// Where the forms go.
 pub const FORM_ACTION: &str = "/api/verify-email/confirm/";
@@ -103,32 +105,6 @@ impl PageAction {
     }
 }
 
-/// A page that only says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The address is confirmed now.
-    Confirmed,
-    /// The address was confirmed before.
-    AlreadyVerified,
-    /// The link is incomplete, forged, expired or of an account that is gone.
-    BadLink,
-    /// The account is removed.
-    Removed,
-    /// The account was not removed, because its address has been confirmed meanwhile.
-    NotRemoved,
-    /// The account was not removed, because that was the wish.
-    Kept,
-    /// The form was not one of ours.
-    BadRequest,
-    /// Overloaded, storage away, or the clock behind.
-    Unavailable {
-        /// When it is worth coming back.
-        retry_after: Duration,
-    },
-    /// Something broke that is none of the visitor's business.
-    Internal,
-}
-
 /// Why there can be no pages.
 #[derive(Debug)]
 pub enum PagesError {
@@ -176,7 +152,7 @@ impl Pages {
         for (name, source) in TEMPLATES {
             templates.add_template(name, source).map_err(PagesError::Template)?;
         }
-        let policy = policy(frontend.as_ref());
+        let policy = policy::policy(STYLE, frontend);
         let policy = HeaderValue::from_str(&policy)
             .map_err(|_| PagesError::Frontend(frontend_url.unwrap_or_default().to_owned()))?;
         let site = frontend.map(|origin| origin.host.to_owned());
@@ -223,7 +199,7 @@ impl Pages {
             can_reset => page.can_reset,
             ..self.question(&page.email, page.created_at, &page.token)
         })?;
-        self.lay_out("Confirm your email address", &content)
+        self.lay_out("Confirm your address", &content)
     }
 
     fn render_disown(&self, page: &DisownPage) -> Result<String, minijinja::Error> {
@@ -291,81 +267,6 @@ impl Pages {
     }
 }
 
-impl Notice {
-    /// Every notice once, for the rehearsal.
-    const ALL: [Self; 9] = [
-        Self::Confirmed,
-        Self::AlreadyVerified,
-        Self::BadLink,
-        Self::Removed,
-        Self::NotRemoved,
-        Self::Kept,
-        Self::BadRequest,
-        Self::Unavailable { retry_after: Duration::ZERO },
-        Self::Internal,
-    ];
-
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::Confirmed | Self::AlreadyVerified | Self::Removed | Self::Kept => StatusCode::OK,
-            Self::BadLink | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotRemoved => StatusCode::CONFLICT,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Confirmed => "Your address is confirmed",
-            Self::AlreadyVerified => "Your address is already confirmed",
-            Self::BadLink => "This link does not work",
-            Self::Removed => "The account is removed",
-            Self::NotRemoved => "The account was not removed",
-            Self::Kept => "Nothing was changed",
-            Self::BadRequest => "That did not work",
-            Self::Unavailable { .. } => "Please try again in a moment",
-            Self::Internal => "Something went wrong",
-        }
-    }
-
-    const fn paragraphs(self) -> [&'static str; 2] {
-        match self {
-            Self::Confirmed => ["Thank you. You can log in now.", "You may close this page."],
-            Self::AlreadyVerified => {
-                ["There is nothing left to do: you can log in.", "You may close this page."]
-            }
-            Self::BadLink => [
-                "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
-                "Open it from the mail once more, or ask for a new one where you made the account.",
-            ],
-            Self::Removed => [
-                "Nobody can log in to it any more, and your address is free again.",
-                "You may close this page.",
-            ],
-            Self::NotRemoved => [
-                "Its address has been confirmed, and an account with a confirmed address is not removed from here.",
-                "If that was not you, someone else may be reading your mail. Change the password of your mailbox first, and then ask for a new password for the account.",
-            ],
-            Self::Kept => [
-                "The account stays as it is, and its address stays unconfirmed.",
-                "You can open the link in the mail again until it expires.",
-            ],
-            Self::BadRequest => [
-                "The server did not understand what your browser sent.",
-                "Open the link from the mail once more, and use the buttons on the page.",
-            ],
-            Self::Unavailable { .. } => [
-                "The service is not available just now. It is not certain whether your last step was carried out; it is safe to repeat it.",
-                "Go back and try again, or open the link from the mail once more.",
-            ],
-            Self::Internal => {
-                ["The fault is on our side, and has been noted.", "Please try again later."]
-            }
-        }
-    }
-}
-
 /// `6 December 2024, 10:00 UTC`
 fn for_people(moment: Timestamp) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
@@ -373,44 +274,14 @@ fn for_people(moment: Timestamp) -> String {
     moment.to_utc().format(FORMAT).unwrap_or_else(|_| moment.to_string())
 }
 
-/// The origin at the start of a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Origin<'a> {
-    /// `https://app.example:8443`
-    text: &'a str,
-    /// `app.example:8443`
-    host: &'a str,
-}
-
-impl<'a> Origin<'a> {
-    fn of(url: &'a str) -> Option<Self> {
-        let rest = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // Nothing that could end a directive or a policy, and no user information.
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_allowed) {
-            return None;
-        }
-        let end = url.len() - rest.len() + host.len();
-        Some(Self { text: url.get(..end)?, host })
-    }
-}
-
-/// The Content Security Policy (level 3): the one style by its hash, our own forms and where they
-/// redirect to, and nothing else.
-fn policy(frontend: Option<&Origin<'_>>) -> String {
-    let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
-    let frontend = frontend.map_or_else(String::new, |origin| format!(" {}", origin.text));
-    format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{frontend}; \
-         base-uri 'none'; frame-ancestors 'none'"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::respond::tests::{body, header};
+    use aws_lc_rs::digest::{SHA256, digest};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use std::time::Duration;
 
     const CREATED: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
     const TOKEN: &str = "dGlja2V0LXRpY2tldC10aWNrZXQ";
@@ -462,7 +333,7 @@ mod tests {
         assert!(page.contains("<bdi>a+b@example.com</bdi>"), "{page}");
         assert!(page.contains(">6 December 2024, 10:00 UTC</time>"), "{page}");
         assert!(page.contains(r#"datetime="2024-12-06T10:00:00.123456Z""#), "{page}");
-        assert!(page.contains("at app.example:8443."), "{page}");
+        assert!(page.contains("an account at app.example:8443 with"), "{page}");
     }
 
     #[test]
