@@ -102,8 +102,22 @@ impl Hasher {
         salt: [u8; SALT],
         from: AddressBlock,
     ) -> Result<PasswordHash, HasherBusy> {
+        self.rehash(password.into_secret(), salt, from).await
+    }
+
+    /// Hashes a `password` that has just matched its stored hash anew, under the configured
+    /// parameters; otherwise like [`hash`](Self::hash). Old passwords need not follow the rules
+    /// for new ones.
+    ///
+    /// # Errors
+    /// [`HasherBusy`], as there.
+    pub async fn rehash(
+        &self,
+        password: Secret<String>,
+        salt: [u8; SALT],
+        from: AddressBlock,
+    ) -> Result<PasswordHash, HasherBusy> {
         let argon = Arc::clone(&self.argon);
-        let password = password.into_secret();
         let hash = self.pool.run(from, move |memory| argon.hash(&password, &salt, memory)).await?;
         hash.ok_or_else(|| self.pool.busy())
     }

@@ -4,12 +4,24 @@
 //! response; sockets are the business of `server`. Reading goes through [`input`] and [`fields`],
 //! failing through [`errors`], answering through [`respond`] or, for people, [`pages`].
 
+mod bearer;
 pub mod client;
 pub mod cors;
 pub mod errors;
 pub mod field_errors;
 pub mod fields;
 pub mod input;
+mod login;
 pub mod pages;
+mod probes;
+mod profile;
+mod refresh;
+mod register;
 pub mod request_id;
 pub mod respond;
+pub mod router;
+pub mod routes;
+mod user;
+mod verification;
+
+pub use router::Router;

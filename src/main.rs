@@ -1,3 +1,95 @@
 //! The `latchkey` executable: arguments, configuration, signals, exit code.
 
-fn main() {}
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use latchkey::cli::{self, Command};
+use latchkey::config::{Config, Loaded};
+use latchkey::serve::{Server, StartError};
+use latchkey::{clock_command, logging};
+use tokio::signal::unix::{SignalKind, signal};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "latchkey: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let line = cli::parse(std::env::args_os().skip(1))?;
+    let mut stdout = std::io::stdout();
+    match line.command {
+        Command::Help => write!(stdout, "{}", cli::HELP)?,
+        Command::Version => writeln!(stdout, "latchkey {VERSION}")?,
+        Command::CheckConfig => {
+            let loaded = load(line.config)?;
+            for warning in loaded.warnings {
+                writeln!(std::io::stderr(), "latchkey: warning: {warning}")?;
+            }
+            writeln!(stdout, "the configuration is fine")?;
+        }
+        Command::AcceptClock => {
+            let accepted = clock_command::accept(&load(line.config)?.config)?;
+            writeln!(stdout, "the clock is taken as right: {accepted}; all sessions have ended")?;
+        }
+        Command::Serve => {
+            let loaded = load(line.config)?;
+            logging::start(&loaded.config.log);
+            for warning in loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(serve(loaded.config))?;
+        }
+    }
+    Ok(())
+}
+
+fn load(file: Option<PathBuf>) -> Result<Loaded, Box<dyn std::error::Error>> {
+    let default = Path::new("config.toml");
+    let file = file.or_else(|| default.exists().then(|| default.to_owned()));
+    let environment: Vec<_> = std::env::vars_os().collect();
+    Ok(Config::load(file.as_deref(), &environment)?)
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Threads)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
+    let directory = config.storage.directory.clone();
+    let server = Server::start(config).await?;
+    let address = server.address().map_err(StartError::Threads)?;
+    let ready = format!(
+        "latchkey {VERSION} listening on http://{address}, data in {}",
+        directory.display()
+    );
+    let _ = writeln!(std::io::stdout(), "{ready}");
+    server
+        .run(async move {
+            next(&mut terminate, &mut interrupt).await;
+            tracing::info!("stopping; a second signal stops at once");
+            tokio::spawn(async move {
+                next(&mut terminate, &mut interrupt).await;
+                std::process::exit(1);
+            });
+        })
+        .await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn next(
+    terminate: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -62,6 +62,8 @@ pub enum FieldProblem {
     IncorrectCurrent,
     /// The reset ticket is unknown, used, superseded or expired.
     InvalidResetToken,
+    /// The verification ticket is unknown, void or expired.
+    InvalidVerificationToken,
     /// The whole body is `null`.
     NoData,
     /// The whole body is JSON, but no object.
@@ -136,6 +138,7 @@ impl fmt::Display for FieldProblem {
             Self::SameAsCurrent => "New password must be different from current password.",
             Self::IncorrectCurrent => "Incorrect current password",
             Self::InvalidResetToken => "Invalid or expired reset token",
+            Self::InvalidVerificationToken => "Invalid or expired verification token",
             Self::NoData => "No data provided",
         })
     }
@@ -268,6 +271,7 @@ mod tests {
             (FieldProblem::SameAsCurrent, "New password must be different from current password."),
             (FieldProblem::IncorrectCurrent, "Incorrect current password"),
             (FieldProblem::InvalidResetToken, "Invalid or expired reset token"),
+            (FieldProblem::InvalidVerificationToken, "Invalid or expired verification token"),
             (FieldProblem::NoData, "No data provided"),
         ] {
             assert_eq!(problem.to_string(), message);

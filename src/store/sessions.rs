@@ -60,6 +60,7 @@ pub enum Refused {
 
 /// What an access token's user and session are by now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 pub enum SessionOfUser {
     /// Both are there.
     Live(User, Session),

@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Latchkey: accounts for your apps, in one executable.
+
+Usage:
+  latchkey [serve] [--config FILE]      serve until told to stop (the default)
+  latchkey check-config [--config FILE] say what is wrong with the configuration, and stop
+  latchkey clock accept [--config FILE] with the server stopped: take the clock as right although
+                                        it lies behind the data, and end all sessions
+
+Options:
+  --config FILE  the configuration; ./config.toml where there is one, else the defaults
+  --help         this text
+  --version      the version
+
+Every key of the configuration can be set by an environment variable as well:
+LATCHKEY_SERVER_LISTEN=0.0.0.0:8000, or LATCHKEY_MAIL_SMTP_PASSWORD_FILE=/run/secrets/smtp to read
+the value from a file. config.toml, which comes with Latchkey, describes them all.
+";
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Serve,
+    /// Check the configuration.
+    CheckConfig,
+    /// Take the clock as right.
+    AcceptClock,
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// A command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// What is to be done.
+    pub command: Command,
+    /// Where the configuration is, if that was said.
+    pub config: Option<PathBuf>,
+}
+
+/// A command line that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; `latchkey --help` shows what there is", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads the arguments after the program's name.
+///
+/// # Errors
+/// [`UsageError`] names what cannot be understood.
+pub fn parse(
+    arguments: impl IntoIterator<Item = impl Into<OsString>>,
+) -> Result<CommandLine, UsageError> {
+    let mut parser = Parser::from_args(arguments);
+    let mut words = Vec::new();
+    let mut config = None;
+    let usage = |error: lexopt::Error| UsageError(error.to_string());
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Arg::Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(CommandLine { command: Command::Help, config: None });
+            }
+            Arg::Short('V') | Arg::Long("version") => {
+                return Ok(CommandLine { command: Command::Version, config: None });
+            }
+            Arg::Value(word) => words.push(word.to_string_lossy().into_owned()),
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let command = match words.as_slice() {
+        [] | ["serve"] => Command::Serve,
+        ["check-config"] => Command::CheckConfig,
+        ["clock", "accept"] => Command::AcceptClock,
+        other => return Err(UsageError(format!("unknown command \"{}\"", other.join(" ")))),
+    };
+    Ok(CommandLine { command, config })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Result<(Command, Option<String>), String> {
+        parse(line.split_whitespace())
+            .map(|line| (line.command, line.config.map(|path| path.display().to_string())))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        let no_config = |command| Ok((command, None));
+        assert_eq!(command(""), no_config(Command::Serve));
+        assert_eq!(command("serve"), no_config(Command::Serve));
+        assert_eq!(command("check-config"), no_config(Command::CheckConfig));
+        assert_eq!(command("clock accept"), no_config(Command::AcceptClock));
+        assert_eq!(command("serve --help"), no_config(Command::Help));
+        assert_eq!(command("-V"), no_config(Command::Version));
+        let with_config = Ok((Command::Serve, Some("a.toml".to_owned())));
+        assert_eq!(command("--config a.toml"), with_config);
+        assert_eq!(command("serve --config=a.toml"), with_config);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let hint = "; `latchkey --help` shows what there is";
+        for (line, message) in [
+            ("serv", "unknown command \"serv\""),
+            ("clock", "unknown command \"clock\""),
+            ("serve now", "unknown command \"serve now\""),
+            ("--port 80", "invalid option '--port'"),
+            ("--config", "missing argument for option '--config'"),
+        ] {
+            assert_eq!(command(line), Err(format!("{message}{hint}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        assert!(HELP.lines().all(|line| line.chars().count() <= 100));
+    }
+}

@@ -1,0 +1,140 @@
+//! Logging in: a password for a session and its first tokens.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::{Failure, Throttled};
+use crate::app::App;
+use crate::domain::{Client, Email, Session, SessionId, User};
+use crate::hasher::Verdict;
+use crate::secret::Secret;
+use crate::store::{LoginRecord, Opening};
+
+/// A session's current tokens.
+#[derive(Debug)]
+pub struct TokenPair {
+    /// The access token.
+    pub access: Secret<String>,
+    /// The refresh token.
+    pub refresh: Secret<String>,
+}
+
+impl TokenPair {
+    /// The tokens of `session` as it is now: a fresh access token and its one refresh token.
+    pub(super) fn of(app: &App, session: &Session, now: crate::clock::Timestamp) -> Self {
+        Self {
+            access: app.tokens.access(session, now, app.random.bytes()),
+            refresh: app.tokens.refresh(session),
+        }
+    }
+}
+
+/// A login that succeeded.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Who it is.
+    pub user: User,
+    /// The session's tokens.
+    pub tokens: TokenPair,
+}
+
+/// Why there is no session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LoginRefused {
+    /// Unknown address, wrong password or disabled account: which one is not told.
+    InvalidCredentials,
+    /// The password is right, but the address must be confirmed first.
+    EmailNotVerified,
+    /// Too many attempts from this address.
+    Throttled(Throttled),
+    /// Too many failures at this account.
+    LockedOut(Throttled),
+    /// It could not be carried out.
+    Failed(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for LoginRefused {
+    fn from(failure: F) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// Checks a password and opens a session.
+///
+/// The attempt is counted before the password is looked at and given back when it was right, so
+/// that guesses made at the same time cannot slip through. Whoever has no account is hashed for
+/// all the same.
+///
+/// # Errors
+/// [`LoginRefused`]; no session was opened then.
+pub async fn log_in(
+    app: &Arc<App>,
+    email: Email,
+    password: Secret<String>,
+    client: Client,
+) -> Result<LoggedIn, LoginRefused> {
+    let now = app.moment()?.now;
+    let from = client.block();
+    app.throttle
+        .login_attempt(from, now)
+        .map_err(|after| LoginRefused::Throttled(Throttled { retry_after: after.0 }))?;
+    let found = app.store.find_login(&email, from)?;
+    let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
+    let permit =
+        app.throttle.begin_login(email.key(), from, knows_address, now).map_err(|lockout| {
+            LoginRefused::LockedOut(Throttled { retry_after: lockout.retry_after })
+        })?;
+
+    let stored = found.as_ref().map(|login| login.password.clone());
+    let verdict = app.hasher.verify(password.clone(), stored, from).await?;
+    let at = app.moment()?;
+    let (login, is_outdated) = match (found, verdict) {
+        (Some(login), Verdict::Match { is_outdated }) if !login.user.is_disabled => {
+            (login, is_outdated)
+        }
+        _ => {
+            permit.fail(at.now);
+            return Err(LoginRefused::InvalidCredentials);
+        }
+    };
+    permit.succeed();
+    if app.config.login.require_verified_email && !login.user.is_email_verified {
+        return Err(LoginRefused::EmailNotVerified);
+    }
+
+    let id = SessionId::new(at.now, app.random.bytes());
+    let lifetimes = app.config.tokens.sessions;
+    let session = Session::open(id, login.user.id, client, at.now, lifetimes);
+    let opening = Opening {
+        session: session.clone(),
+        credential_version: login.user.credential_version,
+        sessions_per_user: app.config.tokens.sessions_per_user,
+    };
+    if !app.store.open_session(opening, at).await? {
+        // The password was changed, or the account closed, while it was being checked.
+        return Err(LoginRefused::InvalidCredentials);
+    }
+    if is_outdated {
+        rehash_later(app, &login, password, &session);
+    }
+    let tokens = TokenPair::of(app, &session, at.now);
+    Ok(LoggedIn { user: login.user, tokens })
+}
+
+/// Hashes a password anew under the configured parameters, after the answer. If that fails the
+/// next login tries again.
+fn rehash_later(app: &Arc<App>, login: &LoginRecord, password: Secret<String>, session: &Session) {
+    let app = Arc::clone(app);
+    let user = login.user.id;
+    let version = login.user.credential_version;
+    let from = session.opened_by.block();
+    tokio::spawn(async move {
+        let salt = app.random.bytes();
+        let Ok(hash) = app.hasher.rehash(password, salt, from).await else { return };
+        let Ok(at) = app.moment() else { return };
+        if let Err(error) = app.store.rehash_password(user, version, hash, at).await {
+            warn!(%error, %user, "a password could not be rehashed; the next login tries again");
+        }
+    });
+}

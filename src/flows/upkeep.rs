@@ -1,0 +1,88 @@
+//! Upkeep: what happens without anyone asking. Sweeping, ending what could not be ended, and
+//! telling the operator about the clock.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::app::App;
+use crate::clock::Moment;
+use crate::store::SweepLimits;
+
+/// How often upkeep is done while there is nothing much to do.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How soon it goes on after a sweep that was not finished; other writes go between.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The most entries of each kind in one sweep: short enough not to be felt by other writes.
+const BATCH: usize = 100;
+
+/// What upkeep has to remember between rounds.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// Whether the clock was behind in the last round, so that the log says it once.
+    was_behind: bool,
+    /// Whether a jump forward was unconfirmed in the last round.
+    was_unconfirmed: bool,
+}
+
+impl Upkeep {
+    /// One round; says whether there is more to do already.
+    pub async fn round(&mut self, app: &App) -> bool {
+        let Some(at) = self.look_at_clock(app) else { return false };
+        // What storage cannot do now, a later round will; its own log says what is wrong.
+        let _ = app.store.end_condemned_sessions(at).await;
+        let limits = SweepLimits {
+            batch: BATCH,
+            keep_failed_mail: app.config.mail.keep_failed,
+            keep_events: app.config.audit.retention,
+        };
+        app.store.sweep(limits, at).await.is_ok_and(|swept| swept.is_unfinished)
+    }
+
+    fn look_at_clock(&mut self, app: &App) -> Option<Moment> {
+        match app.moment() {
+            Err(behind) => {
+                if !self.was_behind {
+                    error!(
+                        clock = %behind.wall, latest_commit = %behind.mark,
+                        "the clock lies behind the latest commit; requests are refused until it \
+                         has caught up; set the clock, or stop the server and run `latchkey \
+                         clock accept` if the clock is right"
+                    );
+                }
+                self.was_behind = true;
+                None
+            }
+            Ok(at) => {
+                if self.was_behind {
+                    info!("the clock has caught up; requests are served again");
+                }
+                self.was_behind = false;
+                if !at.confirmed && !self.was_unconfirmed {
+                    warn!(
+                        clock = %at.now,
+                        "the clock jumped forward by more than a day; nothing is swept until a \
+                         day of running has confirmed it; set the clock if it is wrong"
+                    );
+                }
+                self.was_unconfirmed = !at.confirmed;
+                Some(at)
+            }
+        }
+    }
+}
+
+/// Does upkeep until `stop`.
+pub async fn run(app: &App, stop: impl Future<Output = ()>) {
+    let mut stop = pin!(stop);
+    let mut upkeep = Upkeep::default();
+    loop {
+        let wait = if upkeep.round(app).await { PAUSE } else { PERIOD };
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Who the bearer of the `Authorization` header is (RFC 6750, section 2.1).
+
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+use super::errors::ApiError;
+use crate::app::App;
+use crate::domain::{Session, User};
+use crate::flows::profile::{self, NotAuthenticated};
+use crate::jwt::TokenError;
+
+/// The user and session behind the access token of a request.
+pub(super) fn authenticate(app: &App, headers: &HeaderMap) -> Result<(User, Session), ApiError> {
+    Ok(profile::authenticate(app, token(headers)?)?)
+}
+
+/// The one token after `Bearer`, a word that is read without regard to letter case (RFC 9110,
+/// section 11.1).
+fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(ApiError::NotAuthenticated)?;
+    if values.next().is_some() {
+        return Err(ApiError::BadAuthorizationHeader);
+    }
+    let mut words = value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    match words.next() {
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => {}
+        _ => return Err(ApiError::NotAuthenticated),
+    }
+    match (words.next(), words.next()) {
+        (Some(token), None) => std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken),
+        _ => Err(ApiError::BadAuthorizationHeader),
+    }
+}
+
+impl From<NotAuthenticated> for ApiError {
+    fn from(refused: NotAuthenticated) -> Self {
+        match refused {
+            NotAuthenticated::Token(TokenError::WrongType) => Self::AccessTokenWrongType,
+            NotAuthenticated::Token(TokenError::Invalid) | NotAuthenticated::NoSession => {
+                Self::InvalidAccessToken
+            }
+            NotAuthenticated::NoUser => Self::UserNotFound,
+            NotAuthenticated::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn the_header_is_read_as_the_contract_says() {
+        let headers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        for value in ["Bearer abc", "bearer abc", "BEARER  abc", " Bearer\tabc "] {
+            assert_eq!(token(&headers(&[value])).ok(), Some("abc"), "{value}");
+        }
+        for values in [&[][..], &[""], &["Basic abc"], &["abc"], &["Bearerabc"]] {
+            let refused = token(&headers(values)).unwrap_err();
+            assert!(matches!(refused, ApiError::NotAuthenticated), "{values:?}");
+        }
+        for values in [&["Bearer"][..], &["Bearer "], &["Bearer a b"], &["Bearer a", "Bearer b"]] {
+            let refused = token(&headers(values)).unwrap_err();
+            assert!(matches!(refused, ApiError::BadAuthorizationHeader), "{values:?}");
+        }
+    }
+}

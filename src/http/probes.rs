@@ -1,0 +1,43 @@
+//! `/healthz` and `/readyz`, for whoever watches over the process. Neither writes anything.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::errors::ApiError;
+use super::respond::{self, Answer};
+use crate::app::App;
+use crate::store::Health;
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+/// The process answers.
+pub(super) fn alive() -> Answer {
+    respond::no_store(respond::json(StatusCode::OK, &Status { status: "ok" }))
+}
+
+/// The process can serve: it is not going down, the clock is sane, and the last commit went well.
+pub(super) fn ready(app: &Arc<App>, is_stopping: bool) -> Result<Answer, ApiError> {
+    let not_ready = |reason: &str| Err(ApiError::NotReady(reason.to_owned()));
+    if is_stopping {
+        return not_ready("The server is stopping.");
+    }
+    if let Err(behind) = app.moment() {
+        return Err(ApiError::NotReady(format!(
+            "The clock says {}, which lies behind the latest commit at {}. Set the clock, or stop \
+             the server and run `latchkey clock accept` if the clock is right.",
+            behind.wall, behind.mark
+        )));
+    }
+    match app.store.health() {
+        Health::Fine => Ok(alive()),
+        Health::LowSpace => {
+            not_ready("The disk has less free space than storage.min_free; writes are refused.")
+        }
+        Health::Away => not_ready("Storage failed and is being opened again; see the log."),
+    }
+}

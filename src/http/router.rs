@@ -1,0 +1,264 @@
+//! From a request to its answer: who asks, for what, and what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::http::request::Parts;
+use tracing::{debug, info, warn};
+
+use super::client::{ProxyNote, client};
+use super::cors::Cors;
+use super::errors::ApiError;
+use super::fields::Fields;
+use super::pages::{Pages, PagesError};
+use super::request_id::RequestId;
+use super::respond::{self, Answer};
+use super::routes::{Resource, Route, RouteTable};
+use super::{input, login, probes, profile, refresh, register, verification};
+use crate::app::App;
+use crate::clock::ClockBehind;
+use crate::domain::Client;
+use crate::flows::Failure;
+use crate::server::{BodyProblem, Incoming};
+use crate::store::StoreError;
+
+/// When it is worth coming back after storage was away.
+const STORAGE_RETRY: Duration = Duration::from_secs(2);
+/// The longest wait that is named while the clock is behind: it may be set at any moment.
+const CLOCK_RETRY: Duration = Duration::from_secs(60);
+/// The longest part of an unknown path that is logged as it is: anything longer may be a token.
+const MAX_LOGGED_SEGMENT: usize = 24;
+/// The most parts of an unknown path that are logged.
+const MAX_LOGGED_SEGMENTS: usize = 6;
+
+/// What every handler is given.
+#[derive(Debug)]
+pub struct Request {
+    /// Method, target and header fields.
+    pub head: Parts,
+    /// The body.
+    pub body: Bytes,
+    /// Who asks.
+    pub client: Client,
+}
+
+impl Request {
+    /// The fields of the body.
+    ///
+    /// # Errors
+    /// See [`input::read`].
+    pub fn fields(&self) -> Result<Fields, ApiError> {
+        input::read(&self.head.headers, &self.body)
+    }
+}
+
+/// Answers requests.
+#[derive(Debug)]
+pub struct Router {
+    app: Arc<App>,
+    table: RouteTable,
+    cors: Cors,
+    pages: Pages,
+    /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
+    has_warned_of_proxy: AtomicBool,
+    /// Whether the server is going down, for the readiness probe.
+    is_stopping: AtomicBool,
+}
+
+impl Router {
+    /// A router over `app`.
+    ///
+    /// # Errors
+    /// [`PagesError`], if a page cannot be made.
+    pub fn new(app: Arc<App>) -> Result<Self, PagesError> {
+        let server = &app.config.server;
+        let cors = Cors::new(server.allowed_origins.clone());
+        let pages = Pages::new(server.frontend_url.as_deref())?;
+        Ok(Self {
+            app,
+            table: RouteTable::new(),
+            cors,
+            pages,
+            has_warned_of_proxy: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Says from now on that the server is going down.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers one request, within the configured time, and logs it.
+    pub async fn answer(&self, incoming: Incoming) -> Answer {
+        let started = self.app.clock.read().monotonic;
+        let Incoming { head, body, peer } = incoming;
+        let trusted = &self.app.config.server.trusted_proxies;
+        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, self.app.random.bytes());
+        let (client, note) = client(&head, peer, trusted);
+        self.warn_of_proxy(note, peer.ip());
+
+        let address = client.address;
+        let method = head.method.clone();
+        let path = head.uri.path().to_owned();
+        let resource = self.table.find(&path);
+        let origin = head.headers.clone();
+        let limit = self.app.config.server.request_timeout;
+        let handled = self.handle(resource, head, body, client);
+        let mut answer = match tokio::time::timeout(limit, handled).await {
+            Ok(answer) => answer,
+            Err(_) => ApiError::Unavailable { retry_after: STORAGE_RETRY }.into_answer(),
+        };
+        self.cors.permit(&origin, &mut answer);
+        request_id.mark(&mut answer);
+        if method == Method::HEAD {
+            answer = respond::for_head(answer);
+        }
+
+        let took = self.app.clock.read().monotonic.saturating_sub(started);
+        let line = Line {
+            request_id: &request_id,
+            method: &method,
+            path: resource.map_or_else(|| loggable(&path), |found| found.pattern.to_owned()),
+            status: answer.status().as_u16(),
+            took,
+            address,
+        };
+        line.log(resource.and_then(|found| found.route(&method)));
+        answer
+    }
+
+    async fn handle(
+        &self,
+        resource: Option<&Resource>,
+        head: Parts,
+        body: Result<Bytes, BodyProblem>,
+        client: Client,
+    ) -> Answer {
+        let Some(resource) = resource else { return ApiError::NotFound.into_answer() };
+        if head.method == Method::OPTIONS {
+            return self.cors.options(&head.headers, &resource.methods);
+        }
+        let Some(route) = resource.route(&head.method) else {
+            let allow = respond::allow(&resource.methods);
+            return ApiError::MethodNotAllowed { method: head.method, allow }.into_answer();
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(problem) => return ApiError::from(problem).into_answer(),
+        };
+        let request = Request { head, body, client };
+        self.dispatch(route, request).await.unwrap_or_else(ApiError::into_answer)
+    }
+
+    async fn dispatch(&self, route: Route, request: Request) -> Result<Answer, ApiError> {
+        let (app, pages) = (&self.app, &self.pages);
+        match route {
+            Route::Register => register::register(app, request).await,
+            Route::LogIn => login::log_in(app, request).await,
+            Route::Refresh => refresh::refresh(app, request).await,
+            Route::Profile => profile::show(app, &request),
+            Route::OpenVerificationLink => verification::open(app, pages, &request).await,
+            Route::AnswerVerification => verification::answer(app, pages, request).await,
+            Route::Alive => Ok(probes::alive()),
+            Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn warn_of_proxy(&self, note: ProxyNote, peer: std::net::IpAddr) {
+        if note == ProxyNote::Untrusted && !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
+            warn!(
+                %peer,
+                "X-Forwarded-For from a peer that is not trusted is ignored; if it is your proxy, \
+                 add its address to server.trusted_proxies; this is said once"
+            );
+        }
+    }
+}
+
+/// What is logged of a request.
+struct Line<'a> {
+    request_id: &'a RequestId,
+    method: &'a Method,
+    path: String,
+    status: u16,
+    took: Duration,
+    address: std::net::IpAddr,
+}
+
+impl Line<'_> {
+    fn log(&self, route: Option<Route>) {
+        let Self { request_id, method, path, status, took, address } = self;
+        let took_ms = took.as_micros() as f64 / 1_000.0;
+        // Probes come every few seconds for ever.
+        if matches!(route, Some(Route::Alive | Route::Ready)) {
+            debug!(%request_id, %method, path, status, took_ms, %address, "request");
+        } else {
+            info!(%request_id, %method, path, status, took_ms, %address, "request");
+        }
+    }
+}
+
+/// An unknown path as far as it can be logged: someone may have mangled a link whose path holds a
+/// token.
+fn loggable(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let mut text = String::new();
+    for segment in path.split('/').skip(1).take(MAX_LOGGED_SEGMENTS) {
+        let is_short = segment.len() <= MAX_LOGGED_SEGMENT && segment.bytes().all(is_plain);
+        text.push('/');
+        text.push_str(if is_short { segment } else { "…" });
+    }
+    text
+}
+
+impl From<BodyProblem> for ApiError {
+    fn from(problem: BodyProblem) -> Self {
+        match problem {
+            BodyProblem::TooLarge => Self::BodyTooLarge,
+            BodyProblem::TooSlow => Self::TimedOut,
+            BodyProblem::Broken => Self::BadBody,
+        }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::ClockBehind(behind) => behind.into(),
+            Failure::Busy { retry_after } => Self::Unavailable { retry_after },
+            Failure::Store(StoreError::Unavailable) => {
+                Self::Unavailable { retry_after: STORAGE_RETRY }
+            }
+            Failure::Store(StoreError::Corrupt) => Self::Internal,
+        }
+    }
+}
+
+impl From<ClockBehind> for ApiError {
+    fn from(behind: ClockBehind) -> Self {
+        Self::Unavailable { retry_after: behind.catches_up_in().min(CLOCK_RETRY) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_path_is_logged_without_what_may_be_a_token() {
+        for (path, logged) in [
+            ("/favicon.ico", "/favicon.ico"),
+            ("/api/login/x", "/api/login/x"),
+            ("/", "/"),
+            ("/reset-password/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", "/reset-password/…/"),
+            ("/a%0Ab/<x>", "/…/…"),
+            ("/1/2/3/4/5/6/7/8", "/1/2/3/4/5/6"),
+        ] {
+            assert_eq!(loggable(path), logged);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The routes: every path and method there is, as one list.
+
+use hyper::Method;
+
+/// What a path and a method ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Register.
+    Register,
+    /// Log in.
+    LogIn,
+    /// Exchange a refresh token.
+    Refresh,
+    /// Who am I?
+    Profile,
+    /// Open the mailed verification link.
+    OpenVerificationLink,
+    /// Answer the page behind it, or confirm as JSON.
+    AnswerVerification,
+    /// Is the process alive?
+    Alive,
+    /// Can it serve?
+    Ready,
+}
+
+/// The list. Paths are written without their trailing slash; each works with it as well.
+const ROUTES: &[(Method, &str, Route)] = &[
+    (Method::POST, "/api/register", Route::Register),
+    (Method::POST, "/api/login", Route::LogIn),
+    (Method::POST, "/api/token/refresh", Route::Refresh),
+    (Method::GET, "/api/profile", Route::Profile),
+    (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
+    (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
+    (Method::GET, "/healthz", Route::Alive),
+    (Method::GET, "/readyz", Route::Ready),
+];
+
+/// A path that exists.
+#[derive(Debug)]
+pub struct Resource {
+    /// The path as the list has it: with the names of its parameters, never their values, so that
+    /// it can be logged.
+    pub pattern: &'static str,
+    /// What its methods ask for.
+    routes: Vec<(Method, Route)>,
+    /// Its methods.
+    pub methods: Vec<Method>,
+}
+
+impl Resource {
+    /// What `method` asks for here. `HEAD` asks for what `GET` does.
+    pub fn route(&self, method: &Method) -> Option<Route> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.routes.iter().find(|(known, _)| known == method).map(|(_, route)| *route)
+    }
+}
+
+/// Finds paths.
+#[derive(Debug)]
+pub struct RouteTable {
+    paths: matchit::Router<Resource>,
+}
+
+impl RouteTable {
+    /// The table of the list.
+    ///
+    /// # Panics
+    /// If two of its paths contradict each other; a test makes it.
+    #[expect(clippy::expect_used, reason = "the list is ours, and a test builds the table")]
+    pub fn new() -> Self {
+        let mut resources: Vec<Resource> = Vec::new();
+        for (method, pattern, route) in ROUTES {
+            let known = resources.iter_mut().find(|resource| resource.pattern == *pattern);
+            let entry = (method.clone(), *route);
+            match known {
+                Some(resource) => {
+                    resource.routes.push(entry);
+                    resource.methods.push(method.clone());
+                }
+                None => resources.push(Resource {
+                    pattern,
+                    routes: vec![entry],
+                    methods: vec![method.clone()],
+                }),
+            }
+        }
+        let mut paths = matchit::Router::new();
+        for resource in resources {
+            paths.insert(resource.pattern, resource).expect("paths that do not contradict");
+        }
+        Self { paths }
+    }
+
+    /// The resource at `path`, with or without a trailing slash.
+    pub fn find(&self, path: &str) -> Option<&Resource> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        self.paths.at(path).ok().map(|found| found.value)
+    }
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_with_and_without_its_slash() {
+        let table = RouteTable::new();
+        for (method, path, route) in ROUTES {
+            for path in [(*path).to_owned(), format!("{path}/")] {
+                let resource = table.find(&path).unwrap();
+                assert_eq!(resource.route(method), Some(*route), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        let table = RouteTable::new();
+        for path in
+            ["", "/", "//", "/api", "/api/login//", "//api/login", "/API/login", "/api/login/x"]
+        {
+            assert!(table.find(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn head_asks_for_what_get_does_and_other_methods_for_nothing() {
+        let table = RouteTable::new();
+        let profile = table.find("/api/profile").unwrap();
+        assert_eq!(profile.route(&Method::HEAD), Some(Route::Profile));
+        assert_eq!(profile.route(&Method::DELETE), None);
+        assert_eq!(table.find("/api/login").unwrap().route(&Method::HEAD), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! `/api/verify-email/confirm/`: what a mailed link opens, and what its page sends back.
+
+use std::sync::Arc;
+
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+
+use super::errors::ApiError;
+use super::field_errors::{FieldErrors, FieldProblem};
+use super::fields::{Field, Fields, Trim};
+use super::pages::{ConfirmPage, DisownPage, Notice, PageAction, Pages};
+use super::respond::{self, Answer};
+use super::router::Request;
+use crate::app::App;
+use crate::config::ConfirmBy;
+use crate::flows::confirmation::{self, LinkState};
+use crate::secret::Secret;
+use crate::store::{DisownOutcome, RedeemOutcome};
+
+/// The answer to a confirmation as JSON.
+#[derive(Serialize)]
+struct Verified {
+    message: &'static str,
+}
+
+const VERIFIED: Verified = Verified { message: "Email verified successfully" };
+
+/// `GET`: the page that asks for the click; or, as the original had it, the confirmation itself.
+/// `HEAD` never confirms.
+pub(super) async fn open(
+    app: &Arc<App>,
+    pages: &Pages,
+    request: &Request,
+) -> Result<Answer, ApiError> {
+    let token = token_of_query(request.head.uri.query().unwrap_or_default());
+    let confirms =
+        app.config.registration.confirm == ConfirmBy::Link && request.head.method != Method::HEAD;
+    if confirms {
+        let outcome = confirmation::confirm(app, token.expose()).await;
+        return Ok(outcome.map_or_else(|failure| sorry(pages, failure), |o| result(app, pages, &o)));
+    }
+    Ok(match confirmation::look(app, token.expose()) {
+        Ok(LinkState::Open { email, created_at }) => {
+            pages.confirm(&ConfirmPage { email, created_at, token, can_reset: false })
+        }
+        Ok(LinkState::AlreadyVerified) => result(app, pages, &RedeemOutcome::AlreadyVerified),
+        Ok(LinkState::Invalid) => result(app, pages, &RedeemOutcome::Invalid),
+        Err(failure) => sorry(pages, failure),
+    })
+}
+
+/// `POST`: a form from the page, answered for people, or JSON, answered for programs.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    pages: &Pages,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    let fields = request.fields()?;
+    if is_form(&request.head.headers) {
+        Ok(answer_form(app, pages, request, &fields).await)
+    } else {
+        confirm_as_json(app, &fields).await
+    }
+}
+
+async fn confirm_as_json(app: &Arc<App>, fields: &Fields) -> Result<Answer, ApiError> {
+    let mut errors = FieldErrors::default();
+    let token = fields.required_text("token", Trim::Yes, &mut errors);
+    errors.into_result()?;
+    let Some(token) = token else { return Err(ApiError::Internal) };
+    match confirmation::confirm(app, token.expose()).await? {
+        // Whoever repeats a request whose answer was lost gets the answer that was lost.
+        RedeemOutcome::Verified(_) | RedeemOutcome::AlreadyVerified => {
+            Ok(respond::no_store(respond::json(StatusCode::OK, &VERIFIED)))
+        }
+        RedeemOutcome::Invalid => {
+            Err(FieldErrors::non_field(FieldProblem::InvalidVerificationToken).into())
+        }
+    }
+}
+
+async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &Fields) -> Answer {
+    let token = text(fields, "token");
+    let action = match fields.text("action") {
+        Field::Absent => Some(PageAction::Confirm),
+        _ => PageAction::parse(text(fields, "action").expose()),
+    };
+    let answered = match action {
+        Some(PageAction::Confirm) => confirmation::confirm(app, token.expose())
+            .await
+            .map(|outcome| result(app, pages, &outcome)),
+        Some(PageAction::Disown) => {
+            confirmation::look(app, token.expose()).map(|state| match state {
+                LinkState::Open { email, created_at } => {
+                    pages.disown(&DisownPage { email, created_at, token })
+                }
+                LinkState::AlreadyVerified => pages.notice(Notice::NotRemoved),
+                LinkState::Invalid => pages.notice(Notice::BadLink),
+            })
+        }
+        Some(PageAction::DisownConfirmed) => {
+            confirmation::disown(app, token.expose(), request.client).await.map(|outcome| {
+                pages.notice(match outcome {
+                    DisownOutcome::Removed => Notice::Removed,
+                    DisownOutcome::AlreadyVerified => Notice::NotRemoved,
+                    DisownOutcome::Invalid => Notice::BadLink,
+                })
+            })
+        }
+        Some(PageAction::Keep) => Ok(pages.notice(Notice::Kept)),
+        Some(PageAction::Reset) | None => Ok(pages.notice(Notice::BadRequest)),
+    };
+    answered.unwrap_or_else(|failure| sorry(pages, failure))
+}
+
+/// Where a confirmation leads: to the frontend where there is one, else to a page of ours.
+fn result(app: &App, pages: &Pages, outcome: &RedeemOutcome) -> Answer {
+    let (place, notice) = match outcome {
+        RedeemOutcome::Verified(_) => ("success", Notice::Confirmed),
+        RedeemOutcome::AlreadyVerified => ("already-verified", Notice::AlreadyVerified),
+        RedeemOutcome::Invalid => ("error", Notice::BadLink),
+    };
+    match &app.config.server.frontend_url {
+        Some(frontend) => respond::see_other(&format!("{frontend}/verification/{place}")),
+        None => pages.notice(notice),
+    }
+}
+
+/// The page for a failure that is not the visitor's.
+fn sorry(pages: &Pages, failure: crate::flows::Failure) -> Answer {
+    match ApiError::from(failure) {
+        ApiError::Unavailable { retry_after } => pages.notice(Notice::Unavailable { retry_after }),
+        _ => pages.notice(Notice::Internal),
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let is_form = |value: &[u8]| {
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    };
+    headers.get(CONTENT_TYPE).is_some_and(|value| is_form(value.as_bytes()))
+}
+
+/// The token of a link; empty where there is none, which no link is.
+fn token_of_query(query: &str) -> Secret<String> {
+    let token = form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name == "token")
+        .last()
+        .map(|(_, value)| value.trim().to_owned());
+    Secret::new(token.unwrap_or_default())
+}
+
+fn text(fields: &Fields, name: &str) -> Secret<String> {
+    match fields.text(name) {
+        Field::Text(text) => Secret::new(text.expose().trim().to_owned()),
+        Field::Absent | Field::Null | Field::WrongType => Secret::new(String::new()),
+    }
+}
