@@ -1,0 +1,48 @@
+"""A Django REST framework service that knows nothing but a key: SimpleJWT's stateless authentication.
+
+Reads `{"algorithm", "key", "issuer", "tokens"}` from stdin and writes, for each token, what a
+protected view answers to it. A process of its own, because Django is configured once a process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import django
+from django.conf import settings
+
+asked = json.load(sys.stdin)
+key_setting = "SIGNING_KEY" if asked["algorithm"].startswith("HS") else "VERIFYING_KEY"
+settings.configure(
+    SECRET_KEY="this service signs nothing, and nothing it verifies is signed with this",
+    ALLOWED_HOSTS=["testserver"],
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
+    SIMPLE_JWT={"ALGORITHM": asked["algorithm"], key_setting: asked["key"], "ISSUER": asked["issuer"]},
+)
+django.setup()
+
+from rest_framework.permissions import IsAuthenticated  # noqa: E402
+from rest_framework.request import Request  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
+from rest_framework.test import APIRequestFactory  # noqa: E402
+from rest_framework.views import APIView  # noqa: E402
+from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication  # noqa: E402
+
+
+class WhoAmI(APIView):
+    authentication_classes = [JWTStatelessUserAuthentication]
+    permission_classes = [IsAuthenticated]
+
+    def get(self, request: Request) -> Response:
+        return Response({"id": request.user.id, "claims": request.auth.payload})
+
+
+def answer(token: str) -> dict[str, object]:
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {token}")
+    response = WhoAmI.as_view()(request)
+    response.render()
+    return {"status": response.status_code, "body": json.loads(response.content)}
+
+
+json.dump([answer(token) for token in asked["tokens"]], sys.stdout)
