@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from latchkey import BINARY, Config, Installation
+from latchkey import BINARY, Config, Installation, Server
 from letters import Authority
+from wire import FRONTEND
 
 
 def pytest_configure() -> None:
@@ -34,6 +36,29 @@ def install(tmp_path: Path) -> Iterator[Install]:
     yield make
     for installation in made:
         installation.close()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One installation for all tests of a module that leave its server as it was, but for some accounts."""
+    made = Installation(
+        tmp_path_factory.mktemp("api"),
+        {"server": {"allowed_origins": [FRONTEND]}, "login": {"max_failures_per_email": 0}},
+    )
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(installation: Installation) -> Server:
+    return installation.servers[0]
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as made:
+        yield made
 
 
 @pytest.fixture

@@ -212,9 +212,7 @@ class Server:
         return httpx.Client(**({"base_url": self.url, "timeout": 20, "trust_env": False} | options))
 
     def async_client(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            **({"base_url": self.url, "timeout": 20, "trust_env": False} | options)
-        )
+        return httpx.AsyncClient(**({"base_url": self.url, "timeout": 20, "trust_env": False} | options))
 
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """Asks the server to stop, which it must do in time and with exit code 0."""

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 import trustme
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from aiosmtpd.smtp import SMTP as Protocol
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
 from latchkey import wait_until
 
@@ -120,7 +120,9 @@ class MailServer:
     `at_recipient` does the same one command earlier.
     """
 
-    def __init__(self, answers: list[str] | None = None, at_recipient: list[str] | None = None, **options: Any) -> None:
+    def __init__(
+        self, answers: list[str] | None = None, at_recipient: list[str] | None = None, **options: Any
+    ) -> None:
         self.answers = list(answers or [])
         self.at_recipient = list(at_recipient or [])
         self.options = options
@@ -141,7 +143,9 @@ class MailServer:
         if self._reservation is not None:
             self._reservation.close()
             self._reservation = None
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ready_timeout=20, **self.options)
+        self._controller = Controller(
+            self, hostname="127.0.0.1", port=self.port, ready_timeout=20, **self.options
+        )
         self._controller.start()
         # The controller knocks once by itself to see whether the server is up.
         self.greeted = 0
@@ -169,12 +173,16 @@ class MailServer:
 
     # What aiosmtpd calls.
 
-    async def handle_EHLO(self, server: Protocol, session: Session, envelope: Envelope, hostname: str, responses: list[str]) -> list[str]:
+    async def handle_EHLO(
+        self, server: Protocol, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
         self.greeted += 1
         session.host_name = hostname
         return responses
 
-    async def handle_RCPT(self, server: Protocol, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: Protocol, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         if self.at_recipient:
             self.refused_recipients.append(address)
             return self.at_recipient.pop(0)
@@ -197,7 +205,9 @@ class MailServer:
 def login_of(name: str, password: str, logins: list[Any]) -> Callable[..., AuthResult]:
     """An authenticator that knows one login and notes every try."""
 
-    def authenticate(server: Protocol, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(
+        server: Protocol, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
         assert isinstance(data, LoginPassword)
         is_right = (data.login, data.password) == (name.encode(), password.encode())
         logins.append((mechanism, is_right))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import ssl
 import stat
 import time
 from typing import Any
@@ -17,23 +16,28 @@ from latchkey import Person, wait_until
 from letters import (
     Authority,
     MailServer,
+    html_of,
     letter_to,
     link_in,
     login_of,
     press,
     references,
-    html_of,
     text_of,
     token_in,
 )
-
-CONFIRM = "/api/verify-email/confirm/"
+from wire import CONFIRM
 
 
 def smtp(server: MailServer, **keys: Any) -> dict[str, dict[str, Any]]:
     """A configuration that delivers to `server`, without TLS unless `keys` say so."""
     return {
-        "mail": {"transport": "smtp", "smtp_host": "localhost", "smtp_port": server.port, "smtp_security": "none"} | keys
+        "mail": {
+            "transport": "smtp",
+            "smtp_host": "localhost",
+            "smtp_port": server.port,
+            "smtp_security": "none",
+        }
+        | keys
     }
 
 
@@ -145,7 +149,9 @@ def test_a_mail_server_that_cannot_prove_who_it_is_gets_no_letter(
     )
     context.sni_callback = lambda _socket, name, _context: handshakes.append(name)
     options: dict[str, Any] = (
-        {"tls_context": context, "require_starttls": True} if security == "starttls" else {"ssl_context": context}
+        {"tls_context": context, "require_starttls": True}
+        if security == "starttls"
+        else {"ssl_context": context}
     )
     with MailServer(**options).start() as post:
         handshakes.clear()

@@ -70,7 +70,10 @@ def test_pyjwt_verifies_access_tokens(algorithm: str, install: Install) -> None:
 
     header = jwt.get_unverified_header(person.access)
     assert header["alg"] == algorithm
-    assert key_file(installation, algorithm).name.removesuffix(".pub.pem").removesuffix(".secret") == header["kid"]
+    assert (
+        key_file(installation, algorithm).name.removesuffix(".pub.pem").removesuffix(".secret")
+        == header["kid"]
+    )
 
     decoded = jwt.decode(
         person.access, key, algorithms=[algorithm], issuer=ISSUER, options={"require": sorted(ACCESS_CLAIMS)}
@@ -166,7 +169,9 @@ def test_simplejwt_authenticates_without_a_database(algorithm: str, install: Ins
     assert service.returncode == 0, service.stderr
     welcome, *refusals = json.loads(service.stdout)
     assert welcome == {"status": 200, "body": {"id": person.user["id"], "claims": claims_of(person.access)}}
-    assert [(refusal["status"], refusal["body"]["code"]) for refusal in refusals] == [(401, "token_not_valid")] * 2
+    assert [(refusal["status"], refusal["body"]["code"]) for refusal in refusals] == [
+        (401, "token_not_valid")
+    ] * 2
 
 
 def hmac_signed(header: dict[str, Any], claims: dict[str, Any], key: bytes) -> str:
