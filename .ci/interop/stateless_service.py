@@ -1,24 +1,31 @@
 """A Django REST framework service that knows nothing but a key: SimpleJWT's stateless authentication.
 
-Reads `{"algorithm", "key", "issuer", "tokens"}` from stdin and writes, for each token, what a
+Reads `{"algorithm", "key_file", "issuer", "tokens"}` from stdin and writes, for each token, what a
 protected view answers to it. A process of its own, because Django is configured once a process.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
+from pathlib import Path
 
 import django
 from django.conf import settings
 
 asked = json.load(sys.stdin)
-key_setting = "SIGNING_KEY" if asked["algorithm"].startswith("HS") else "VERIFYING_KEY"
+key: str | bytes = Path(asked["key_file"]).read_text(encoding="ascii").strip()
+if asked["algorithm"] == "HS256":
+    # A secret's file holds its bytes as base64url without padding.
+    key_setting, key = "SIGNING_KEY", base64.urlsafe_b64decode(key + "==")
+else:
+    key_setting = "VERIFYING_KEY"
 settings.configure(
     SECRET_KEY="this service signs nothing, and nothing it verifies is signed with this",
     ALLOWED_HOSTS=["testserver"],
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-    SIMPLE_JWT={"ALGORITHM": asked["algorithm"], key_setting: asked["key"], "ISSUER": asked["issuer"]},
+    SIMPLE_JWT={"ALGORITHM": asked["algorithm"], key_setting: key, "ISSUER": asked["issuer"]},
 )
 django.setup()
 

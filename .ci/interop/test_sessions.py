@@ -208,8 +208,7 @@ def test_sixty_four_refreshes_at_once_have_one_successor(server: Server) -> None
         elsewhere = person.in_another_session().log_in(client)
 
     async def race() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-        async with server.async_client(limits=limits) as client:
+        async with server.async_client(connections=64) as client:
             # All connections first, so that the requests themselves meet.
             await asyncio.gather(*(client.get("/healthz") for _ in range(64)))
             sent = {"refresh": person.refresh}

@@ -36,9 +36,10 @@ def key_file(installation: Installation, algorithm: str) -> Path:
     return files[0]
 
 
-def verifying_key(installation: Installation, algorithm: str) -> str:
-    """The text of that file, as it is: a setting of a service holds just that."""
-    return key_file(installation, algorithm).read_text(encoding="ascii").strip()
+def verifying_key(installation: Installation, algorithm: str) -> str | bytes:
+    """The key in that file: PEM as it is, or the bytes of a secret, which the file has as base64url."""
+    text = key_file(installation, algorithm).read_text(encoding="ascii").strip()
+    return from_base64url(text) if algorithm == "HS256" else text
 
 
 def with_algorithm(algorithm: str, **tokens: Any) -> dict[str, dict[str, Any]]:
@@ -155,7 +156,7 @@ def test_simplejwt_authenticates_without_a_database(algorithm: str, install: Ins
         person = Person().register(client).log_in(client)
     asked = {
         "algorithm": algorithm,
-        "key": verifying_key(installation, algorithm),
+        "key_file": str(key_file(installation, algorithm)),
         "issuer": ISSUER,
         "tokens": [
             person.access,
