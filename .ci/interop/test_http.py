@@ -62,7 +62,7 @@ def test_unknown_paths(path: str, client: httpx.Client) -> None:
 
 def test_head_answers_as_get_without_a_body(client: httpx.Client) -> None:
     person = Person().register(client).log_in(client)
-    for path in ("/api/profile/", "/healthz", "/nowhere", "/api/login/"):
+    for path in ("/api/profile/", "/healthz", "/readyz", "/nowhere"):
         get, head = (client.request(method, path, headers=person.bearer) for method in ("GET", "HEAD"))
         assert head.status_code == get.status_code
         assert head.content == b""
