@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,22 @@ def test_no_secret_is_written_where_it_does_not_belong(
     assert f"the canary, raw, in {server.log}" in in_log
     size = sum(map(len, places.values()))
     tell(f"{len(used.all)} secrets looked for in {len(places)} files, {size >> 10} KiB, at {level}, {style}")
+
+
+def test_the_scan_finds_the_one_link_that_may_be_read(install: Install) -> None:
+    """`transport = "log"` is there to show links: if the scan missed this one, it would miss all."""
+    installation = install({"mail": {"transport": "log"}})
+    server = installation.start()
+    pattern = re.compile(re.escape(server.url + CONFIRM) + r"\?token=[A-Za-z0-9_-]+")
+    with server.client() as client:
+        Person().register(client)
+        link = wait_until(lambda: pattern.findall(server.log_text()), what="the link")[0]
+    server.stop()
+    used = Used()
+    used.link(link, link.rpartition("=")[2])
+    found = set(scan.find(used.all, places_of(installation)))
+    assert found >= {f"a mailed link, raw, in {server.log}", f"its token, raw, in {server.log}"}
+    assert not [hit for hit in found if str(installation.data) in hit]
 
 
 def places_of(installation: Installation) -> dict[str, bytes]:
