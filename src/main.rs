@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use latchkey::cli::{self, Command};
 use latchkey::config::{Config, Loaded};
-use latchkey::serve::{Server, StartError};
+use latchkey::serve::{self, Server, StartError};
 use latchkey::{clock_command, logging};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,6 +33,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             for warning in loaded.warnings {
                 writeln!(std::io::stderr(), "latchkey: warning: {warning}")?;
             }
+            serve::check(&loaded.config)?;
             writeln!(stdout, "the configuration is fine")?;
         }
         Command::AcceptClock => {
@@ -46,7 +47,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
                 tracing::warn!("{warning}");
             }
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(serve(loaded.config))?;
+            runtime.block_on(serve_until_told(loaded.config))?;
         }
     }
     Ok(())
@@ -59,7 +60,7 @@ fn load(file: Option<PathBuf>) -> Result<Loaded, Box<dyn std::error::Error>> {
     Ok(Config::load(file.as_deref(), &environment)?)
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve_until_told(config: Config) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
     let directory = config.storage.directory.clone();

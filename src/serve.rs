@@ -16,10 +16,10 @@ use crate::config::{Config, MailTransport};
 use crate::flows::{delivery, upkeep};
 use crate::hasher::Hasher;
 use crate::http::Router;
-use crate::http::pages::PagesError;
+use crate::http::pages::{Pages, PagesError};
 use crate::jwt::{TokenSettings, Tokens};
 use crate::keys::{Keys, KeysError};
-use crate::mail::{MailSetupError, Mailer};
+use crate::mail::{Collector, MailSetupError, Mailer};
 use crate::random::Random;
 use crate::server::{self, Handler};
 use crate::store::{
@@ -68,6 +68,17 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Checks what a start would, as far as that touches nothing: the mail templates and the pages.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let public_url = config.server.public_url.as_deref().unwrap_or("http://127.0.0.1");
+    Mailer::collecting(&config.mail, public_url, Collector::new()).map_err(StartError::Mail)?;
+    Pages::new(config.server.frontend_url.as_deref()).map_err(StartError::Pages)?;
+    Ok(())
+}
 
 /// A server that has everything it needs and listens, but does not answer yet.
 #[derive(Debug)]

@@ -161,7 +161,10 @@ impl Medium for DataDirectory {
         if !path.exists() {
             self.create(cache)?;
         }
-        builder(cache).open(&path).map_err(open_error)
+        builder(cache).open(&path).map_err(|error| match open_error(error) {
+            OpenError::Other(reason) => OpenError::Other(format!("{}: {reason}", path.display())),
+            error => error,
+        })
     }
 
     fn free_space(&self) -> io::Result<u64> {
