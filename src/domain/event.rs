@@ -40,6 +40,36 @@ pub enum EventKind {
     RefreshTokenAhead,
     /// The person behind the address said that the account was not theirs, and it was removed.
     AccountDisowned,
+    /// An account was made.
+    Registered,
+    /// The address was confirmed.
+    EmailVerified,
+    /// A session was opened.
+    LoggedIn,
+    /// A wrong password, here or where the current one is asked for.
+    LoginFailed,
+    /// An attempt was refused because of too many failures.
+    LockedOut,
+    /// The password was changed by someone who knew it.
+    PasswordChanged,
+    /// A reset of the password was asked for.
+    PasswordResetRequested,
+    /// The password was reset by someone who reads the address's mail.
+    PasswordReset,
+    /// The name was changed.
+    UsernameChanged,
+    /// A change of address was asked for.
+    EmailChangeRequested,
+    /// The address was changed.
+    EmailChanged,
+    /// A change of address was called off.
+    EmailChangeCancelled,
+    /// The owner ended a session.
+    SessionEnded,
+    /// The owner ended all sessions.
+    AllSessionsEnded,
+    /// The owner deleted the account.
+    AccountDeleted,
 }
 
 impl EventKind {
@@ -51,6 +81,21 @@ impl EventKind {
             Self::GraceUsedElsewhere => 3,
             Self::RefreshTokenAhead => 4,
             Self::AccountDisowned => 5,
+            Self::Registered => 6,
+            Self::EmailVerified => 7,
+            Self::LoggedIn => 8,
+            Self::LoginFailed => 9,
+            Self::LockedOut => 10,
+            Self::PasswordChanged => 11,
+            Self::PasswordResetRequested => 12,
+            Self::PasswordReset => 13,
+            Self::UsernameChanged => 14,
+            Self::EmailChangeRequested => 15,
+            Self::EmailChanged => 16,
+            Self::EmailChangeCancelled => 17,
+            Self::SessionEnded => 18,
+            Self::AllSessionsEnded => 19,
+            Self::AccountDeleted => 20,
         }
     }
 }

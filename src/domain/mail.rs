@@ -52,13 +52,49 @@ pub enum MailKind {
         /// The ticket behind the link.
         ticket: TicketId,
     },
+    /// You, or someone else, asked for a new password: carries the link of this ticket.
+    ResetPassword {
+        /// The ticket behind the link.
+        ticket: TicketId,
+    },
+    /// Please confirm your new address, at which this arrives: carries the link of this ticket.
+    ChangeEmail {
+        /// The ticket behind the link.
+        ticket: TicketId,
+    },
+    /// Your account is about to get a new address; at the old one, with the link of this ticket,
+    /// which calls it off.
+    EmailChangeRequested {
+        /// The ticket behind the link.
+        ticket: TicketId,
+        /// The address that was asked for.
+        new_email: Email,
+    },
+    /// Your account has a new address; at the old one.
+    EmailChanged {
+        /// The address it has now.
+        new_email: Email,
+    },
+    /// Your password was reset.
+    PasswordReset,
+    /// Your password was changed.
+    PasswordChanged,
+    /// Your account was deleted.
+    AccountDeleted,
 }
 
 impl MailKind {
     /// The ticket whose link the mail carries; none for a notice.
     pub fn ticket(&self) -> Option<TicketId> {
         match self {
-            Self::VerifyEmail { ticket } => Some(*ticket),
+            Self::VerifyEmail { ticket }
+            | Self::ResetPassword { ticket }
+            | Self::ChangeEmail { ticket }
+            | Self::EmailChangeRequested { ticket, .. } => Some(*ticket),
+            Self::EmailChanged { .. }
+            | Self::PasswordReset
+            | Self::PasswordChanged
+            | Self::AccountDeleted => None,
         }
     }
 }
