@@ -46,6 +46,7 @@ pub fn accept(config: &Config) -> Result<Timestamp, AcceptError> {
         min_free: config.storage.min_free,
         write_queue: config.storage.write_queue,
         max_events: config.audit.max_events,
+        access_lifetime: config.tokens.access_lifetime,
     };
     let (store, writer) = Store::open(directory, settings).map_err(AcceptError::Open)?;
     let runtime =

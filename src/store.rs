@@ -5,10 +5,15 @@
 //! transaction. Writes are collected by one writer thread and made durable together; reads go
 //! past it. The sentences are in `users`, `sessions`, `tickets`, `outbox` and `upkeep`.
 
+mod account;
+mod email_change;
 mod events;
+mod mailboxes;
 mod medium;
 mod outbox;
+mod passwords;
 mod records;
+mod revocations;
 mod sessions;
 mod tables;
 mod tickets;
@@ -23,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{Notify, oneshot};
@@ -33,9 +39,14 @@ use crate::domain::SessionId;
 use tables::{Read, Write};
 use writer::{Message, Sentence, Writer};
 
+pub use account::{AccountChange, Changed};
+pub use email_change::{CancelOutcome, ConfirmChangeOutcome, EmailChange};
+pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory};
 pub use outbox::{MailToSend, NewMail};
-pub use sessions::{Opening, Presented, Refused, Rotated, SessionOfUser};
+pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
+pub use revocations::Revocations;
+pub use sessions::{Authorised, Opening, Presented, Refused, Rotated, SessionOfUser};
 pub use tickets::{DisownOutcome, RedeemOutcome};
 pub use upkeep::{SweepLimits, Swept};
 pub use users::{LoginRecord, NewTicket, NewUser, RegisterOutcome, Taken};
@@ -51,6 +62,8 @@ pub struct StoreSettings {
     pub write_queue: NonZeroUsize,
     /// The most audit events that are kept.
     pub max_events: u64,
+    /// How long an access token lives, and with it the mark of a session that was ended.
+    pub access_lifetime: Duration,
 }
 
 /// Why a sentence has no answer.
@@ -133,6 +146,8 @@ struct Shared {
     mail_queued: Notify,
     /// The most audit events that are kept.
     max_events: u64,
+    /// How long the mark of a session that was ended is kept.
+    access_lifetime: Duration,
 }
 
 /// The most sessions that are refused from memory while their end cannot be written.
@@ -170,6 +185,7 @@ impl Store {
             condemned: Mutex::new(HashSet::new()),
             mail_queued: Notify::new(),
             max_events: settings.max_events,
+            access_lifetime: settings.access_lifetime,
         });
         let (queue, messages) = sync_channel(settings.write_queue.get());
         let writer = Writer::new(Arc::clone(&shared), Box::new(medium), settings, messages, mark);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::{Client, UserId, hex};
 use crate::clock::Timestamp;
 
@@ -31,6 +33,15 @@ impl SessionId {
     /// The identifier's bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// What stands for it in the list of revoked sessions: the first 16 bytes of the SHA-256 of
+    /// its text, so that the list names no session that was not known before.
+    pub fn digest(&self) -> [u8; 16] {
+        let digest = digest(&SHA256, self.to_string().as_bytes());
+        let mut short = [0; 16];
+        short.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        short
     }
 
     /// Reads the 32 hexadecimal digits of a token's `sid`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Email, Username};
+use super::{Email, TicketId, Username};
 use crate::clock::Timestamp;
 
 /// A user's number: from 1 upwards, never used twice.
@@ -36,4 +36,26 @@ pub struct User {
     pub credential_version: u64,
     /// Whether the operator has closed it.
     pub is_disabled: bool,
+    /// The address it is about to get, until its link is confirmed, called off or too old.
+    pub pending_email: Option<PendingEmail>,
+}
+
+impl User {
+    /// The change of address that can still be confirmed at `now`.
+    pub fn pending_email_at(&self, now: Timestamp) -> Option<&PendingEmail> {
+        self.pending_email.as_ref().filter(|pending| now < pending.expires_at)
+    }
+}
+
+/// A change of address that has been asked for and not yet confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingEmail {
+    /// The new address.
+    pub email: Email,
+    /// The ticket that was sent to it.
+    pub ticket: TicketId,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+    /// When it stops counting.
+    pub expires_at: Timestamp,
 }

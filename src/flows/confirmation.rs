@@ -48,10 +48,10 @@ pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn confirm(app: &App, token: &str) -> Result<RedeemOutcome, Failure> {
+pub async fn confirm(app: &App, token: &str, client: Client) -> Result<RedeemOutcome, Failure> {
     let at = app.moment()?;
     match app.keys.ticket().open(Purpose::VerifyEmail, token) {
-        Some(id) => Ok(app.store.redeem_verification(id, at).await?),
+        Some(id) => Ok(app.store.redeem_verification(id, client, at).await?),
         None => Ok(RedeemOutcome::Invalid),
     }
 }

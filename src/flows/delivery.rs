@@ -190,5 +190,6 @@ fn content(app: &App, item: &MailToSend) -> Option<MailContent> {
                 expires_at: ticket.expires_at,
             })
         }
+        _ => None,
     }
 }

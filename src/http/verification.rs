@@ -14,6 +14,7 @@ use super::respond::{self, Answer};
 use super::router::Request;
 use crate::app::App;
 use crate::config::ConfirmBy;
+use crate::domain::Client;
 use crate::flows::confirmation::{self, LinkState};
 use crate::secret::Secret;
 use crate::store::{DisownOutcome, RedeemOutcome};
@@ -37,7 +38,7 @@ pub(super) async fn open(
     let confirms =
         app.config.registration.confirm == ConfirmBy::Link && request.head.method != Method::HEAD;
     if confirms {
-        let outcome = confirmation::confirm(app, token.expose()).await;
+        let outcome = confirmation::confirm(app, token.expose(), request.client.clone()).await;
         return Ok(outcome.map_or_else(|failure| sorry(pages, failure), |o| result(app, pages, &o)));
     }
     Ok(match confirmation::look(app, token.expose()) {
@@ -60,16 +61,20 @@ pub(super) async fn answer(
     if is_form(&request.head.headers) {
         Ok(answer_form(app, pages, request, &fields).await)
     } else {
-        confirm_as_json(app, &fields).await
+        confirm_as_json(app, &fields, request.client).await
     }
 }
 
-async fn confirm_as_json(app: &Arc<App>, fields: &Fields) -> Result<Answer, ApiError> {
+async fn confirm_as_json(
+    app: &Arc<App>,
+    fields: &Fields,
+    client: Client,
+) -> Result<Answer, ApiError> {
     let mut errors = FieldErrors::default();
     let token = fields.required_text("token", Trim::Yes, &mut errors);
     errors.into_result()?;
     let Some(token) = token else { return Err(ApiError::Internal) };
-    match confirmation::confirm(app, token.expose()).await? {
+    match confirmation::confirm(app, token.expose(), client).await? {
         // Whoever repeats a request whose answer was lost gets the answer that was lost.
         RedeemOutcome::Verified(_) | RedeemOutcome::AlreadyVerified => {
             Ok(respond::no_store(respond::json(StatusCode::OK, &VERIFIED)))
@@ -87,7 +92,7 @@ async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &F
         _ => PageAction::parse(text(fields, "action").expose()),
     };
     let answered = match action {
-        Some(PageAction::Confirm) => confirmation::confirm(app, token.expose())
+        Some(PageAction::Confirm) => confirmation::confirm(app, token.expose(), request.client)
             .await
             .map(|outcome| result(app, pages, &outcome)),
         Some(PageAction::Disown) => {

@@ -1,5 +1,7 @@
 //! Sentences about mail that waits.
 
+use std::time::Duration;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::records::{FailedMailRecord, MailRecord, TicketRecord, encode, load, require};
@@ -7,6 +9,9 @@ use super::tables::{OUTBOX, OUTBOX_BY_DUE, TICKETS, Write, meta};
 use super::{Fault, Store, StoreError};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{Email, MailId, MailKind, MessageId, QueuedMail, Ticket, UserId};
+
+/// A notice that cannot be delivered within this time is given up.
+const NOTICE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most mails that were given up and are kept; the oldest goes.
 const MAX_FAILED_MAIL: u64 = 10_000;
@@ -184,6 +189,11 @@ impl TicketTable for redb::ReadOnlyTable<super::tables::Id, super::tables::Recor
         let record = load::<_, TicketRecord>(self, id.as_bytes())?;
         Ok(record.map(|record| record.ticket(id)))
     }
+}
+
+/// When a notice that is queued `now` is given up.
+pub(super) fn notice_expiry(now: Timestamp) -> Timestamp {
+    now.saturating_add(NOTICE_LIFETIME)
 }
 
 /// Queues a mail, due at once.

@@ -13,8 +13,8 @@ use super::Fault;
 use super::tables::Record;
 use crate::clock::Timestamp;
 use crate::domain::{
-    Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash, Purpose,
-    QueuedMail, Session, SessionId, Ticket, TicketId, User, UserId, Username,
+    Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash, PendingEmail,
+    Purpose, QueuedMail, Session, SessionId, Ticket, TicketId, User, UserId, Username,
 };
 
 /// Reads the record under `key`, if there is one. A record that cannot be read names table and
@@ -80,6 +80,8 @@ pub(super) struct UserRecord {
     pub(super) created_at: Timestamp,
     pub(super) credential_version: u64,
     pub(super) is_disabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pending_email: Option<PendingEmail>,
 }
 
 impl UserRecord {
@@ -92,6 +94,7 @@ impl UserRecord {
             created_at: self.created_at,
             credential_version: self.credential_version,
             is_disabled: self.is_disabled,
+            pending_email: self.pending_email,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Sentences about sessions.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::events::{self, NewEvent};
-use super::records::{SessionRecord, UserRecord, encode, load};
-use super::tables::{SESSIONS, USERS, Write};
-use super::{Fault, Store, StoreError, lock, users};
+use super::records::{SessionRecord, UserRecord, encode, load, require};
+use super::tables::{SESSIONS, SESSIONS_BY_USER, USERS, Write};
+use super::{Fault, Shared, Store, StoreError, lock, revocations, users};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User, UserId};
@@ -21,6 +23,17 @@ pub struct Opening {
     pub credential_version: u64,
     /// The most sessions of one user; one more ends the oldest.
     pub sessions_per_user: NonZeroUsize,
+}
+
+/// Who acts, as an access token told; every write checks it again inside its transaction.
+#[derive(Clone, Debug)]
+pub struct Authorised {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// Where the request came from.
+    pub client: Client,
 }
 
 /// A refresh token that was found authentic and not expired.
@@ -77,6 +90,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn open_session(&self, opening: Opening, at: Moment) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let session = &opening.session;
             let user = load::<u64, UserRecord>(write.users.open()?, session.user.0)?;
@@ -90,10 +104,17 @@ impl Store {
             let ids = ids_of(write, session.user)?;
             let surplus = (ids.len() + 1).saturating_sub(opening.sessions_per_user.get());
             for id in ids.into_iter().take(surplus) {
-                remove(write, id)?;
+                end(write, id, at, shared.access_lifetime)?;
             }
             insert(write, session)?;
             users::remember_address(write, session.user, session.opened_by.block(), at.now)?;
+            let event = NewEvent {
+                kind: EventKind::LoggedIn,
+                user: session.user,
+                session: Some(session.id),
+                client: session.opened_by.clone(),
+            };
+            events::append(write, event, at.now, shared.max_events)?;
             Ok(true)
         })
         .await
@@ -138,10 +159,9 @@ impl Store {
         if self.shared.is_condemned(presented.session) {
             return Err(StoreError::Unavailable);
         }
-        let max_events = self.shared.max_events;
+        let shared = Arc::clone(&self.shared);
         let token = presented.clone();
-        let rotated =
-            self.write(move |write| rotate(write, &token, lifetimes, at, max_events)).await;
+        let rotated = self.write(move |write| rotate(write, &token, lifetimes, at, &shared)).await;
         if rotated.is_err() {
             self.condemn_if_reused(&presented, lifetimes, at.now);
         }
@@ -177,11 +197,10 @@ impl Store {
             return Ok(());
         }
         let ended = condemned.clone();
+        let access_lifetime = self.shared.access_lifetime;
         self.write(move |write| {
             for id in &ended {
-                if remove(write, *id)? {
-                    write.change(at);
-                }
+                end(write, *id, at, access_lifetime)?;
             }
             Ok(())
         })
@@ -191,6 +210,91 @@ impl Store {
             remaining.remove(&id);
         }
         Ok(())
+    }
+
+    /// A user's sessions that can still be used at `now`, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.read(|read| {
+            let sessions = read.open(SESSIONS)?;
+            let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
+            let mut found = Vec::new();
+            for entry in read.open(SESSIONS_BY_USER)?.range(first..=last)?.rev() {
+                let (key, _) = entry?;
+                let id = SessionId::from_bytes(*key.value().1);
+                let record: SessionRecord = require(&sessions, id.as_bytes())?;
+                found.push(record.session(id));
+            }
+            found.retain(|session| session.is_live(now) && !self.shared.is_condemned(session.id));
+            Ok(found)
+        })
+    }
+
+    /// Ends a session of the user who acts. Says whether there was one; none, if who acts may not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_session(
+        &self,
+        by: Authorised,
+        id: SessionId,
+        at: Moment,
+    ) -> Result<Option<bool>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.write(move |write| {
+            if authorise(write, &by, at)?.is_none() {
+                return Ok(None);
+            }
+            let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
+            let is_own = record
+                .is_some_and(|record| record.user == by.user && record.session(id).is_live(at.now));
+            if is_own {
+                log_out(write, &by, id, at, &shared)?;
+            }
+            Ok(Some(is_own))
+        })
+        .await
+    }
+
+    /// Ends the session of a token that is authentic, whatever else it is. That it has ended
+    /// before is no refusal. Says whether it was still there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn log_out(&self, of: Authorised, at: Moment) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.write(move |write| {
+            let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes())?;
+            let is_there = record.is_some_and(|record| {
+                record.user == of.user && record.session(of.session).is_live(at.now)
+            });
+            if is_there {
+                log_out(write, &of, of.session, at, &shared)?;
+            }
+            Ok(is_there)
+        })
+        .await
+    }
+
+    /// Ends all sessions of the user who acts. Says whether who acts may.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_all_sessions(&self, by: Authorised, at: Moment) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.write(move |write| {
+            if authorise(write, &by, at)?.is_none() {
+                return Ok(false);
+            }
+            write.change(at);
+            end_others(write, by.user, None, at, shared.access_lifetime)?;
+            let event = by.event(EventKind::AllSessionsEnded);
+            events::append(write, event, at.now, shared.max_events)?;
+            Ok(true)
+        })
+        .await
     }
 
     /// How many sessions there are, those past their end and not yet swept included.
@@ -207,8 +311,9 @@ fn rotate(
     presented: &Presented,
     lifetimes: SessionLifetimes,
     at: Moment,
-    max_events: u64,
+    shared: &Shared,
 ) -> Result<Rotated, Fault> {
+    let max_events = shared.max_events;
     let refused = Ok(Rotated::Refused(Refused::NoSession));
     let user = load::<u64, UserRecord>(write.users.open()?, presented.user.0)?;
     if user.is_none_or(|user| user.is_disabled) {
@@ -246,7 +351,7 @@ fn rotate(
         }
         Rotation::Reused(theft) => {
             write.change(at);
-            remove(write, id)?;
+            end(write, id, at, shared.access_lifetime)?;
             events::append(write, event(theft.into()), at.now, max_events)?;
             Ok(Rotated::Refused(Refused::Reused(theft)))
         }
@@ -270,7 +375,7 @@ fn insert(write: &mut Write<'_>, session: &Session) -> Result<(), Fault> {
 }
 
 /// Removes a session with its index entries; says whether there was one.
-pub(super) fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
+fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
     let id = id.as_bytes();
     let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id)? else {
         return Ok(false);
@@ -281,12 +386,70 @@ pub(super) fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault
     Ok(true)
 }
 
-/// Removes every session of `user`.
-pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Fault> {
+/// Ends a session: removes it, and marks it as revoked while its access tokens live. Says whether
+/// there was one.
+pub(super) fn end(
+    write: &mut Write<'_>,
+    id: SessionId,
+    at: Moment,
+    access_lifetime: Duration,
+) -> Result<bool, Fault> {
+    let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
+    let Some(session) = record.map(|record| record.session(id)) else { return Ok(false) };
+    write.change(at);
+    revocations::insert(write, &session, at, access_lifetime)?;
+    remove(write, id)
+}
+
+/// Ends every session of `user` but `kept`.
+pub(super) fn end_others(
+    write: &mut Write<'_>,
+    user: UserId,
+    kept: Option<SessionId>,
+    at: Moment,
+    access_lifetime: Duration,
+) -> Result<(), Fault> {
     for id in ids_of(write, user)? {
-        remove(write, id)?;
+        if Some(id) != kept {
+            end(write, id, at, access_lifetime)?;
+        }
     }
     Ok(())
+}
+
+fn log_out(
+    write: &mut Write<'_>,
+    by: &Authorised,
+    id: SessionId,
+    at: Moment,
+    shared: &Shared,
+) -> Result<(), Fault> {
+    end(write, id, at, shared.access_lifetime)?;
+    let event = NewEvent { session: Some(id), ..by.event(EventKind::SessionEnded) };
+    events::append(write, event, at.now, shared.max_events)
+}
+
+/// The account of who acts, if its session still lives and it is not disabled.
+pub(super) fn authorise(
+    write: &mut Write<'_>,
+    by: &Authorised,
+    at: Moment,
+) -> Result<Option<UserRecord>, Fault> {
+    let record = load::<_, SessionRecord>(write.sessions.open()?, by.session.as_bytes())?;
+    let is_live = record
+        .is_some_and(|record| record.user == by.user && record.session(by.session).is_live(at.now));
+    if !is_live {
+        return Ok(None);
+    }
+    let user = load::<u64, UserRecord>(write.users.open()?, by.user.0)?;
+    Ok(user.filter(|user| !user.is_disabled))
+}
+
+impl Authorised {
+    /// An event that who acts causes.
+    pub(super) fn event(&self, kind: EventKind) -> NewEvent {
+        NewEvent { kind, user: self.user, session: Some(self.session), client: self.client.clone() }
+    }
 }
 
 /// A user's sessions, oldest first.

@@ -13,6 +13,9 @@ pub(super) type Record = &'static [u8];
 /// A session's or ticket's identifier.
 pub(super) type Id = &'static [u8; 16];
 
+/// How many tables there are.
+pub(super) const TABLES: usize = 20;
+
 /// The version of the tables as a whole, kept under [`meta::SCHEMA`].
 pub(super) const SCHEMA: u64 = 1;
 
@@ -26,6 +29,8 @@ pub(super) mod meta {
     pub(crate) const NEXT_USER: &str = "next_user";
     /// The number of the mail that is queued next.
     pub(crate) const NEXT_MAIL: &str = "next_mail";
+    /// Until when the list of revoked sessions lacks some, in microseconds.
+    pub(crate) const REVOKED_INCOMPLETE_UNTIL: &str = "revoked_incomplete_until";
     /// The number of the next audit event.
     pub(crate) const NEXT_EVENT: &str = "next_event";
 }
@@ -70,6 +75,16 @@ pub(super) const OUTBOX_BY_USER: TableDefinition<'_, (u64, u64), ()> =
 /// Mail that was given up, by when, in microseconds, and number.
 pub(super) const FAILED_MAIL: TableDefinition<'_, (u64, u64), Record> =
     TableDefinition::new("failed_mail_1");
+/// What mailboxes were sent, by the key of their address and the purpose.
+pub(super) const MAILBOXES: TableDefinition<'_, (&str, u8), Record> =
+    TableDefinition::new("mailboxes_1");
+/// The same by when it may be forgotten, in microseconds.
+pub(super) const MAILBOXES_BY_EXPIRY: TableDefinition<'_, (u64, &str, u8), ()> =
+    TableDefinition::new("mailboxes_by_expiry_1");
+/// Sessions that ended before their access tokens died: by when those do, in microseconds, and
+/// the session's digest.
+pub(super) const REVOKED_SESSIONS: TableDefinition<'_, (u64, Id), ()> =
+    TableDefinition::new("revoked_sessions_1");
 /// Audit events by number.
 pub(super) const EVENTS: TableDefinition<'_, u64, Record> = TableDefinition::new("events_1");
 /// The latest audit event of a user, kind and address block, to merge repeated ones into.
@@ -115,6 +130,9 @@ pub(super) struct Write<'t> {
     pub(super) outbox_by_due: Slot<'t, (u64, u64), ()>,
     pub(super) outbox_by_user: Slot<'t, (u64, u64), ()>,
     pub(super) failed_mail: Slot<'t, (u64, u64), Record>,
+    pub(super) mailboxes: Slot<'t, (&'static str, u8), Record>,
+    pub(super) mailboxes_by_expiry: Slot<'t, (u64, &'static str, u8), ()>,
+    pub(super) revoked_sessions: Slot<'t, (u64, Id), ()>,
     pub(super) events: Slot<'t, u64, Record>,
     pub(super) latest_events: Slot<'t, (u64, u8, &'static str), u64>,
     /// Whether anything was written that has to be committed.
@@ -143,6 +161,9 @@ impl<'t> Write<'t> {
             outbox_by_due: Slot::new(transaction, OUTBOX_BY_DUE),
             outbox_by_user: Slot::new(transaction, OUTBOX_BY_USER),
             failed_mail: Slot::new(transaction, FAILED_MAIL),
+            mailboxes: Slot::new(transaction, MAILBOXES),
+            mailboxes_by_expiry: Slot::new(transaction, MAILBOXES_BY_EXPIRY),
+            revoked_sessions: Slot::new(transaction, REVOKED_SESSIONS),
             events: Slot::new(transaction, EVENTS),
             latest_events: Slot::new(transaction, LATEST_EVENTS),
             has_changes: false,
@@ -168,6 +189,9 @@ impl<'t> Write<'t> {
         self.outbox_by_due.open()?;
         self.outbox_by_user.open()?;
         self.failed_mail.open()?;
+        self.mailboxes.open()?;
+        self.mailboxes_by_expiry.open()?;
+        self.revoked_sessions.open()?;
         self.events.open()?;
         self.latest_events.open()?;
         self.has_changes = true;

@@ -28,6 +28,7 @@ const SETTINGS: StoreSettings = StoreSettings {
     min_free: 1_000,
     write_queue: NonZeroUsize::new(64).unwrap(),
     max_events: 3,
+    access_lifetime: HOUR,
 };
 
 fn at(now: Timestamp) -> Moment {
@@ -52,6 +53,8 @@ fn new_user(email: &str, username: Option<&str>, number: u8) -> NewUser {
             expires_at: START.saturating_add(DAY),
         },
         message_id: MessageId::from_bytes([number; 16]),
+        mail_limit: MailLimit(None),
+        client: client(1),
     }
 }
 
@@ -276,7 +279,7 @@ async fn a_ticket_is_redeemed_once_and_remembered() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
     let ticket = TicketId::from_bytes([1; 16]);
-    let redeem = |at| store.redeem_verification(ticket, at);
+    let redeem = |at| store.redeem_verification(ticket, client(1), at);
     let RedeemOutcome::Verified(verified) = redeem(at(START)).await.unwrap() else {
         panic!("not verified")
     };
@@ -285,7 +288,8 @@ async fn a_ticket_is_redeemed_once_and_remembered() {
     let disowned = store.disown_user(ticket, client(1), at(START)).await.unwrap();
     assert_eq!(disowned, DisownOutcome::AlreadyVerified);
     assert_eq!(redeem(after(DAY)).await.unwrap(), RedeemOutcome::Invalid);
-    let unknown = store.redeem_verification(TicketId::from_bytes([9; 16]), at(START)).await;
+    let unknown =
+        store.redeem_verification(TicketId::from_bytes([9; 16]), client(1), at(START)).await;
     assert_eq!(unknown, Ok(RedeemOutcome::Invalid));
 }
 

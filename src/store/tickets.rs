@@ -1,5 +1,7 @@
 //! Sentences about tickets: what the click on a mailed link does.
 
+use std::sync::Arc;
+
 use redb::ReadableTable;
 
 use super::events::{self, NewEvent};
@@ -7,7 +9,7 @@ use super::records::{TicketRecord, UserRecord, encode, load};
 use super::tables::{TICKETS, USERS, Write};
 use super::{Fault, Store, StoreError, users};
 use crate::clock::Moment;
-use crate::domain::{Client, EventKind, Purpose, Ticket, TicketId, User, UserId};
+use crate::domain::{Client, Email, EventKind, Purpose, Ticket, TicketId, User, UserId};
 
 /// What became of a click that confirms an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +59,10 @@ impl Store {
     pub async fn redeem_verification(
         &self,
         id: TicketId,
+        client: Client,
         at: Moment,
     ) -> Result<RedeemOutcome, StoreError> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let Some((mut ticket, mut user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
                 return Ok(RedeemOutcome::Invalid);
@@ -75,6 +79,13 @@ impl Store {
             write.tickets.open()?.insert(id.as_bytes(), record.as_slice())?;
             user.is_email_verified = true;
             write.users.open()?.insert(ticket.user.0, encode(&user)?.as_slice())?;
+            let event = NewEvent {
+                kind: EventKind::EmailVerified,
+                user: ticket.user,
+                session: None,
+                client: client.clone(),
+            };
+            events::append(write, event, at.now, shared.max_events)?;
             Ok(RedeemOutcome::Verified(user.user(ticket.user)))
         })
         .await
@@ -90,7 +101,7 @@ impl Store {
         client: Client,
         at: Moment,
     ) -> Result<DisownOutcome, StoreError> {
-        let max_events = self.shared.max_events;
+        let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let Some((ticket, user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
                 return Ok(DisownOutcome::Invalid);
@@ -99,14 +110,14 @@ impl Store {
                 return Ok(DisownOutcome::AlreadyVerified);
             }
             write.change(at);
-            users::remove(write, ticket.user, &user)?;
+            users::remove(write, ticket.user, &user, at, shared.access_lifetime)?;
             let event = NewEvent {
                 kind: EventKind::AccountDisowned,
                 user: ticket.user,
                 session: None,
                 client: client.clone(),
             };
-            events::append(write, event, at.now, max_events)?;
+            events::append(write, event, at.now, shared.max_events)?;
             Ok(DisownOutcome::Removed)
         })
         .await
@@ -114,7 +125,7 @@ impl Store {
 }
 
 /// A ticket of `purpose` that has not expired, with its user, whose address it was sent to.
-fn owned(
+pub(super) fn owned(
     write: &mut Write<'_>,
     id: TicketId,
     purpose: Purpose,
@@ -143,7 +154,7 @@ pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Faul
     remove_where(write, user, |_, _| true)
 }
 
-fn remove_where(
+pub(super) fn remove_where(
     write: &mut Write<'_>,
     user: UserId,
     is_void: impl Fn(u8, TicketId) -> bool,
@@ -168,6 +179,33 @@ fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
     write.tickets_by_user.open()?.remove((record.user.0, record.purpose.code(), id))?;
     write.tickets_by_expiry.open()?.remove((record.expires_at.as_micros(), id))?;
     Ok(())
+}
+
+/// The user's ticket of `purpose` that can still be redeemed, if there is one for this address.
+pub(super) fn find_live(
+    write: &mut Write<'_>,
+    user: UserId,
+    purpose: Purpose,
+    email: &Email,
+    at: Moment,
+) -> Result<Option<Ticket>, Fault> {
+    let (first, last) =
+        ((user.0, purpose.code(), &[0; 16]), (user.0, purpose.code(), &[u8::MAX; 16]));
+    let ids: Vec<TicketId> = write
+        .tickets_by_user
+        .open()?
+        .range(first..=last)?
+        .map(|entry| Ok(TicketId::from_bytes(*entry?.0.value().2)))
+        .collect::<Result<_, Fault>>()?;
+    for id in ids {
+        let record = load::<_, TicketRecord>(write.tickets.open()?, id.as_bytes())?;
+        let ticket = record.map(|record| record.ticket(id));
+        let is_it = |ticket: &Ticket| ticket.is_live(at.now) && ticket.email.key() == email.key();
+        if let Some(ticket) = ticket.filter(is_it) {
+            return Ok(Some(ticket));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes up to `batch` tickets that have expired by `at`; says how many.

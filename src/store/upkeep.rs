@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::tables::{Write, meta};
-use super::{Fault, Store, StoreError, events, outbox, sessions, tickets};
+use super::{Fault, Store, StoreError, events, mailboxes, outbox, revocations, sessions, tickets};
 use crate::clock::{Moment, Timestamp};
 
 /// What is swept.
@@ -41,6 +41,8 @@ impl Store {
             let swept = [
                 sessions::sweep(write, at, batch)?,
                 tickets::sweep(write, at, batch)?,
+                mailboxes::sweep(write, at, batch)?,
+                revocations::sweep(write, at, batch)?,
                 outbox::sweep(write, at, failed_before, batch)?,
                 sweep_events(write, at, events_before, batch)?,
             ];

@@ -1,21 +1,26 @@
 //! Sentences about users.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::events::{self, NewEvent};
+use super::mailboxes::{self, MailLimit};
 use super::outbox::{self, NewMail};
 use super::records::{UserRecord, encode, load, require};
 use super::tables::{KNOWN_ADDRESSES, USERS, USERS_BY_EMAIL, USERS_BY_USERNAME, Write, meta};
 use super::{Fault, Store, StoreError, sessions, tickets};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{
-    AddressBlock, Email, MailKind, MessageId, PasswordHash, Purpose, Ticket, TicketId, User,
-    UserId, Username,
+    AddressBlock, Client, Email, EventKind, MailKind, MessageId, PasswordHash, Purpose, Ticket,
+    TicketId, User, UserId, Username,
 };
 
 /// The most address blocks that are remembered of a user; the one unused for longest goes.
 const MAX_KNOWN_ADDRESSES: usize = 16;
 /// The time of an address block's last use is kept to the day, so that most logins write none.
-const KNOWN_ADDRESS_STEP: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+const KNOWN_ADDRESS_STEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A registration whose password has been hashed.
 #[derive(Clone, Debug)]
@@ -30,6 +35,10 @@ pub struct NewUser {
     pub ticket: NewTicket,
     /// The random part of the verification mail's `Message-ID`.
     pub message_id: MessageId,
+    /// How much mail a mailbox is sent.
+    pub mail_limit: MailLimit,
+    /// Who registers.
+    pub client: Client,
 }
 
 /// A ticket to be made.
@@ -137,6 +146,7 @@ impl Store {
         new: NewUser,
         at: Moment,
     ) -> Result<RegisterOutcome, StoreError> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let taken = is_taken(
                 &*write.users_by_email.open()?,
@@ -157,6 +167,7 @@ impl Store {
                 created_at: at.now,
                 credential_version: 0,
                 is_disabled: false,
+                pending_email: None,
             };
             write.users.open()?.insert(id.0, encode(&record)?.as_slice())?;
             write.users_by_email.open()?.insert(new.email.key(), id.0)?;
@@ -181,6 +192,15 @@ impl Store {
                 give_up_at: ticket.expires_at,
             };
             outbox::queue(write, mail, at.now)?;
+            // It counts, so that the mailbox is not filled by asking again; it is sent in any case.
+            let _ = mailboxes::count(write, &new.email, Purpose::VerifyEmail, new.mail_limit, at)?;
+            let event = NewEvent {
+                kind: EventKind::Registered,
+                user: id,
+                session: None,
+                client: new.client.clone(),
+            };
+            events::append(write, event, at.now, shared.max_events)?;
             Ok(RegisterOutcome::Registered(record.user(id)))
         })
         .await
@@ -264,8 +284,14 @@ pub(super) fn remember_address(
 
 /// Removes a user with everything that is theirs: index entries, sessions, tickets, queued mail,
 /// known addresses. Audit events stay until their time is over.
-pub(super) fn remove(write: &mut Write<'_>, id: UserId, record: &UserRecord) -> Result<(), Fault> {
-    sessions::remove_all(write, id)?;
+pub(super) fn remove(
+    write: &mut Write<'_>,
+    id: UserId,
+    record: &UserRecord,
+    at: Moment,
+    access_lifetime: Duration,
+) -> Result<(), Fault> {
+    sessions::end_others(write, id, None, at, access_lifetime)?;
     tickets::remove_all(write, id)?;
     outbox::remove_all(write, id)?;
     let known = write.known_addresses.open()?;

@@ -11,7 +11,7 @@ use redb::{Database, ReadableTable};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::tables::{SCHEMA, Write, meta};
+use super::tables::{SCHEMA, TABLES, Write, meta};
 use super::{Fault, Health, Medium, OpenError, Shared, StoreError, StoreSettings, lock};
 use crate::clock::{Clock, Timestamp};
 
@@ -316,6 +316,7 @@ pub(super) fn prepare(database: &Database) -> Result<Timestamp, OpenError> {
     let prepared = || -> Result<Result<Timestamp, u64>, Fault> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
+        let lacks_tables = transaction.list_tables()?.count() < TABLES;
         let mut write = Write::new(&transaction);
         let table = write.meta.open()?;
         let schema = table.get(meta::SCHEMA)?.map(|value| value.value());
@@ -324,9 +325,12 @@ pub(super) fn prepare(database: &Database) -> Result<Timestamp, OpenError> {
             Some(SCHEMA) => {}
             Some(newer) => return Ok(Err(newer)),
             None => {
-                write.create_all()?;
                 write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
             }
+        }
+        if lacks_tables {
+            // All of them at first; later those that a newer version has added.
+            write.create_all()?;
         }
         let has_changes = write.has_changes;
         drop(write);

@@ -1,0 +1,78 @@
+//! What each mailbox was sent, so that nobody can use Latchkey to fill another's. It is kept for
+//! addresses without an account just the same, or the difference would tell.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::Fault;
+use super::records::{encode, load};
+use super::tables::Write;
+use crate::clock::Moment;
+use crate::domain::{Email, Mailbox, Purpose};
+
+/// The most mailboxes that are remembered; the one whose window ends first is forgotten. Filling
+/// it takes as many durable writes, which the limits by address make slow.
+const MAX_MAILBOXES: u64 = 100_000;
+
+/// The limit on mail to one mailbox, of one purpose; none where it is switched off.
+#[derive(Clone, Copy, Debug)]
+pub struct MailLimit(pub Option<NonZeroU32>);
+
+/// Counts one more mail to a mailbox, if there is room for it.
+pub(super) fn count(
+    write: &mut Write<'_>,
+    to: &Email,
+    purpose: Purpose,
+    limit: MailLimit,
+    at: Moment,
+) -> Result<Result<(), Duration>, Fault> {
+    let Some(per_day) = limit.0 else { return Ok(Ok(())) };
+    let key = (to.key(), purpose.code());
+    let before: Option<Mailbox> = load(write.mailboxes.open()?, key)?;
+    let after = match Mailbox::send(before, at.now, per_day) {
+        Ok(after) => after,
+        Err(wait) => return Ok(Err(wait)),
+    };
+    write.change(at);
+    let by_expiry = write.mailboxes_by_expiry.open()?;
+    if let Some(before) = before {
+        by_expiry.remove((before.expires_at().as_micros(), key.0, key.1))?;
+    }
+    by_expiry.insert((after.expires_at().as_micros(), key.0, key.1), ())?;
+    write.mailboxes.open()?.insert(key, encode(&after)?.as_slice())?;
+    if write.mailboxes.open()?.len()? > MAX_MAILBOXES {
+        let soonest = write.mailboxes_by_expiry.open()?.pop_first()?.map(|(key, _)| {
+            let (_, email, purpose) = key.value();
+            (email.to_owned(), purpose)
+        });
+        if let Some((email, purpose)) = soonest {
+            write.mailboxes.open()?.remove((email.as_str(), purpose))?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Forgets up to `batch` mailboxes whose window is over by `at`; says how many.
+pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
+    let over: Vec<(u64, String, u8)> = write
+        .mailboxes_by_expiry
+        .open()?
+        .range(..=(at.now.as_micros(), "", 0))?
+        .take(batch)
+        .map(|entry| {
+            let (key, _) = entry?;
+            let (expires_at, email, purpose) = key.value();
+            Ok((expires_at, email.to_owned(), purpose))
+        })
+        .collect::<Result<_, Fault>>()?;
+    for (expires_at, email, purpose) in &over {
+        write.mailboxes_by_expiry.open()?.remove((*expires_at, email.as_str(), *purpose))?;
+        write.mailboxes.open()?.remove((email.as_str(), *purpose))?;
+    }
+    if !over.is_empty() {
+        write.change(at);
+    }
+    Ok(over.len())
+}
