@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::{MailId, MailKind, Ticket};
-use crate::mail::{Delivery, MailContent, Mailer, next_attempt, verify_link};
+use crate::mail::{Delivery, MailContent, Mailer, next_attempt, reset_link, verify_link};
 use crate::store::{MailToSend, StoreError};
 
 /// The most mails under way at one time.
@@ -176,20 +176,46 @@ async fn tell_storage(app: &App, id: MailId, report: &Report) {
     }
 }
 
-/// What a mail says; none if it has become pointless. The link is made here, and lives no longer
-/// than the attempt.
+/// What a mail says; none if it has become pointless, because the ticket whose link it carries is
+/// redeemed or void. The link is made here, and lives no longer than the attempt.
 fn content(app: &App, item: &MailToSend) -> Option<MailContent> {
-    match item.mail.kind {
+    let ticket = item.ticket.as_ref().filter(|ticket| ticket.redeemed_at.is_none());
+    let token = |ticket: &Ticket| app.keys.ticket().seal(ticket.purpose, ticket.id);
+    let link = |ticket: &Ticket| verify_link(&app.public_url, &token(ticket));
+    Some(match &item.mail.kind {
         MailKind::VerifyEmail { .. } => {
-            let is_open = |ticket: &&Ticket| ticket.redeemed_at.is_none();
-            let ticket = item.ticket.as_ref().filter(is_open)?;
-            let token = app.keys.ticket().seal(ticket.purpose, ticket.id);
-            Some(MailContent::VerifyEmail {
-                link: verify_link(&app.public_url, &token),
+            let ticket = ticket?;
+            MailContent::VerifyEmail {
+                link: link(ticket),
                 created_at: ticket.created_at,
                 expires_at: ticket.expires_at,
-            })
+            }
         }
-        _ => None,
-    }
+        MailKind::ResetPassword { .. } => {
+            let ticket = ticket?;
+            let frontend_url = app.config.server.frontend_url.as_deref();
+            MailContent::ResetPassword {
+                link: reset_link(&app.public_url, frontend_url, &token(ticket)),
+                expires_at: ticket.expires_at,
+            }
+        }
+        MailKind::ChangeEmail { .. } => {
+            let ticket = ticket?;
+            MailContent::ChangeEmail { link: link(ticket), expires_at: ticket.expires_at }
+        }
+        MailKind::EmailChangeRequested { new_email, .. } => {
+            let ticket = ticket?;
+            MailContent::EmailChangeRequested {
+                link: link(ticket),
+                expires_at: ticket.expires_at,
+                new_email: new_email.clone(),
+            }
+        }
+        MailKind::EmailChanged { new_email } => {
+            MailContent::EmailChanged { new_email: new_email.clone() }
+        }
+        MailKind::PasswordReset => MailContent::PasswordReset,
+        MailKind::PasswordChanged => MailContent::PasswordChanged,
+        MailKind::AccountDeleted => MailContent::AccountDeleted,
+    })
 }

@@ -8,7 +8,7 @@ use time::macros::format_description;
 
 use super::site::Site;
 use crate::clock::Timestamp;
-use crate::domain::QueuedMail;
+use crate::domain::{Email, QueuedMail};
 use crate::secret::Secret;
 
 /// What a mail says, with everything its templates need that is not in the outbox.
@@ -23,6 +23,40 @@ pub enum MailContent {
         /// When the link stops working.
         expires_at: Timestamp,
     },
+    /// You, or someone else, asked for a new password.
+    ResetPassword {
+        /// The link to where it is chosen; see [`reset_link`].
+        link: Secret<String>,
+        /// When the link stops working.
+        expires_at: Timestamp,
+    },
+    /// Please confirm your new address; at that address.
+    ChangeEmail {
+        /// The link that does it; see [`verify_link`].
+        link: Secret<String>,
+        /// When the link stops working.
+        expires_at: Timestamp,
+    },
+    /// Your account is about to get a new address; at the old one.
+    EmailChangeRequested {
+        /// The link that calls it off; see [`verify_link`].
+        link: Secret<String>,
+        /// When the link stops working.
+        expires_at: Timestamp,
+        /// The address that was asked for.
+        new_email: Email,
+    },
+    /// Your account has a new address; at the old one.
+    EmailChanged {
+        /// The address it has now.
+        new_email: Email,
+    },
+    /// Your password was reset.
+    PasswordReset,
+    /// Your password was changed.
+    PasswordChanged,
+    /// Your account was deleted.
+    AccountDeleted,
 }
 
 /// What a template's values are going to stand in.
@@ -37,46 +71,104 @@ impl MailContent {
     pub const fn purpose(&self) -> &'static str {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::ChangeEmail { .. } => "change_email",
+            Self::EmailChangeRequested { .. } => "email_change_requested",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDeleted => "account_deleted",
         }
     }
 
-    /// The link it carries; none in a notice.
+    /// The link it carries; none in a notice that has none.
     pub const fn link(&self) -> Option<&Secret<String>> {
         match self {
-            Self::VerifyEmail { link, .. } => Some(link),
+            Self::VerifyEmail { link, .. }
+            | Self::ResetPassword { link, .. }
+            | Self::ChangeEmail { link, .. }
+            | Self::EmailChangeRequested { link, .. } => Some(link),
+            Self::EmailChanged { .. }
+            | Self::PasswordReset
+            | Self::PasswordChanged
+            | Self::AccountDeleted => None,
         }
     }
 
     /// One of each, for trying out templates before there is a mail to send.
     pub(super) fn samples() -> Vec<Self> {
+        const URL: &str = "https://accounts.example.com";
         let created_at = Timestamp::from_unix_seconds(1_733_479_200);
-        vec![Self::VerifyEmail {
-            link: verify_link("https://accounts.example.com", &"A".repeat(43).into()),
-            created_at,
-            expires_at: created_at.saturating_add(Duration::from_secs(24 * 60 * 60)),
-        }]
+        let expires_at = created_at.saturating_add(Duration::from_secs(24 * 60 * 60));
+        let token = Secret::new("A".repeat(43));
+        let link = || verify_link(URL, &token);
+        let new_email = sample_address();
+        vec![
+            Self::VerifyEmail { link: link(), created_at, expires_at },
+            Self::ResetPassword { link: reset_link(URL, None, &token), expires_at },
+            Self::ChangeEmail { link: link(), expires_at },
+            Self::EmailChangeRequested { link: link(), expires_at, new_email: new_email.clone() },
+            Self::EmailChanged { new_email },
+            Self::PasswordReset,
+            Self::PasswordChanged,
+            Self::AccountDeleted,
+        ]
     }
 
     /// The values its templates may use.
     pub(super) fn context(&self, mail: &QueuedMail, site: &Site, medium: Medium) -> Value {
-        match self {
-            Self::VerifyEmail { link, created_at, expires_at } => context! {
-                to => mail.to.as_str(),
-                site => site.authority.as_str(),
-                public_url => url_value(&site.public_url, medium),
+        let linked = |link: &Secret<String>, expires_at: Timestamp| {
+            context! {
                 link => url_value(link.expose(), medium),
-                created_at => date(*created_at),
-                expires_at => date(*expires_at),
+                expires_at => date(expires_at),
                 expires_in => describe_lifetime(expires_at.saturating_since(mail.queued_at)),
+            }
+        };
+        let own = match self {
+            Self::VerifyEmail { link, created_at, expires_at } => context! {
+                created_at => date(*created_at),
+                ..linked(link, *expires_at)
             },
+            Self::ResetPassword { link, expires_at } | Self::ChangeEmail { link, expires_at } => {
+                linked(link, *expires_at)
+            }
+            Self::EmailChangeRequested { link, expires_at, new_email } => context! {
+                new_email => new_email.as_str(),
+                ..linked(link, *expires_at)
+            },
+            Self::EmailChanged { new_email } => context! { new_email => new_email.as_str() },
+            Self::PasswordReset | Self::PasswordChanged | Self::AccountDeleted => context! {},
+        };
+        context! {
+            to => mail.to.as_str(),
+            site => site.authority.as_str(),
+            public_url => url_value(&site.public_url, medium),
+            at => date(mail.queued_at),
+            ..own
         }
     }
 }
 
-/// The link that confirms an address.
+/// An address that is nobody's, for trying out templates.
+#[expect(clippy::expect_used, reason = "the address is a constant, and every test parses it")]
+pub(super) fn sample_address() -> Email {
+    Email::parse("ada@example.com").expect("an address")
+}
+
+/// The link that confirms an address, or a change of it, or calls such a change off.
 pub fn verify_link(public_url: &str, token: &Secret<String>) -> Secret<String> {
     let base = public_url.trim_end_matches('/');
     Secret::new(format!("{base}/api/verify-email/confirm/?token={}", token.expose()))
+}
+
+/// The link to where a new password is chosen: at the frontend where there is one, else at ours.
+pub fn reset_link(
+    public_url: &str,
+    frontend_url: Option<&str>,
+    token: &Secret<String>,
+) -> Secret<String> {
+    let base = frontend_url.unwrap_or(public_url).trim_end_matches('/');
+    Secret::new(format!("{base}/reset-password/{}", token.expose()))
 }
 
 /// A lifetime in words, rounded down to the minute so that it never promises too much:
@@ -172,6 +264,22 @@ mod tests {
                 verify_link(base, &token).expose(),
                 "https://a.example/auth/api/verify-email/confirm/?token=abc_-9"
             );
+        }
+    }
+
+    #[test]
+    fn a_new_password_is_chosen_at_the_frontend_where_there_is_one() {
+        let token = Secret::new("abc_-9".to_owned());
+        for (public_url, frontend_url, expected) in [
+            ("https://a.example", None, "https://a.example/reset-password/abc_-9"),
+            ("https://a.example/", None, "https://a.example/reset-password/abc_-9"),
+            (
+                "https://a.example",
+                Some("https://b.example/app/"),
+                "https://b.example/app/reset-password/abc_-9",
+            ),
+        ] {
+            assert_eq!(reset_link(public_url, frontend_url, &token).expose(), expected);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The templates of mails: the built-in ones, or an operator's in their place, file by file.
 //!
-//! A mail has three: `PURPOSE.subject.txt` (one line), `PURPOSE.txt` and `PURPOSE.html`.
+//! A mail has three: `PURPOSE.subject.txt` (one line), `PURPOSE.txt` and `PURPOSE.html`. The last
+//! may extend `layout.html`, as the built-in ones do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,11 +18,40 @@ use crate::domain::QueuedMail;
 /// The longest subject, in characters: longer ones are cut. It is far more than any reader shows.
 const MAX_SUBJECT: usize = 200;
 
+/// The built-in template of a file.
+macro_rules! built_in {
+    ($($file:literal),+ $(,)?) => {
+        [$(($file, include_str!(concat!("../templates/mail/", $file)))),+]
+    };
+}
+
 /// Every template: the file it can be replaced by, and what it says otherwise.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("verify_email.subject.txt", include_str!("../templates/mail/verify_email.subject.txt")),
-    ("verify_email.txt", include_str!("../templates/mail/verify_email.txt")),
-    ("verify_email.html", include_str!("../templates/mail/verify_email.html")),
+const BUILT_IN: [(&str, &str); 25] = built_in![
+    "layout.html",
+    "verify_email.subject.txt",
+    "verify_email.txt",
+    "verify_email.html",
+    "reset_password.subject.txt",
+    "reset_password.txt",
+    "reset_password.html",
+    "change_email.subject.txt",
+    "change_email.txt",
+    "change_email.html",
+    "email_change_requested.subject.txt",
+    "email_change_requested.txt",
+    "email_change_requested.html",
+    "email_changed.subject.txt",
+    "email_changed.txt",
+    "email_changed.html",
+    "password_reset.subject.txt",
+    "password_reset.txt",
+    "password_reset.html",
+    "password_changed.subject.txt",
+    "password_changed.txt",
+    "password_changed.html",
+    "account_deleted.subject.txt",
+    "account_deleted.txt",
+    "account_deleted.html",
 ];
 
 /// The templates, compiled.
@@ -73,6 +103,11 @@ impl Templates {
                 .map_err(|error| RenderError::new(&name, &error).at_setup())?;
             names.insert(file, name);
         }
+        // A template calls another by its file; the environment knows that by where it came from.
+        let known = names.clone();
+        environment.set_path_join_callback(move |file, _| {
+            known.get(file).cloned().unwrap_or_else(|| file.to_owned()).into()
+        });
         Ok(Self { environment, names })
     }
 

@@ -1,0 +1,67 @@
+//! The current password, where it is asked for again: a borrowed phone must not be enough.
+
+use super::{Failure, Throttled};
+use crate::app::App;
+use crate::domain::{Client, EventKind, User};
+use crate::hasher::Verdict;
+use crate::secret::Secret;
+
+/// Why a password does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordRefused {
+    /// It is wrong.
+    Wrong,
+    /// Too many failures at this account.
+    LockedOut(Throttled),
+    /// It could not be found out.
+    Failed(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for PasswordRefused {
+    fn from(failure: F) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// Checks the current password of `user` and says which credentials it was checked against. A
+/// wrong one counts like a failed login.
+///
+/// # Errors
+/// [`PasswordRefused`].
+pub async fn check_password(
+    app: &App,
+    user: &User,
+    password: Secret<String>,
+    client: &Client,
+) -> Result<u64, PasswordRefused> {
+    let now = app.moment()?.now;
+    let from = client.block();
+    let found = app.store.find_login(&user.email, from)?.filter(|login| login.user.id == user.id);
+    let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
+    let permit = app
+        .throttle
+        .begin_login(user.email.key(), from, knows_address, now)
+        .map_err(|lockout| PasswordRefused::LockedOut(lockout.into()))?;
+    let stored = found.as_ref().map(|login| login.password.clone());
+    match (found, app.hasher.verify(password, stored, from).await?) {
+        (Some(login), Verdict::Match { .. }) => {
+            permit.succeed();
+            Ok(login.user.credential_version)
+        }
+        _ => {
+            permit.fail(app.clock.read().wall);
+            note(app, EventKind::LoginFailed, user, client);
+            Err(PasswordRefused::Wrong)
+        }
+    }
+}
+
+/// Notes an event without making anyone wait for it, so that it does not tell by the time it
+/// takes whether there is an account. An event that storage cannot take is lost.
+pub(super) fn note(app: &App, kind: EventKind, user: &User, client: &Client) {
+    let Ok(at) = app.moment() else { return };
+    let (store, user, client) = (app.store.clone(), user.id, client.clone());
+    tokio::spawn(async move {
+        let _ = store.note_event(kind, user, client, at).await;
+    });
+}
