@@ -3,9 +3,12 @@
 //! A flow reads the clock once, takes randomness from [`App`](crate::app::App), and knows neither
 //! HTTP nor the database.
 
+pub mod account;
 pub mod confirmation;
+pub mod credentials;
 pub mod delivery;
 pub mod login;
+pub mod password;
 pub mod profile;
 pub mod refresh;
 pub mod registration;
@@ -16,6 +19,7 @@ use std::time::Duration;
 use crate::clock::ClockBehind;
 use crate::hasher::HasherBusy;
 use crate::store::StoreError;
+use crate::throttle::{LockedOut, RetryAfter};
 
 /// Why a use case could not be carried out at all, whatever was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,18 @@ impl From<HasherBusy> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<RetryAfter> for Throttled {
+    fn from(after: RetryAfter) -> Self {
+        Self { retry_after: after.0 }
+    }
+}
+
+impl From<LockedOut> for Throttled {
+    fn from(lockout: LockedOut) -> Self {
+        Self { retry_after: lockout.retry_after }
     }
 }
 

@@ -37,13 +37,20 @@ pub struct User {
     /// Whether the operator has closed it.
     pub is_disabled: bool,
     /// The address it is about to get, until its link is confirmed, called off or too old.
-    pub pending_email: Option<PendingEmail>,
+    pub pending_email: Option<Box<PendingEmail>>,
 }
 
 impl User {
+    /// The user as seen at `now`: without a change of address that is too old.
+    #[must_use]
+    pub fn seen_at(mut self, now: Timestamp) -> Self {
+        self.pending_email = self.pending_email.filter(|pending| now < pending.expires_at);
+        self
+    }
+
     /// The change of address that can still be confirmed at `now`.
     pub fn pending_email_at(&self, now: Timestamp) -> Option<&PendingEmail> {
-        self.pending_email.as_ref().filter(|pending| now < pending.expires_at)
+        self.pending_email.as_deref().filter(|pending| now < pending.expires_at)
     }
 }
 

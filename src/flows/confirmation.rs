@@ -1,25 +1,78 @@
-//! The mailed verification link: looking at it, confirming, and "this was not me".
+//! The mailed links that confirm an address: at registration, and when it changes; and the ones
+//! that say no.
 
 use super::Failure;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::{Client, Email, Purpose};
-use crate::store::{DisownOutcome, RedeemOutcome};
+use crate::domain::{Client, Email, MessageId, Purpose, TicketId};
+use crate::store::{CancelOutcome, ConfirmChangeOutcome, DisownOutcome, RedeemOutcome};
 
 /// What a mailed link leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// The address can be confirmed.
+    /// The address of a new account can be confirmed.
     Open {
         /// The address.
         email: Email,
         /// When the account was made.
         created_at: Timestamp,
     },
+    /// The new address of an account can be confirmed.
+    OpenChange {
+        /// The new address.
+        email: Email,
+        /// When it was asked for.
+        asked_at: Timestamp,
+    },
+    /// A change of address can be called off from the old one.
+    OpenCancellation {
+        /// The address that was asked for.
+        new_email: Email,
+        /// When it was asked for.
+        asked_at: Timestamp,
+    },
     /// It was confirmed before.
     AlreadyVerified,
     /// The link is forged, mangled, expired or void.
     Invalid,
+}
+
+/// What became of confirming an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The address is verified now.
+    Verified,
+    /// The account has its new address now.
+    Changed,
+    /// It was confirmed before.
+    AlreadyVerified,
+    /// Someone else has registered the new address meanwhile.
+    Taken,
+    /// The link is forged, mangled, expired or void.
+    Invalid,
+}
+
+/// What became of saying no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disowned {
+    /// The account is gone.
+    Removed,
+    /// The change of address is off.
+    Cancelled,
+    /// The address has been confirmed, so nothing was done.
+    AlreadyVerified,
+    /// The link is forged, mangled, expired or void.
+    Invalid,
+}
+
+/// The purposes of links that open the confirmation page.
+const PURPOSES: [Purpose; 3] =
+    [Purpose::VerifyEmail, Purpose::ChangeEmail, Purpose::CancelEmailChange];
+
+/// Which ticket a link carries, and for what.
+fn open(app: &App, token: &str) -> Option<(Purpose, TicketId)> {
+    let key = app.keys.ticket();
+    PURPOSES.into_iter().find_map(|purpose| key.open(purpose, token).map(|id| (purpose, id)))
 }
 
 /// Looks at a mailed link and changes nothing.
@@ -28,19 +81,38 @@ pub enum LinkState {
 /// [`Failure`].
 pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
     let now = app.moment()?.now;
-    let Some(id) = app.keys.ticket().open(Purpose::VerifyEmail, token) else {
-        return Ok(LinkState::Invalid);
-    };
+    let Some((purpose, id)) = open(app, token) else { return Ok(LinkState::Invalid) };
+    if purpose == Purpose::VerifyEmail {
+        let found = app
+            .store
+            .find_ticket(id)?
+            .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
+        return Ok(match found {
+            None => LinkState::Invalid,
+            Some((ticket, user)) if user.is_email_verified || ticket.redeemed_at.is_some() => {
+                LinkState::AlreadyVerified
+            }
+            Some((_, user)) => LinkState::Open { email: user.email, created_at: user.created_at },
+        });
+    }
     let found = app
         .store
-        .find_ticket(id)?
-        .filter(|(ticket, _)| ticket.purpose == Purpose::VerifyEmail && now < ticket.expires_at);
-    Ok(match found {
-        None => LinkState::Invalid,
-        Some((ticket, user)) if user.is_email_verified || ticket.redeemed_at.is_some() => {
-            LinkState::AlreadyVerified
+        .find_change_ticket(id)?
+        .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
+    let Some((ticket, user)) = found else { return Ok(LinkState::Invalid) };
+    if ticket.redeemed_at.is_some() {
+        let is_its = user.email.key() == ticket.email.key();
+        return Ok(if is_its { LinkState::AlreadyVerified } else { LinkState::Invalid });
+    }
+    Ok(match user.pending_email_at(now) {
+        Some(pending) if purpose == Purpose::CancelEmailChange => LinkState::OpenCancellation {
+            new_email: pending.email.clone(),
+            asked_at: pending.asked_at,
+        },
+        Some(pending) if pending.ticket == id => {
+            LinkState::OpenChange { email: ticket.email, asked_at: pending.asked_at }
         }
-        Some((_, user)) => LinkState::Open { email: user.email, created_at: user.created_at },
+        _ => LinkState::Invalid,
     })
 }
 
@@ -48,22 +120,50 @@ pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn confirm(app: &App, token: &str, client: Client) -> Result<RedeemOutcome, Failure> {
+pub async fn confirm(app: &App, token: &str, client: Client) -> Result<Confirmed, Failure> {
     let at = app.moment()?;
-    match app.keys.ticket().open(Purpose::VerifyEmail, token) {
-        Some(id) => Ok(app.store.redeem_verification(id, client, at).await?),
-        None => Ok(RedeemOutcome::Invalid),
+    match open(app, token) {
+        Some((Purpose::VerifyEmail, id)) => {
+            Ok(match app.store.redeem_verification(id, client, at).await? {
+                RedeemOutcome::Verified(_) => Confirmed::Verified,
+                RedeemOutcome::AlreadyVerified => Confirmed::AlreadyVerified,
+                RedeemOutcome::Invalid => Confirmed::Invalid,
+            })
+        }
+        Some((Purpose::ChangeEmail, id)) => {
+            let message_id = MessageId::from_bytes(app.random.bytes());
+            Ok(match app.store.confirm_email_change(id, message_id, client, at).await? {
+                ConfirmChangeOutcome::Changed(_) => Confirmed::Changed,
+                ConfirmChangeOutcome::AlreadyChanged => Confirmed::AlreadyVerified,
+                ConfirmChangeOutcome::Taken => Confirmed::Taken,
+                ConfirmChangeOutcome::Invalid => Confirmed::Invalid,
+            })
+        }
+        _ => Ok(Confirmed::Invalid),
     }
 }
 
-/// Removes the account behind a mailed link, as its address's owner says that it is not theirs.
+/// Says that the account, or the change of its address, is not the reader's doing: removes an
+/// account that is still unverified, or calls the change off and touches nothing else.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn disown(app: &App, token: &str, client: Client) -> Result<DisownOutcome, Failure> {
+pub async fn disown(app: &App, token: &str, client: Client) -> Result<Disowned, Failure> {
     let at = app.moment()?;
-    match app.keys.ticket().open(Purpose::VerifyEmail, token) {
-        Some(id) => Ok(app.store.disown_user(id, client, at).await?),
-        None => Ok(DisownOutcome::Invalid),
+    match open(app, token) {
+        Some((Purpose::VerifyEmail, id)) => {
+            Ok(match app.store.disown_user(id, client, at).await? {
+                DisownOutcome::Removed => Disowned::Removed,
+                DisownOutcome::AlreadyVerified => Disowned::AlreadyVerified,
+                DisownOutcome::Invalid => Disowned::Invalid,
+            })
+        }
+        Some((purpose, id)) => {
+            Ok(match app.store.cancel_email_change(id, purpose, client, at).await? {
+                CancelOutcome::Cancelled => Disowned::Cancelled,
+                CancelOutcome::Invalid => Disowned::Invalid,
+            })
+        }
+        None => Ok(Disowned::Invalid),
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::credentials::note;
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, Email, Session, SessionId, User};
+use crate::domain::{Client, Email, EventKind, Session, SessionId, User};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
 use crate::store::{LoginRecord, Opening};
@@ -76,9 +77,7 @@ pub async fn log_in(
 ) -> Result<LoggedIn, LoginRefused> {
     let now = app.moment()?.now;
     let from = client.block();
-    app.throttle
-        .login_attempt(from, now)
-        .map_err(|after| LoginRefused::Throttled(Throttled { retry_after: after.0 }))?;
+    app.throttle.login_attempt(from, now).map_err(|after| LoginRefused::Throttled(after.into()))?;
     let found = app.store.find_login(&email, from)?;
     let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
     let permit =
@@ -93,8 +92,11 @@ pub async fn log_in(
         (Some(login), Verdict::Match { is_outdated }) if !login.user.is_disabled => {
             (login, is_outdated)
         }
-        _ => {
+        (failed, _) => {
             permit.fail(at.now);
+            if let Some(login) = failed {
+                note(app, EventKind::LoginFailed, &login.user, &client);
+            }
             return Err(LoginRefused::InvalidCredentials);
         }
     };
@@ -119,7 +121,7 @@ pub async fn log_in(
         rehash_later(app, &login, password, &session);
     }
     let tokens = TokenPair::of(app, &session, at.now);
-    Ok(LoggedIn { user: login.user, tokens })
+    Ok(LoggedIn { user: login.user.seen_at(at.now), tokens })
 }
 
 /// Hashes a password anew under the configured parameters, after the answer. If that fails the

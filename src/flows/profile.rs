@@ -33,7 +33,7 @@ pub fn authenticate(app: &App, token: &str) -> Result<(User, Session), NotAuthen
     let now = app.moment()?.now;
     let claims = app.tokens.check_access(token, now).map_err(NotAuthenticated::Token)?;
     match app.store.find_session_of_user(claims.session, claims.user, now)? {
-        SessionOfUser::Live(user, session) => Ok((user, session)),
+        SessionOfUser::Live(user, session) => Ok((user.seen_at(now), session)),
         SessionOfUser::NoUser => Err(NotAuthenticated::NoUser),
         SessionOfUser::NoSession => Err(NotAuthenticated::NoSession),
     }

@@ -42,9 +42,7 @@ pub fn is_open(app: &App) -> bool {
 /// [`Throttled`], if there were too many from that address.
 pub fn count_attempt(app: &App, client: &Client) -> Result<(), Throttled> {
     let now = app.clock.read().wall;
-    app.throttle
-        .registration(client.block(), now)
-        .map_err(|after| Throttled { retry_after: after.0 })
+    app.throttle.registration(client.block(), now).map_err(Throttled::from)
 }
 
 /// Whether someone has the address or the name, so that this can be said together with whatever

@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::domain::password::MAX_PASSWORD;
 use crate::domain::{EmailProblem, PasswordPolicy, PasswordProblem, UsernameProblem};
 use crate::domain::{email::MAX_EMAIL, username::MAX_USERNAME};
+use crate::store::Taken;
 
 /// The field that stands for a problem of no single field.
 pub const NON_FIELD: &str = "non_field_errors";
@@ -62,6 +63,8 @@ pub enum FieldProblem {
     IncorrectCurrent,
     /// The reset ticket is unknown, used, superseded or expired.
     InvalidResetToken,
+    /// At deletion: the password is wrong.
+    IncorrectPassword,
     /// The verification ticket is unknown, void or expired.
     InvalidVerificationToken,
     /// The whole body is `null`.
@@ -138,6 +141,7 @@ impl fmt::Display for FieldProblem {
             Self::SameAsCurrent => "New password must be different from current password.",
             Self::IncorrectCurrent => "Incorrect current password",
             Self::InvalidResetToken => "Invalid or expired reset token",
+            Self::IncorrectPassword => "Incorrect password",
             Self::InvalidVerificationToken => "Invalid or expired verification token",
             Self::NoData => "No data provided",
         })
@@ -219,6 +223,23 @@ impl FieldErrors {
         }
     }
 
+    /// What someone else has already.
+    pub fn taken(taken: Taken) -> Self {
+        let mut errors = Self::default();
+        errors.add_taken(taken);
+        errors
+    }
+
+    /// Adds what someone else has already.
+    pub fn add_taken(&mut self, taken: Taken) {
+        if taken.email {
+            self.add("email", FieldProblem::EmailTaken);
+        }
+        if taken.username {
+            self.add("username", FieldProblem::UsernameTaken);
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -271,6 +292,7 @@ mod tests {
             (FieldProblem::SameAsCurrent, "New password must be different from current password."),
             (FieldProblem::IncorrectCurrent, "Incorrect current password"),
             (FieldProblem::InvalidResetToken, "Invalid or expired reset token"),
+            (FieldProblem::IncorrectPassword, "Incorrect password"),
             (FieldProblem::InvalidVerificationToken, "Invalid or expired verification token"),
             (FieldProblem::NoData, "No data provided"),
         ] {

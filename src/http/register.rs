@@ -12,7 +12,6 @@ use super::router::Request;
 use crate::app::App;
 use crate::domain::NewPassword;
 use crate::flows::registration::{self, Registration, RegistrationRefused};
-use crate::store::Taken;
 
 /// The answer. A known client goes on to its "check your email" page only on `"sent"`.
 #[derive(Serialize)]
@@ -41,7 +40,7 @@ pub(super) async fn register(app: &Arc<App>, request: Request) -> Result<Answer,
     if email.is_some() || name.is_some() {
         registration::count_attempt(app, &request.client)
             .map_err(|throttled| ApiError::Throttled { retry_after: throttled.retry_after })?;
-        add_taken(registration::look_for_taken(app, email.as_ref(), name)?, &mut errors);
+        errors.add_taken(registration::look_for_taken(app, email.as_ref(), name)?);
     }
     let policy = app.config.passwords.policy;
     let new_password = password.as_ref().and_then(|password| {
@@ -64,20 +63,7 @@ pub(super) async fn register(app: &Arc<App>, request: Request) -> Result<Answer,
     let registration = Registration { email, username, password: new_password };
     match registration::register(app, registration, &request.client).await {
         Ok(_) => Ok(respond::no_store(respond::json(StatusCode::CREATED, &REGISTERED))),
-        Err(RegistrationRefused::Taken(taken)) => {
-            let mut errors = FieldErrors::default();
-            add_taken(taken, &mut errors);
-            Err(errors.into())
-        }
+        Err(RegistrationRefused::Taken(taken)) => Err(FieldErrors::taken(taken).into()),
         Err(RegistrationRefused::Failed(failure)) => Err(failure.into()),
-    }
-}
-
-fn add_taken(taken: Taken, errors: &mut FieldErrors) {
-    if taken.email {
-        errors.add("email", FieldProblem::EmailTaken);
-    }
-    if taken.username {
-        errors.add("username", FieldProblem::UsernameTaken);
     }
 }

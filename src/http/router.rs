@@ -17,7 +17,9 @@ use super::pages::{Pages, PagesError};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
-use super::{input, login, probes, profile, refresh, register, verification};
+use super::{
+    input, login, passwords, probes, profile, refresh, register, reset_page, verification,
+};
 use crate::app::App;
 use crate::clock::ClockBehind;
 use crate::domain::Client;
@@ -161,6 +163,14 @@ impl Router {
             Route::LogIn => login::log_in(app, request).await,
             Route::Refresh => refresh::refresh(app, request).await,
             Route::Profile => profile::show(app, &request),
+            Route::ChangeProfile => profile::change(app, request).await,
+            Route::DeleteAccount => profile::delete(app, request).await,
+            Route::ForgotPassword => passwords::forgot(app, request).await,
+            Route::ResetPassword => passwords::reset(app, request).await,
+            Route::ChangePassword => passwords::change(app, request).await,
+            Route::ResendVerification => passwords::resend_verification(app, request).await,
+            Route::OpenResetLink => reset_page::open(app, pages, &request),
+            Route::AnswerReset => reset_page::answer(app, pages, request).await,
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,
             Route::Alive => Ok(probes::alive()),

@@ -13,6 +13,22 @@ pub enum Route {
     Refresh,
     /// Who am I?
     Profile,
+    /// Change name or address.
+    ChangeProfile,
+    /// Delete the account.
+    DeleteAccount,
+    /// Ask for a link that resets the password.
+    ForgotPassword,
+    /// Reset the password with a mailed link's token.
+    ResetPassword,
+    /// Change the password.
+    ChangePassword,
+    /// Ask for the verification mail again.
+    ResendVerification,
+    /// Open the mailed reset link.
+    OpenResetLink,
+    /// Answer the page behind it.
+    AnswerReset,
     /// Open the mailed verification link.
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
@@ -29,6 +45,15 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/login", Route::LogIn),
     (Method::POST, "/api/token/refresh", Route::Refresh),
     (Method::GET, "/api/profile", Route::Profile),
+    (Method::PATCH, "/api/profile", Route::ChangeProfile),
+    (Method::PUT, "/api/profile", Route::ChangeProfile),
+    (Method::DELETE, "/api/profile", Route::DeleteAccount),
+    (Method::POST, "/api/forgot-password", Route::ForgotPassword),
+    (Method::POST, "/api/reset-password", Route::ResetPassword),
+    (Method::POST, "/api/change-password", Route::ChangePassword),
+    (Method::POST, "/api/resend-verification", Route::ResendVerification),
+    (Method::GET, "/reset-password/{token}", Route::OpenResetLink),
+    (Method::POST, "/reset-password", Route::AnswerReset),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
     (Method::GET, "/healthz", Route::Alive),

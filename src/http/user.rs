@@ -12,6 +12,8 @@ pub(super) struct UserBody {
     username: String,
     is_email_verified: bool,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_email: Option<String>,
 }
 
 impl From<User> for UserBody {
@@ -22,6 +24,7 @@ impl From<User> for UserBody {
             username: user.username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
             is_email_verified: user.is_email_verified,
             created_at: user.created_at.to_string(),
+            pending_email: user.pending_email.map(|pending| pending.email.as_str().to_owned()),
         }
     }
 }

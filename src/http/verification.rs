@@ -15,9 +15,8 @@ use super::router::Request;
 use crate::app::App;
 use crate::config::ConfirmBy;
 use crate::domain::Client;
-use crate::flows::confirmation::{self, LinkState};
+use crate::flows::confirmation::{self, Confirmed, Disowned, LinkState};
 use crate::secret::Secret;
-use crate::store::{DisownOutcome, RedeemOutcome};
 
 /// The answer to a confirmation as JSON.
 #[derive(Serialize)]
@@ -45,8 +44,11 @@ pub(super) async fn open(
         Ok(LinkState::Open { email, created_at }) => {
             pages.confirm(&ConfirmPage { email, created_at, token, can_reset: false })
         }
-        Ok(LinkState::AlreadyVerified) => result(app, pages, &RedeemOutcome::AlreadyVerified),
-        Ok(LinkState::Invalid) => result(app, pages, &RedeemOutcome::Invalid),
+        Ok(LinkState::AlreadyVerified) => result(app, pages, &Confirmed::AlreadyVerified),
+        Ok(LinkState::OpenChange { .. } | LinkState::OpenCancellation { .. }) => {
+            pages.notice(Notice::BadLink)
+        }
+        Ok(LinkState::Invalid) => result(app, pages, &Confirmed::Invalid),
         Err(failure) => sorry(pages, failure),
     })
 }
@@ -76,10 +78,11 @@ async fn confirm_as_json(
     let Some(token) = token else { return Err(ApiError::Internal) };
     match confirmation::confirm(app, token.expose(), client).await? {
         // Whoever repeats a request whose answer was lost gets the answer that was lost.
-        RedeemOutcome::Verified(_) | RedeemOutcome::AlreadyVerified => {
+        Confirmed::Verified | Confirmed::Changed | Confirmed::AlreadyVerified => {
             Ok(respond::no_store(respond::json(StatusCode::OK, &VERIFIED)))
         }
-        RedeemOutcome::Invalid => {
+        Confirmed::Taken => Err(FieldErrors::non_field(FieldProblem::EmailTaken).into()),
+        Confirmed::Invalid => {
             Err(FieldErrors::non_field(FieldProblem::InvalidVerificationToken).into())
         }
     }
@@ -101,15 +104,19 @@ async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &F
                     pages.disown(&DisownPage { email, created_at, token })
                 }
                 LinkState::AlreadyVerified => pages.notice(Notice::NotRemoved),
+                LinkState::OpenChange { .. } | LinkState::OpenCancellation { .. } => {
+                    pages.notice(Notice::BadLink)
+                }
                 LinkState::Invalid => pages.notice(Notice::BadLink),
             })
         }
         Some(PageAction::DisownConfirmed) => {
             confirmation::disown(app, token.expose(), request.client).await.map(|outcome| {
                 pages.notice(match outcome {
-                    DisownOutcome::Removed => Notice::Removed,
-                    DisownOutcome::AlreadyVerified => Notice::NotRemoved,
-                    DisownOutcome::Invalid => Notice::BadLink,
+                    Disowned::Removed => Notice::Removed,
+                    Disowned::AlreadyVerified => Notice::NotRemoved,
+                    Disowned::Cancelled => Notice::Kept,
+                    Disowned::Invalid => Notice::BadLink,
                 })
             })
         }
@@ -120,11 +127,12 @@ async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &F
 }
 
 /// Where a confirmation leads: to the frontend where there is one, else to a page of ours.
-fn result(app: &App, pages: &Pages, outcome: &RedeemOutcome) -> Answer {
+fn result(app: &App, pages: &Pages, outcome: &Confirmed) -> Answer {
     let (place, notice) = match outcome {
-        RedeemOutcome::Verified(_) => ("success", Notice::Confirmed),
-        RedeemOutcome::AlreadyVerified => ("already-verified", Notice::AlreadyVerified),
-        RedeemOutcome::Invalid => ("error", Notice::BadLink),
+        Confirmed::Verified => ("success", Notice::Confirmed),
+        Confirmed::Changed => ("success", Notice::Confirmed),
+        Confirmed::AlreadyVerified => ("already-verified", Notice::AlreadyVerified),
+        Confirmed::Taken | Confirmed::Invalid => ("error", Notice::BadLink),
     };
     match &app.config.server.frontend_url {
         Some(frontend) => respond::see_other(&format!("{frontend}/verification/{place}")),

@@ -11,7 +11,7 @@ use super::mailboxes::{self, MailLimit};
 use super::outbox::{self, NewMail};
 use super::records::{TicketRecord, UserRecord, encode, load};
 use super::sessions::Authorised;
-use super::tables::Write;
+use super::tables::{TICKETS, USERS, Write};
 use super::users::NewTicket;
 use super::{Fault, Shared, Store, StoreError, tickets};
 use crate::clock::Moment;
@@ -57,6 +57,22 @@ pub enum CancelOutcome {
 }
 
 impl Store {
+    /// A ticket of a change of address and the user whose address it changes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_change_ticket(&self, id: TicketId) -> Result<Option<(Ticket, User)>, StoreError> {
+        self.read(|read| {
+            let record = load::<_, TicketRecord>(&read.open(TICKETS)?, id.as_bytes())?;
+            let Some(ticket) = record.map(|record| record.ticket(id)) else { return Ok(None) };
+            let user = load::<u64, UserRecord>(&read.open(USERS)?, ticket.user.0)?;
+            Ok(user.map(|user| {
+                let owner = ticket.user;
+                (ticket, user.user(owner))
+            }))
+        })
+    }
+
     /// Gives an account the address that a ticket was sent to, verified; voids all its other
     /// tickets and tells the old address.
     ///
@@ -198,12 +214,12 @@ pub(super) fn request(
         find_or_insert(write, ticket(new_ticket, Purpose::ChangeEmail, &change.email), at)?;
     let cancel =
         find_or_insert(write, ticket(cancel_ticket, Purpose::CancelEmailChange, &user.email), at)?;
-    user.pending_email = Some(PendingEmail {
+    user.pending_email = Some(Box::new(PendingEmail {
         email: change.email.clone(),
         ticket: confirm.id,
         asked_at: confirm.created_at,
         expires_at: confirm.expires_at,
-    });
+    }));
     let to_new = NewMail {
         kind: MailKind::ChangeEmail { ticket: confirm.id },
         user: by.user,

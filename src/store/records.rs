@@ -81,7 +81,7 @@ pub(super) struct UserRecord {
     pub(super) credential_version: u64,
     pub(super) is_disabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) pending_email: Option<PendingEmail>,
+    pub(super) pending_email: Option<Box<PendingEmail>>,
 }
 
 impl UserRecord {

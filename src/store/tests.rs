@@ -11,8 +11,8 @@ use super::*;
 use crate::clock::Moment;
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{
-    Client, Email, EventKind, MailId, MessageId, PasswordHash, Session, SessionId, Theft, TicketId,
-    User, UserId, Username,
+    Client, Email, Event, EventKind, MailId, MessageId, PasswordHash, Session, SessionId, Theft,
+    TicketId, User, UserId, Username,
 };
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
@@ -86,6 +86,12 @@ async fn opened(store: &Store, user: &User, number: u8) -> Session {
 
 fn presented(session: &Session, generation: u64) -> Presented {
     Presented { session: session.id, user: session.user, generation, client: client(1) }
+}
+
+fn events_of(store: &Store, kind: EventKind) -> Vec<Event> {
+    let mut events = store.events(0, 10).unwrap();
+    events.retain(|event| event.kind == kind);
+    events
 }
 
 fn is_live(store: &Store, session: &Session, now: Timestamp) -> bool {
@@ -200,9 +206,8 @@ async fn a_reused_token_ends_its_session_and_no_other() {
     assert!(is_live(&store, &other, START));
     let current = store.rotate_session(presented(&stolen, 2), LIFETIMES, at(START)).await.unwrap();
     assert_eq!(current, Rotated::Refused(Refused::NoSession));
-    let events = store.events(0, 10).unwrap();
+    let events = events_of(&store, EventKind::RefreshTokenReused);
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].kind, EventKind::RefreshTokenReused);
     assert_eq!(events[0].session, Some(stolen.id));
 }
 
@@ -213,15 +218,15 @@ async fn the_grace_used_from_elsewhere_is_an_event_and_changes_nothing_else() {
     let session = opened(&store, &user, 1).await;
     store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await.unwrap();
     store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await.unwrap();
-    assert_eq!(store.events(0, 10).unwrap(), []);
+    assert_eq!(events_of(&store, EventKind::GraceUsedElsewhere), []);
     for _ in 0..3 {
         let token = Presented { client: client(9), ..presented(&session, 0) };
         let rotated = store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
         assert!(matches!(rotated, Rotated::Same(session) if session.generation == 1));
     }
-    let events = store.events(0, 10).unwrap();
+    let events = events_of(&store, EventKind::GraceUsedElsewhere);
     assert_eq!(events.len(), 1, "repeated events are merged");
-    assert_eq!((events[0].kind, events[0].count), (EventKind::GraceUsedElsewhere, 3));
+    assert_eq!(events[0].count, 3);
 }
 
 #[tokio::test]
@@ -609,4 +614,267 @@ fn a_half_made_database_is_made_anew() {
     std::fs::write(path.join("latchkey.redb.new"), b"half").unwrap();
     let (_store, _writer) = Store::open(DataDirectory::open(&path).unwrap(), SETTINGS).unwrap();
     assert!(!path.join("latchkey.redb.new").exists());
+}
+
+fn authorised(session: &Session) -> Authorised {
+    Authorised { user: session.user, session: session.id, client: client(1) }
+}
+
+fn ticket(number: u8) -> NewTicket {
+    NewTicket { id: TicketId::from_bytes([number; 16]), expires_at: START.saturating_add(HOUR) }
+}
+
+fn reset_request(email: &str, number: u8, per_day: u32) -> ResetRequest {
+    ResetRequest {
+        email: Email::parse(email).unwrap(),
+        ticket: ticket(number),
+        message_id: MessageId::from_bytes([number; 16]),
+        mail_limit: MailLimit(std::num::NonZeroU32::new(per_day)),
+        client: client(1),
+    }
+}
+
+fn new_hash(number: u8) -> NewPasswordHash {
+    NewPasswordHash {
+        password: PasswordHash::new(format!("$argon2id$new{number}")),
+        message_id: MessageId::from_bytes([number; 16]),
+    }
+}
+
+fn email_change(email: &str, version: u64, number: u8) -> AccountChange {
+    let change = EmailChange {
+        email: Email::parse(email).unwrap(),
+        credential_version: version,
+        tickets: [ticket(number), ticket(number + 1)],
+        message_ids: [MessageId::from_bytes([number; 16]); 2],
+        mail_limit: MailLimit(None),
+    };
+    AccountChange { email: Some(change), ..AccountChange::default() }
+}
+
+async fn changed(store: &Store, session: &Session, change: AccountChange) -> User {
+    match store.change_account(authorised(session), change, at(START)).await.unwrap() {
+        Changed::Done(user) => user,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_opened_on_an_old_password_is_refused_after_a_reset() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let checked = opening(&user, 1, START);
+    store.request_password_reset(reset_request("ann@example.com", 9, 5), at(START)).await.unwrap();
+    let reset = store
+        .reset_password(TicketId::from_bytes([9; 16]), new_hash(9), client(1), at(START))
+        .await
+        .unwrap();
+    assert!(matches!(reset, ResetOutcome::Done(user) if user.is_email_verified));
+    assert!(!store.open_session(checked, at(START)).await.unwrap());
+    assert_eq!(store.count_sessions().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_reset_ends_everything_that_was_open() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    store.request_password_reset(reset_request("ann@example.com", 9, 5), at(START)).await.unwrap();
+    let reset = TicketId::from_bytes([9; 16]);
+    store.reset_password(reset, new_hash(9), client(1), at(START)).await.unwrap();
+    assert_eq!(store.count_sessions().unwrap(), 0);
+    let revoked = store.find_revocations(START).unwrap();
+    assert_eq!(revoked.digests, [session.id.digest()]);
+    let change = TicketId::from_bytes([5; 16]);
+    let confirmed = store
+        .confirm_email_change(change, MessageId::from_bytes([0; 16]), client(1), at(START))
+        .await;
+    assert_eq!(confirmed, Ok(ConfirmChangeOutcome::Invalid));
+    let again = store.reset_password(reset, new_hash(9), client(1), at(START)).await;
+    assert_eq!(again, Ok(ResetOutcome::Invalid), "a link resets once");
+    let found = store.find_user(user.id).unwrap().unwrap();
+    assert_eq!((found.pending_email, found.credential_version), (None, 1));
+}
+
+#[tokio::test]
+async fn asking_again_mails_the_same_link_within_the_limit_of_the_mailbox() {
+    let store = open(Memory::default());
+    registered(&store, "ann@example.com", 1).await;
+    let ask = async |email: &str, number| {
+        let before = store.count_mail().unwrap();
+        let request = reset_request(email, number, 5);
+        let answer = store.request_password_reset(request, at(START)).await.unwrap();
+        (answer, store.count_mail().unwrap() - before)
+    };
+    assert_eq!(ask("ann@example.com", 7).await, (Requested::Queued, 1));
+    assert_eq!(ask("ANN@example.com", 8).await, (Requested::Queued, 1));
+    assert_eq!(ask("ann@example.com", 9).await, (Requested::Nothing, 0));
+    assert_eq!(ask("nobody@example.com", 6).await, (Requested::Nothing, 0));
+    assert!(store.find_ticket(TicketId::from_bytes([7; 16])).unwrap().is_some());
+    assert!(store.find_ticket(TicketId::from_bytes([8; 16])).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_change_of_password_keeps_one_session() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (kept, other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    let change = |version| PasswordChange {
+        by: authorised(&kept),
+        credential_version: version,
+        new: new_hash(3),
+    };
+    assert!(!store.change_password(change(7), at(START)).await.unwrap());
+    assert!(is_live(&store, &other, START), "a refused change changes nothing");
+    assert!(store.change_password(change(0), at(START)).await.unwrap());
+    assert_eq!([&kept, &other].map(|session| is_live(&store, session, START)), [true, false]);
+    assert!(!store.change_password(change(0), at(START)).await.unwrap(), "the version moved");
+}
+
+#[tokio::test]
+async fn an_address_changes_when_its_link_is_confirmed_and_not_before() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let pending = changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    assert_eq!(pending.email, user.email);
+    assert_eq!(pending.pending_email.unwrap().email.as_str(), "new@example.com");
+    let confirm = || {
+        let id = TicketId::from_bytes([5; 16]);
+        store.confirm_email_change(id, MessageId::from_bytes([0; 16]), client(1), at(START))
+    };
+    let ConfirmChangeOutcome::Changed(after) = confirm().await.unwrap() else { panic!("refused") };
+    assert_eq!(after.email.as_str(), "new@example.com");
+    assert_eq!((after.is_email_verified, after.credential_version), (true, 1));
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::AlreadyChanged);
+    assert!(is_live(&store, &session, START));
+    assert!(store.find_login(&user.email, client(1).block()).unwrap().is_none());
+    let verification = TicketId::from_bytes([1; 16]);
+    assert!(store.find_ticket(verification).unwrap().is_none(), "all other tickets are void");
+    assert_eq!(registered(&store, "ann@example.com", 9).await.id, UserId(2));
+}
+
+#[tokio::test]
+async fn a_change_of_address_is_refused_when_someone_else_was_faster() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    registered(&store, "new@example.com", 9).await;
+    let id = TicketId::from_bytes([5; 16]);
+    let confirm =
+        || store.confirm_email_change(id, MessageId::from_bytes([0; 16]), client(1), at(START));
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::Taken);
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::Invalid);
+    let found = store.find_user(user.id).unwrap().unwrap();
+    assert_eq!((found.email, found.pending_email), (user.email, None));
+    let taken = store
+        .change_account(authorised(&session), email_change("new@example.com", 0, 7), at(START))
+        .await;
+    assert_eq!(taken, Ok(Changed::Taken(Taken { email: true, username: false })));
+}
+
+#[tokio::test]
+async fn a_change_of_address_is_called_off_from_either_address() {
+    use crate::domain::Purpose::{CancelEmailChange, ChangeEmail};
+    for (number, purpose) in [(5, ChangeEmail), (6, CancelEmailChange)] {
+        let store = open(Memory::default());
+        let user = registered(&store, "ann@example.com", 1).await;
+        let session = opened(&store, &user, 1).await;
+        changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+        let cancel = || {
+            let id = TicketId::from_bytes([number; 16]);
+            store.cancel_email_change(id, purpose, client(1), at(START))
+        };
+        assert_eq!(cancel().await.unwrap(), CancelOutcome::Cancelled);
+        assert_eq!(cancel().await.unwrap(), CancelOutcome::Invalid);
+        assert_eq!(store.find_user(user.id).unwrap(), Some(user));
+        assert!(is_live(&store, &session, START));
+    }
+}
+
+#[tokio::test]
+async fn a_name_changes_at_once_and_frees_the_old_one() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let named = |name: Option<&str>| AccountChange {
+        username: Some(name.map(|name| Username::parse(name).unwrap())),
+        ..AccountChange::default()
+    };
+    changed(&store, &session, named(Some("Ann"))).await;
+    let other = registered(&store, "bob@example.com", 2).await;
+    let others = opened(&store, &other, 2).await;
+    let taken = store.change_account(authorised(&others), named(Some("ANN")), at(START)).await;
+    assert_eq!(taken, Ok(Changed::Taken(Taken { email: false, username: true })));
+    changed(&store, &session, named(Some("ANN"))).await;
+    changed(&store, &session, named(None)).await;
+    let renamed = changed(&store, &others, named(Some("ann"))).await;
+    assert_eq!(renamed.username.unwrap().as_str(), "ann");
+}
+
+#[tokio::test]
+async fn an_ended_session_writes_no_more() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    assert!(store.log_out(authorised(&session), at(START)).await.unwrap());
+    assert!(!store.log_out(authorised(&session), at(START)).await.unwrap());
+    let by = || authorised(&session);
+    let change = email_change("new@example.com", 0, 5);
+    assert_eq!(store.change_account(by(), change, at(START)).await, Ok(Changed::NotAuthorised));
+    assert_eq!(store.end_session(by(), session.id, at(START)).await, Ok(None));
+    assert_eq!(store.end_all_sessions(by(), at(START)).await, Ok(false));
+    let message = MessageId::from_bytes([0; 16]);
+    assert_eq!(store.delete_user(by(), 0, message, at(START)).await, Ok(false));
+    assert_eq!(store.find_user(user.id).unwrap(), Some(user));
+}
+
+#[tokio::test]
+async fn a_user_ends_own_sessions_and_no_others() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (here, there) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    let other = registered(&store, "bob@example.com", 2).await;
+    let others = opened(&store, &other, 3).await;
+    let end = |id| store.end_session(authorised(&here), id, at(START));
+    assert_eq!(end(others.id).await, Ok(Some(false)));
+    assert_eq!(end(there.id).await, Ok(Some(true)));
+    let listed: Vec<_> =
+        store.find_sessions(user.id, START).unwrap().iter().map(|session| session.id).collect();
+    assert_eq!(listed, [here.id]);
+    assert!(is_live(&store, &others, START));
+    assert_eq!(store.end_all_sessions(authorised(&here), at(START)).await, Ok(true));
+    assert_eq!(store.find_sessions(user.id, START).unwrap(), []);
+    assert!(is_live(&store, &others, START));
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_a_mail_and_a_free_address() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let message = MessageId::from_bytes([0; 16]);
+    let deleted = store.delete_user(authorised(&session), 0, message, at(START)).await;
+    assert_eq!(deleted, Ok(true));
+    let mails = store.find_due_mail(START, 10).unwrap();
+    assert_eq!(mails.len(), 1, "queued mail goes with the account");
+    assert_eq!(mails[0].mail.kind, crate::domain::MailKind::AccountDeleted);
+    assert_eq!(registered(&store, "ann@example.com", 2).await.id, UserId(2));
+}
+
+#[tokio::test]
+async fn the_mark_of_an_ended_session_lives_as_long_as_its_access_tokens() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    store.log_out(authorised(&session), at(START)).await.unwrap();
+    let marks = |now: Moment| store.find_revocations(now.now).unwrap();
+    assert_eq!(marks(at(START)).digests, [session.id.digest()]);
+    assert!(marks(at(START)).is_complete);
+    assert_eq!(marks(after(HOUR)).digests, [[0; 16]; 0]);
+    let limits = SweepLimits { batch: 10, keep_failed_mail: DAY, keep_events: DAY };
+    store.sweep(limits, after(HOUR)).await.unwrap();
+    assert_eq!(marks(at(START)).digests, [[0; 16]; 0]);
 }
