@@ -17,7 +17,7 @@
 //! values         domain, clock, random, secret
 //! ```
 //!
-//! Only `store` knows the database, only `http` knows status codes, and only `clock` asks the
+//! Only `store` knows the database, only `http` what the API answers, and only `clock` asks the
 //! system for the time.
 //!
 //! # Promises
