@@ -6,7 +6,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
+mod clock;
+mod edges;
+mod limits;
 mod login;
+mod mail;
+mod profile;
+mod promises;
+mod refresh;
 mod register;
+mod rehash;
 mod support;
+mod verification;

@@ -28,6 +28,9 @@ pub(crate) const START: Timestamp = Timestamp::from_micros(1_733_479_200_123_456
 /// Everybody's password, unless a test is about another.
 pub(crate) const PASSWORD: &str = "tide-Lamp 7 orchard";
 
+/// Where mailed links lead.
+pub(crate) const CONFIRM: &str = "/api/verify-email/confirm/";
+
 /// The server in this process: on a disk in memory, with a clock that stands still until it is
 /// moved and mail that is kept.
 pub(crate) struct TestApp {
@@ -80,14 +83,18 @@ impl TestApp {
 
     /// One whose configuration is changed first.
     pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::load(None, &[]).unwrap().config;
-        config.server.public_url = Some("https://accounts.example.com".to_owned());
-        config.passwords.memory_kib = 256;
-        config.passwords.iterations = 1;
-        config.registration.per_address_per_hour = None;
-        config.login.per_address_per_minute = None;
+        let mut config = test_config();
         change(&mut config);
-        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(0)).unwrap();
+        Self::first(config, 0)
+    }
+
+    /// One whose keys are others than everybody else's.
+    pub(crate) fn start_with_keys(seed: u64) -> Self {
+        Self::first(test_config(), seed)
+    }
+
+    fn first(config: Config, seed: u64) -> Self {
+        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(seed)).unwrap();
         Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
     }
 
@@ -99,12 +106,25 @@ impl TestApp {
 
     /// The same again with another configuration.
     pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { app, router, mailer, mails, clock, disk, writer, keys, mut config, starts } =
-            self;
-        drop((app, router, mailer, mails));
-        tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
+        let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
+        let (disk, mut config) = (self.disk.clone(), self.config.clone());
+        self.stop().await;
         change(&mut config);
         Self::on(disk, clock, keys, config, starts + 1)
+    }
+
+    /// The same again after an older copy of the disk was put back.
+    pub(crate) async fn restart_on(self, image: &[u8]) -> Self {
+        let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
+        let config = self.config.clone();
+        self.stop().await;
+        Self::on(Disk::holding(image), clock, keys, config, starts + 1)
+    }
+
+    async fn stop(self) {
+        let Self { app, router, mailer, writer, .. } = self;
+        drop((app, router, mailer));
+        tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
     }
 
     fn on(disk: Disk, clock: Clock, keys: Keys, config: Config, starts: u64) -> Self {
@@ -246,14 +266,35 @@ impl TestApp {
 
     /// Confirms an address as programs do.
     pub(crate) async fn confirm(&self, token: &str) {
-        let reply = self.post("/api/verify-email/confirm/", &json!({"token": token})).await;
+        let reply = self.post(CONFIRM, &json!({"token": token})).await;
         assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    /// Presses a button of the page behind a link.
+    pub(crate) fn press(&self, action: &str, token: &str) -> Call {
+        self.call("POST", CONFIRM).form(&[("token", token), ("action", action)])
+    }
+
+    /// Removes an account, as the owner of its address.
+    pub(crate) async fn disown(&self, token: &str) {
+        let reply = self.press("disown_confirmed", token).await;
+        assert!(reply.text().contains("The account is removed"), "{reply:?}");
     }
 
     /// Whether the address of the bearer is confirmed.
     pub(crate) async fn is_verified(&self, access: &str) -> bool {
         self.profile(access).await.json()["is_email_verified"] == true
     }
+}
+
+fn test_config() -> Config {
+    let mut config = Config::load(None, &[]).unwrap().config;
+    config.server.public_url = Some("https://accounts.example.com".to_owned());
+    config.passwords.memory_kib = 256;
+    config.passwords.iterations = 1;
+    config.registration.per_address_per_hour = None;
+    config.login.per_address_per_minute = None;
+    config
 }
 
 /// What a token says, unchecked.

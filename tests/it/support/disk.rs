@@ -28,6 +28,14 @@ impl Disk {
         self.is_broken.store(is_broken, Ordering::SeqCst);
     }
 
+    /// A disk with a copy of everything that was on another.
+    pub(crate) fn holding(image: &[u8]) -> Self {
+        let disk = Self::default();
+        disk.memory.set_len(u64::try_from(image.len()).unwrap()).unwrap();
+        disk.memory.write(0, image).unwrap();
+        disk
+    }
+
     /// Everything on it, byte for byte.
     pub(crate) fn image(&self) -> Vec<u8> {
         let length = usize::try_from(self.memory.len().unwrap()).unwrap();
