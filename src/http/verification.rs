@@ -109,7 +109,9 @@ async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &F
             })
         }
         Some(PageAction::Keep) => Ok(pages.notice(Notice::Kept)),
-        Some(PageAction::Reset) | None => Ok(pages.notice(Notice::BadRequest)),
+        Some(PageAction::Reset | PageAction::Cancel | PageAction::KeepChange) | None => {
+            Ok(pages.notice(Notice::BadRequest))
+        }
     };
     answered.unwrap_or_else(|failure| sorry(pages, failure))
 }
