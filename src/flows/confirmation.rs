@@ -52,19 +52,6 @@ pub enum Confirmed {
     Invalid,
 }
 
-/// What became of saying no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disowned {
-    /// The account is gone.
-    Removed,
-    /// The change of address is off.
-    Cancelled,
-    /// The address has been confirmed, so nothing was done.
-    AlreadyVerified,
-    /// The link is forged, mangled, expired or void.
-    Invalid,
-}
-
 /// The purposes of links that open the confirmation page.
 const PURPOSES: [Purpose; 3] =
     [Purpose::VerifyEmail, Purpose::ChangeEmail, Purpose::CancelEmailChange];
@@ -143,27 +130,38 @@ pub async fn confirm(app: &App, token: &str, client: Client) -> Result<Confirmed
     }
 }
 
-/// Says that the account, or the change of its address, is not the reader's doing: removes an
-/// account that is still unverified, or calls the change off and touches nothing else.
+/// Removes the account behind a verification link, as its address's owner says that it is not
+/// theirs, if it is still unverified.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn disown(app: &App, token: &str, client: Client) -> Result<Disowned, Failure> {
+pub async fn disown(app: &App, token: &str, client: Client) -> Result<DisownOutcome, Failure> {
     let at = app.moment()?;
     match open(app, token) {
-        Some((Purpose::VerifyEmail, id)) => {
-            Ok(match app.store.disown_user(id, client, at).await? {
-                DisownOutcome::Removed => Disowned::Removed,
-                DisownOutcome::AlreadyVerified => Disowned::AlreadyVerified,
-                DisownOutcome::Invalid => Disowned::Invalid,
-            })
-        }
-        Some((purpose, id)) => {
-            Ok(match app.store.cancel_email_change(id, purpose, client, at).await? {
-                CancelOutcome::Cancelled => Disowned::Cancelled,
-                CancelOutcome::Invalid => Disowned::Invalid,
-            })
-        }
-        None => Ok(Disowned::Invalid),
+        Some((Purpose::VerifyEmail, id)) => Ok(app.store.disown_user(id, client, at).await?),
+        _ => Ok(DisownOutcome::Invalid),
     }
+}
+
+/// Calls off the change of address behind a link to either address, and touches nothing else.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn cancel_change(
+    app: &App,
+    token: &str,
+    client: Client,
+) -> Result<CancelOutcome, Failure> {
+    let at = app.moment()?;
+    match open(app, token) {
+        Some((purpose @ (Purpose::ChangeEmail | Purpose::CancelEmailChange), id)) => {
+            Ok(app.store.cancel_email_change(id, purpose, client, at).await?)
+        }
+        _ => Ok(CancelOutcome::Invalid),
+    }
+}
+
+/// What a link is for, whether or not it still works; none if it is not one of ours.
+pub fn purpose(app: &App, token: &str) -> Option<Purpose> {
+    open(app, token).map(|(purpose, _)| purpose)
 }

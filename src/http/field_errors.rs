@@ -240,6 +240,12 @@ impl FieldErrors {
         }
     }
 
+    /// The problems of `field`, in the order they were found.
+    pub fn problems_of(&self, field: &str) -> &[FieldProblem] {
+        let found = self.fields.iter().find(|(name, _)| *name == field);
+        found.map_or(&[], |(_, problems)| problems)
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

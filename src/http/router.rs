@@ -169,7 +169,7 @@ impl Router {
             Route::ResetPassword => passwords::reset(app, request).await,
             Route::ChangePassword => passwords::change(app, request).await,
             Route::ResendVerification => passwords::resend_verification(app, request).await,
-            Route::OpenResetLink => reset_page::open(app, pages, &request),
+            Route::OpenResetLink => Ok(reset_page::open(app, pages, &request)),
             Route::AnswerReset => reset_page::answer(app, pages, request).await,
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,

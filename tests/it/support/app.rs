@@ -134,6 +134,7 @@ impl TestApp {
             min_free: config.storage.min_free,
             write_queue: config.storage.write_queue,
             max_events: config.audit.max_events,
+            access_lifetime: config.tokens.access_lifetime,
         };
         let (store, writer) = Store::open(disk.clone(), settings).unwrap();
         let public_url = config.server.public_url.clone().unwrap();

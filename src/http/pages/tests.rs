@@ -1,0 +1,339 @@
+//! What every page must have, and what each one says.
+
+use super::*;
+use crate::http::field_errors::FieldErrors;
+use crate::http::respond::tests::{body, header};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::time::Duration;
+
+const CREATED: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
+const TOKEN: &str = "dGlja2V0LXRpY2tldC10aWNrZXQ";
+
+fn pages() -> Pages {
+    Pages::new(Some("https://app.example:8443/welcome")).unwrap()
+}
+
+fn confirm_page(email: &str, can_reset: bool) -> ConfirmPage {
+    ConfirmPage {
+        email: Email::parse(email).unwrap(),
+        created_at: CREATED,
+        token: Secret::new(TOKEN.to_owned()),
+        can_reset,
+    }
+}
+
+fn disown_page() -> DisownPage {
+    DisownPage {
+        email: Email::parse("a@example.com").unwrap(),
+        created_at: CREATED,
+        token: Secret::new(TOKEN.to_owned()),
+    }
+}
+
+fn change_page() -> ChangePage {
+    ChangePage {
+        new_email: Email::parse("new@example.com").unwrap(),
+        requested_at: CREATED,
+        token: Secret::new(TOKEN.to_owned()),
+    }
+}
+
+fn cancel_change_page() -> CancelChangePage {
+    let ChangePage { new_email, requested_at, token } = change_page();
+    CancelChangePage { new_email, requested_at, token }
+}
+
+fn reset_page(problems: ResetProblems) -> ResetPage {
+    ResetPage {
+        email: Email::parse("a@example.com").unwrap(),
+        token: Secret::new(TOKEN.to_owned()),
+        min_length: 12,
+        problems,
+    }
+}
+
+/// The tag of the field with this name.
+fn field<'a>(page: &'a str, name: &str) -> &'a str {
+    let tags = page.split("<input").skip(1).map(|rest| rest.split('>').next().unwrap());
+    let named = format!(r#" name="{name}""#);
+    let mut found = tags.filter(|tag| tag.contains(&named));
+    let tag = found.next().unwrap();
+    assert!(found.next().is_none(), "{name} twice in {page}");
+    tag
+}
+
+fn every_page() -> Vec<Answer> {
+    let pages = pages();
+    let mut answers: Vec<_> = Notice::ALL.into_iter().map(|notice| pages.notice(notice)).collect();
+    answers.push(pages.confirm(&confirm_page("a@example.com", true)));
+    answers.push(pages.disown(&disown_page()));
+    answers.push(pages.change(&change_page()));
+    answers.push(pages.cancel_change(&cancel_change_page()));
+    answers.push(pages.reset(&reset_page(ResetProblems::default())));
+    let new_password = vec![FieldProblem::TooCommon];
+    answers.push(pages.reset(&reset_page(ResetProblems { new_password, ..Default::default() })));
+    answers
+}
+
+/// The values of a page's buttons, in their order.
+fn buttons(page: &str) -> Vec<PageAction> {
+    let buttons = page.split("<button").skip(1);
+    buttons
+        .map(|button| {
+            let (_, value) = button.split_once(r#"name="action" value=""#).unwrap();
+            PageAction::parse(value.split('"').next().unwrap()).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn the_confirming_page_says_which_address_and_since_when() {
+    let page = body(&pages().confirm(&confirm_page("a+b@example.com", false)));
+    assert!(page.contains("<bdi>a+b@example.com</bdi>"), "{page}");
+    assert!(page.contains(">6 December 2024, 10:00 UTC</time>"), "{page}");
+    assert!(page.contains(r#"datetime="2024-12-06T10:00:00.123456Z""#), "{page}");
+    assert!(page.contains("an account at app.example:8443 with"), "{page}");
+}
+
+#[test]
+fn each_page_offers_what_it_is_for() {
+    use PageAction::{Cancel, Confirm, Disown, DisownConfirmed, Keep, KeepChange, Reset};
+    let pages = pages();
+    let confirm = |can_reset| body(&pages.confirm(&confirm_page("a@example.com", can_reset)));
+    for (page, expected) in [
+        (confirm(true), &[Confirm, Reset, Disown][..]),
+        (confirm(false), &[Confirm, Disown]),
+        (body(&pages.disown(&disown_page())), &[Keep, DisownConfirmed]),
+        (body(&pages.change(&change_page())), &[Confirm, Cancel]),
+        (body(&pages.cancel_change(&cancel_change_page())), &[Cancel, KeepChange]),
+    ] {
+        assert_eq!(buttons(&page), expected);
+        let form = r#"<form method="post" action="/api/verify-email/confirm/""#;
+        assert_eq!(page.replace("&#x2f;", "/").matches(form).count(), 1, "{page}");
+        let field = format!(r#"<input type="hidden" name="token" value="{TOKEN}">"#);
+        assert_eq!(page.matches(&field).count(), 1, "{page}");
+        assert_eq!(page.matches(TOKEN).count(), 1, "the ticket is nowhere else");
+    }
+    for notice in Notice::ALL {
+        assert!(!body(&pages.notice(notice)).contains("<form"), "{notice:?}");
+    }
+}
+
+#[test]
+fn the_pages_of_a_change_name_the_new_address_and_when_it_was_asked_for() {
+    let pages = pages();
+    for page in [pages.change(&change_page()), pages.cancel_change(&cancel_change_page())] {
+        let page = body(&page);
+        assert!(page.contains("<bdi>new@example.com</bdi>"), "{page}");
+        assert!(page.contains(">6 December 2024, 10:00 UTC</time>"), "{page}");
+        assert!(page.contains("account at app.example:8443"), "{page}");
+    }
+}
+
+#[test]
+fn the_form_for_a_new_password_is_one_that_password_managers_know() {
+    let answer = pages().reset(&reset_page(ResetProblems::default()));
+    assert_eq!(answer.status(), 200);
+    let page = body(&answer).replace("&#x2f;", "/");
+    let form = r#"<form method="post" action="/reset-password/">"#;
+    assert_eq!(page.matches(form).count(), 1, "{page}");
+    assert_eq!(field(&page, "token"), format!(r#" type="hidden" name="token" value="{TOKEN}""#));
+    assert_eq!(page.matches(TOKEN).count(), 1, "the ticket is nowhere else");
+    let username = field(&page, "username");
+    for part in [r#"autocomplete="username""#, r#"value="a@example.com""#, " readonly"] {
+        assert!(username.contains(part), "{username}");
+    }
+    for name in ["new_password", "confirm_password"] {
+        let input = field(&page, name);
+        for part in [r#"type="password""#, r#"autocomplete="new-password""#, " required"] {
+            assert!(input.contains(part), "{input}");
+        }
+        for part in ["value=", "aria-invalid", "autofocus", "maxlength"] {
+            assert!(!input.contains(part), "{input}");
+        }
+    }
+    assert!(field(&page, "new_password").contains(r#"minlength="12""#), "{page}");
+    assert!(page.contains("at least 12 characters"), "{page}");
+    assert!(!page.contains("role=\"alert\""), "{page}");
+}
+
+#[test]
+fn what_is_wrong_with_a_new_password_stands_beside_its_field() {
+    use FieldProblem::{EntirelyNumeric, PasswordsDiffer, TooCommon};
+    let (new, repeated) = (vec![TooCommon, EntirelyNumeric], vec![PasswordsDiffer]);
+    for (new_password, confirm_password) in
+        [(new.clone(), vec![]), (vec![], repeated.clone()), (new, repeated)]
+    {
+        let problems = ResetProblems { new_password, confirm_password };
+        let answer = pages().reset(&reset_page(problems.clone()));
+        assert_eq!(answer.status(), 400);
+        let page = body(&answer);
+        assert_eq!(page.matches("role=\"alert\"").count(), 1, "{page}");
+        assert_eq!(page.matches(" autofocus").count(), 1, "{page}");
+        for (name, id, problems, text) in [
+            (
+                "new_password",
+                "new-password-problem",
+                &problems.new_password,
+                "This is one of the commonest passwords. These are only digits.",
+            ),
+            (
+                "confirm_password",
+                "confirm-password-problem",
+                &problems.confirm_password,
+                "The two passwords are not the same.",
+            ),
+        ] {
+            let is_wrong = !problems.is_empty();
+            let input = field(&page, name);
+            assert_eq!(input.contains(r#"aria-invalid="true""#), is_wrong, "{input}");
+            assert_eq!(input.contains(&format!(r#"aria-describedby="{id}"#)), is_wrong, "{input}");
+            let told = format!(r#"<p class="problem" id="{id}">{text}</p>"#);
+            assert_eq!(page.contains(&told), is_wrong, "{page}");
+        }
+    }
+}
+
+#[test]
+fn a_program_s_field_errors_are_the_form_s_problems() {
+    let mut errors = FieldErrors::default();
+    assert!(ResetProblems::from(&errors).is_empty());
+    errors.add("new_password", FieldProblem::TooCommon);
+    errors.add("confirm_password", FieldProblem::Required);
+    errors.add("token", FieldProblem::Required);
+    let expected = ResetProblems {
+        new_password: vec![FieldProblem::TooCommon],
+        confirm_password: vec![FieldProblem::Required],
+    };
+    assert_eq!(ResetProblems::from(&errors), expected);
+    let differ = FieldErrors::non_field(FieldProblem::PasswordsDiffer);
+    assert_eq!(ResetProblems::from(&differ).confirm_password, [FieldProblem::PasswordsDiffer]);
+    let bad_link = FieldErrors::non_field(FieldProblem::InvalidResetToken);
+    assert!(ResetProblems::from(&bad_link).is_empty());
+}
+
+#[test]
+fn actions_are_read_as_they_are_written() {
+    for action in PageAction::ALL {
+        assert_eq!(PageAction::parse(action.as_str()), Some(action));
+    }
+    for text in ["", "Confirm", "confirm ", "remove"] {
+        assert_eq!(PageAction::parse(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn notices_have_the_status_that_fits() {
+    let pages = pages();
+    for (notice, status) in [
+        (Notice::Confirmed, 200),
+        (Notice::AlreadyVerified, 200),
+        (Notice::BadLink, 400),
+        (Notice::Removed, 200),
+        (Notice::NotRemoved, 409),
+        (Notice::Kept, 200),
+        (Notice::PasswordReset, 200),
+        (Notice::BadResetLink, 400),
+        (Notice::EmailChanged, 200),
+        (Notice::EmailTaken, 409),
+        (Notice::EmailChangeCancelled, 200),
+        (Notice::EmailChangeKept, 200),
+        (Notice::BadChangeLink, 400),
+        (Notice::BadCancelLink, 400),
+        (Notice::BadRequest, 400),
+        (Notice::Unavailable { retry_after: Duration::from_millis(1_500) }, 503),
+        (Notice::Internal, 500),
+    ] {
+        let answer = pages.notice(notice);
+        assert_eq!(answer.status(), status, "{notice:?}");
+        let title = format!("<h1>{}</h1>", notice.title());
+        assert!(body(&answer).contains(&title), "{notice:?}");
+        let is_worth_a_retry = matches!(notice, Notice::Unavailable { .. });
+        let expected = if is_worth_a_retry { "2" } else { "" };
+        assert_eq!(header(&answer, "retry-after"), expected, "{notice:?}");
+    }
+}
+
+#[test]
+fn every_page_carries_its_headers() {
+    for answer in every_page() {
+        for (name, value) in [
+            ("content-type", "text/html; charset=utf-8"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("x-robots-tag", "noindex"),
+        ] {
+            assert_eq!(header(&answer, name), value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_policy_admits_the_style_that_is_there_and_nothing_else() {
+    for answer in every_page() {
+        let page = body(&answer);
+        let (_, rest) = page.split_once("<style>").unwrap();
+        let (style, _) = rest.split_once("</style>").unwrap();
+        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        assert_eq!(
+            header(&answer, "content-security-policy"),
+            format!(
+                "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self' https://app.example:8443; base-uri 'none'; frame-ancestors 'none'"
+            )
+        );
+        assert!(!style.contains('\r'), "a browser would hash another text");
+        for word in ["<script", "style=", "javascript:", "src=", "href=", "url(", "@import"] {
+            assert!(!page.contains(word), "{word} in {page}");
+        }
+    }
+    let without_frontend = Pages::new(None).unwrap().notice(Notice::Confirmed);
+    let policy = header(&without_frontend, "content-security-policy");
+    assert!(policy.contains("; form-action 'self'; base-uri"), "{policy}");
+    assert!(!body(&without_frontend).contains("<header"));
+}
+
+#[test]
+fn what_was_typed_stays_text() {
+    let mut page = confirm_page("o'hara&sons`{{7*7}}@example.com", true);
+    page.token = Secret::new(r#""><b>&"#.to_owned());
+    let page = body(&pages().confirm(&page));
+    assert!(page.contains("<bdi>o&#x27;hara&amp;sons`{{7*7}}@example.com</bdi>"), "{page}");
+    assert!(page.contains(r#"value="&quot;&gt;&lt;b&gt;&amp;""#), "{page}");
+}
+
+#[test]
+fn every_page_has_one_heading_a_language_and_a_landmark() {
+    for answer in every_page() {
+        let page = body(&answer);
+        for part in ["<html lang=\"en\">", "<main>", "<h1>", "<title>", "name=\"viewport\""] {
+            assert_eq!(page.matches(part).count(), 1, "{part} in {page}");
+        }
+    }
+}
+
+#[test]
+fn an_origin_is_what_a_policy_can_name() {
+    for (url, expected) in [
+        ("https://app.example", Some(("https://app.example", "app.example"))),
+        ("https://app.example/a?b#c", Some(("https://app.example", "app.example"))),
+        ("http://localhost:5173/", Some(("http://localhost:5173", "localhost:5173"))),
+        ("http://[::1]:80", Some(("http://[::1]:80", "[::1]:80"))),
+        ("", None),
+        ("app.example", None),
+        ("https://", None),
+        ("ftp://app.example", None),
+        ("https://app.example; script-src *", None),
+        ("https://a b", None),
+        ("https://me@app.example", None),
+        ("https://*", None),
+        ("https://bücher.example", None),
+    ] {
+        assert_eq!(Origin::of(url).map(|origin| (origin.text, origin.host)), expected, "{url}");
+        assert_eq!(Pages::new(Some(url)).is_ok(), expected.is_some(), "{url}");
+    }
+}
