@@ -96,37 +96,25 @@ impl Keys {
         for kid in contents.complete(&directory, algorithm, now, random)? {
             tracing::info!(%kid, "made a new key");
         }
-        if let Err(error) = contents.finish_forgetting(&directory) {
-            tracing::warn!(%error, "a forgotten key is out of use, but its file stays");
-        }
+        finish_forgetting(&mut contents, &directory);
         Self::new(&contents.keys, algorithm)
     }
 
     /// Reads the keys in `directory` again for a server that runs; none while another process has
-    /// the directory. Only where a crash kept new keys from being made are they made now.
+    /// the directory.
     ///
     /// # Errors
-    /// As [`load_or_create`](Self::load_or_create), and if a key that is needed is missing: a new
-    /// one in its place would refuse everybody's tokens without a word.
-    fn reload(
-        path: &Path,
-        algorithm: SigningAlgorithm,
-        now: Timestamp,
-        random: &Random,
-    ) -> Result<Option<Self>, KeysError> {
+    /// If the directory or a file cannot be read, is damaged, or is open to others, or if a key
+    /// that is needed is missing: while the server runs, none is made in its place.
+    fn reload(path: &Path, algorithm: SigningAlgorithm) -> Result<Option<Self>, KeysError> {
         let Some(directory) = KeyDirectory::try_open(path)? else { return Ok(None) };
         let mut contents = Contents::read(&directory)?;
-        if contents.is_unfinished() {
-            contents.complete(&directory, algorithm, now, random)?;
-            if let Err(error) = contents.finish_forgetting(&directory) {
-                tracing::warn!(%error, "a forgotten key is out of use, but its file stays");
-            }
-        }
         for kind in needed(algorithm) {
             if !contents.keys.iter().any(|key| key.id().kind() == kind) {
                 return Err(KeysError::Missing { path: path.to_owned(), kind });
             }
         }
+        finish_forgetting(&mut contents, &directory);
         Self::new(&contents.keys, algorithm).map(Some)
     }
 
@@ -203,6 +191,13 @@ impl fmt::Debug for Keys {
             .field("refresh", &self.refresh)
             .field("ticket", &self.ticket)
             .finish()
+    }
+}
+
+/// Finishes what a crash interrupted, as far as that is possible.
+fn finish_forgetting(contents: &mut Contents, directory: &KeyDirectory) {
+    if let Err(error) = contents.finish_forgetting(directory) {
+        tracing::warn!(%error, "a forgotten key is out of use, but its file stays");
     }
 }
 

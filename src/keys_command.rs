@@ -93,7 +93,12 @@ pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, Ke
     let replaced = keys::replace_compromised(&config.storage.keys, schedule, now, &random)?;
     let line = |verb: &'static str| move |id: &KeyId| format!("{verb} {id}");
     let mut lines: Vec<String> = replaced.made.iter().map(line("made")).collect();
-    lines.extend(replaced.forgotten.iter().map(line("removed")));
+    lines.extend(replaced.forgotten.iter().map(line("forgot")));
+    if let Some(error) = replaced.leftover {
+        lines.push(format!(
+            "the old keys are out of use, but not all their files are gone: {error}"
+        ));
+    }
     lines.push(
         "every session has ended; a running server refuses the old tokens within a second"
             .to_owned(),

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
@@ -13,16 +12,15 @@ use crate::keys::{KeyWatch, Schedule};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Watches until `stop`.
-pub async fn run(app: &Arc<App>, stop: impl Future<Output = ()>) {
+pub async fn run(app: &App, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut watch = start(app);
     loop {
         let now = app.clock.read().wall;
         // While the clock is behind, or ahead unconfirmed, nobody knows what is dead.
         let may_remove = app.moment().is_ok_and(|at| at.confirmed);
-        let shared = Arc::clone(app);
         let looked = tokio::task::spawn_blocking(move || {
-            watch.look(now, may_remove, &shared.random);
+            watch.look(now, may_remove);
             watch
         });
         // One that panicked has been reported by the panic itself; the keys in use stay.

@@ -1,10 +1,12 @@
 //! What lies in the key directory: reading all of it, making what is missing, and forgetting what
 //! must not be used any more.
 //!
-//! Keys are forgotten in two steps, so that a crash leaves no doubt. First their names go into a
-//! list of their own ([`FORGOTTEN`]): once that is on the disk, none of them is used, whether its
-//! files are still there or not. Then, with new keys made in their place, the files go, and the
-//! list last. Whoever opens the directory next finishes what was begun.
+//! Keys are forgotten in two steps, so that a crash leaves no doubt. First, with new keys in their
+//! place, their names go into a list of their own ([`FORGOTTEN`]): once that is on the disk, none
+//! of them is used, whether its files are still there or not. Then the files go, and the list last.
+//! Whoever opens the directory next finishes what was begun.
+
+use std::time::Duration;
 
 use super::KeysError;
 use super::directory::{Audience, KeyDirectory};
@@ -13,8 +15,6 @@ use super::material::KeyMaterial;
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
 use crate::random::Random;
-
-use std::time::Duration;
 
 /// The list of forgotten keys, one name a line.
 pub(super) const FORGOTTEN: &str = ".forgotten";
@@ -97,11 +97,6 @@ impl Contents {
         self.keys.iter().map(KeyMaterial::id).collect()
     }
 
-    /// Whether keys were being forgotten when a crash came in between.
-    pub(super) const fn is_unfinished(&self) -> bool {
-        !self.forgotten.is_empty()
-    }
-
     /// Makes a new key and writes it.
     pub(super) fn add(
         &mut self,
@@ -119,11 +114,11 @@ impl Contents {
         Ok(id)
     }
 
-    /// Makes what is missing: a key of each kind that is needed for `algorithm`, and of each kind
-    /// that was forgotten. They sign at once. Once this returns, all keys are on the disk to stay.
+    /// Makes a key of each kind that is needed for `algorithm` and missing; it signs at once. Once
+    /// this returns, all keys are on the disk to stay.
     ///
-    /// A new key of the configured algorithm is made also where the newest is of another: the one
-    /// that signed last would otherwise not be known, nor when its tokens have died.
+    /// A new key of that algorithm is made also where the newest is of another: it would not be
+    /// known otherwise which of them signed last, nor when its tokens have died.
     pub(super) fn complete(
         &mut self,
         directory: &KeyDirectory,
@@ -131,32 +126,14 @@ impl Contents {
         now: Timestamp,
         random: &Random,
     ) -> Result<Vec<KeyId>, KeysError> {
-        let mut kinds: Vec<KeyKind> = Vec::new();
-        for id in &self.forgotten {
-            if !needed(algorithm).contains(&id.kind()) && !kinds.contains(&id.kind()) {
-                kinds.push(id.kind());
-            }
-        }
-        // The configured algorithm last, so that its key is the newest.
-        kinds.extend(needed(algorithm));
         let mut made = Vec::new();
-        for kind in kinds {
-            let newest_access = self.newest_access();
-            let is_there = if kind == KeyKind::Access(algorithm) {
-                newest_access.is_some_and(|newest| newest.kind() == kind)
-            } else {
-                self.keys.iter().any(|key| key.id().kind() == kind)
-            };
-            if is_there {
+        for kind in needed(algorithm) {
+            let newest = self.newest_like(kind);
+            if newest.is_some_and(|newest| newest.kind() == kind) {
                 continue;
             }
-            let after = match newest_access {
-                Some(newest) if matches!(kind, KeyKind::Access(_)) => {
-                    newest.signs_from().saturating_add(SECOND)
-                }
-                _ => Timestamp::EPOCH,
-            };
-            made.push(self.add(directory, kind, now.max(after), random)?);
+            let after_it = newest.map(|newest| newest.signs_from().saturating_add(SECOND));
+            made.push(self.add(directory, kind, after_it.map_or(now, |it| it.max(now)), random)?);
         }
         directory.sync();
         Ok(made)
@@ -166,16 +143,15 @@ impl Contents {
     pub(super) fn begin_forgetting(
         &mut self,
         directory: &KeyDirectory,
-        is_forgotten: impl Fn(KeyId) -> bool,
-    ) -> Result<Vec<KeyId>, KeysError> {
-        let ids: Vec<KeyId> = self.ids().into_iter().filter(|id| is_forgotten(*id)).collect();
+        ids: &[KeyId],
+    ) -> Result<(), KeysError> {
         let mut all = self.forgotten.clone();
-        all.extend(&ids);
+        all.extend(ids);
         let list: String = all.iter().map(|id| format!("{id}\n")).collect();
         directory.write(FORGOTTEN, &list, Audience::Owner)?;
         self.keys.retain(|key| !ids.contains(&key.id()));
         self.forgotten = all;
-        Ok(ids)
+        Ok(())
     }
 
     /// Removes the files of forgotten keys, and the list of them last.
@@ -194,9 +170,11 @@ impl Contents {
         Ok(())
     }
 
-    fn newest_access(&self) -> Option<KeyId> {
+    /// The newest key of the use of `kind`, whatever its algorithm.
+    fn newest_like(&self, kind: KeyKind) -> Option<KeyId> {
         let ids = self.ids().into_iter();
-        ids.filter(|id| matches!(id.kind(), KeyKind::Access(_))).max_by_key(KeyId::order)
+        let alike = ids.filter(|id| id.kind().purpose() == kind.purpose());
+        alike.max_by_key(KeyId::order)
     }
 }
 

@@ -73,6 +73,11 @@ impl KeyDirectory {
         Ok(directory)
     }
 
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of a file in it.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)

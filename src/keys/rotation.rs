@@ -61,7 +61,7 @@ pub fn rotate(
     random: &Random,
 ) -> Result<Rotated, KeysError> {
     let directory = existing(directory)?;
-    let mut contents = read_finished(&directory, schedule, now, random)?;
+    let mut contents = read_some(&directory)?;
     let signing = schedule.signer(&contents.ids(), now);
     let mut signs_from = now.saturating_add(schedule.activation).saturating_add(ROUND_UP);
     if let Some(signing) = signing {
@@ -78,22 +78,25 @@ pub fn rotate(
 }
 
 /// What came of replacing keys that others know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Replaced {
     /// The new keys, which sign at once.
     pub made: Vec<KeyId>,
-    /// The old ones, which are gone.
+    /// The old ones, which are out of use.
     pub forgotten: Vec<KeyId>,
+    /// Why files of old ones are still there, if they are.
+    pub leftover: Option<KeysError>,
 }
 
 /// Puts new keys in the place of all keys of access and refresh tokens, at once. Nothing that the
-/// old ones signed is good any more, so every session has ended.
+/// old ones signed is good any more, so every session has ended. The key of mailed links stays.
 ///
-/// As soon as the names of the old keys are on the disk as forgotten, there is no way back: a
-/// crash from there on is finished by whoever opens the directory next.
+/// A new key is made for every algorithm that there was a key of: a server that still runs with
+/// another algorithm than is configured by now needs one to go on with.
 ///
 /// # Errors
-/// If there are no keys yet, or the directory cannot be read or written.
+/// If there are no keys yet, any of them is damaged, or the directory cannot be written; the old
+/// keys are in use then, as they were.
 pub fn replace_compromised(
     directory: &Path,
     schedule: Schedule,
@@ -101,15 +104,30 @@ pub fn replace_compromised(
     random: &Random,
 ) -> Result<Replaced, KeysError> {
     let directory = existing(directory)?;
-    let mut contents = Contents::read(&directory)?;
-    if contents.keys.is_empty() && !contents.is_unfinished() {
-        return Err(KeysError::NoKeys { path: directory.path_of("") });
+    let mut contents = read_some(&directory)?;
+    let is_for_tokens = |id: &KeyId| id.kind() != KeyKind::Ticket;
+    let forgotten: Vec<KeyId> = contents.ids().into_iter().filter(is_for_tokens).collect();
+    let configured = KeyKind::Access(schedule.algorithm);
+    let mut kinds: Vec<KeyKind> = Vec::new();
+    for kind in forgotten.iter().map(KeyId::kind) {
+        if kind != configured && kind != KeyKind::Refresh && !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
     }
-    let is_for_tokens = |id: KeyId| id.kind() != KeyKind::Ticket;
-    let forgotten = contents.begin_forgetting(&directory, is_for_tokens)?;
-    let made = contents.complete(&directory, schedule.algorithm, now, random)?;
-    contents.finish_forgetting(&directory)?;
-    Ok(Replaced { made, forgotten })
+    let mut made = Vec::new();
+    for kind in &kinds {
+        made.push(contents.add(&directory, *kind, now, random)?);
+    }
+    // After the others, since the newest is of the configured algorithm; it signs at once all the
+    // same, as the first of it.
+    let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
+    made.push(contents.add(&directory, configured, last, random)?);
+    made.push(contents.add(&directory, KeyKind::Refresh, now, random)?);
+    directory.sync();
+    // From here on there is no way back.
+    contents.begin_forgetting(&directory, &forgotten)?;
+    let leftover = contents.finish_forgetting(&directory).err();
+    Ok(Replaced { made, forgotten, leftover })
 }
 
 /// Removes the files of keys of which nothing is good any more at `now`, and says which; nothing
@@ -141,20 +159,14 @@ fn existing(path: &Path) -> Result<KeyDirectory, KeysError> {
     }
 }
 
-/// The keys, with what a crash interrupted brought to its end first.
-fn read_finished(
-    directory: &KeyDirectory,
-    schedule: Schedule,
-    now: Timestamp,
-    random: &Random,
-) -> Result<Contents, KeysError> {
-    let mut contents = Contents::read(directory)?;
-    if contents.is_unfinished() {
-        contents.complete(directory, schedule.algorithm, now, random)?;
-        contents.finish_forgetting(directory)?;
-    }
+/// The keys, of which there must be some.
+fn read_some(directory: &KeyDirectory) -> Result<Contents, KeysError> {
+    let contents = Contents::read(directory)?;
     if contents.keys.is_empty() {
-        return Err(KeysError::NoKeys { path: directory.path_of("") });
+        return Err(KeysError::NoKeys { path: directory.path().to_owned() });
     }
     Ok(contents)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,16 +13,16 @@ const LATER: Timestamp = Timestamp::from_unix_seconds(1_733_482_800);
 const ALGORITHMS: [SigningAlgorithm; 3] = [EdDsa, Es256, Hs256];
 
 /// A place for a key directory that is not there yet.
-struct Place {
+pub(super) struct Place {
     root: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.root.path().join("data/keys")
     }
 
@@ -30,7 +30,11 @@ impl Place {
         self.load_at(algorithm, NOW)
     }
 
-    fn load_at(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Result<Keys, KeysError> {
+    pub(super) fn load_at(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: Timestamp,
+    ) -> Result<Keys, KeysError> {
         Keys::load_or_create(&self.path(), algorithm, now, &Random::system())
     }
 
@@ -44,7 +48,7 @@ impl Place {
     }
 
     /// Names, rights and contents, sorted by name.
-    fn files(&self) -> Vec<(String, u32, Vec<u8>)> {
+    pub(super) fn files(&self) -> Vec<(String, u32, Vec<u8>)> {
         let mut files: Vec<_> = fs::read_dir(self.path())
             .unwrap()
             .map(|entry| {
@@ -59,7 +63,7 @@ impl Place {
     }
 
     /// The path of the one file whose name begins and ends so.
-    fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
+    pub(super) fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
         let files = self.files();
         let mut names = files.iter().map(|(name, ..)| name).filter(|name| {
             name.starts_with(prefix)
@@ -72,7 +76,7 @@ impl Place {
     }
 }
 
-fn chmod(path: &Path, mode: u32) {
+pub(super) fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 

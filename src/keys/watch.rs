@@ -11,7 +11,6 @@ use super::rotation;
 use super::timeline::{KeyState, Schedule};
 use super::{Keys, KeysError};
 use crate::clock::Timestamp;
-use crate::random::Random;
 
 /// Notices that keys were added or taken away, takes them, and removes the dead.
 #[derive(Debug)]
@@ -39,9 +38,9 @@ impl KeyWatch {
     /// while the clock is in doubt, nobody knows what is dead.
     ///
     /// Reads and writes files, and so may block.
-    pub fn look(&mut self, now: Timestamp, may_remove: bool, random: &Random) {
+    pub fn look(&mut self, now: Timestamp, may_remove: bool) {
         let removed = self.remove_dead(now, may_remove);
-        match self.take_changes(now, random).and_then(|taken| removed.map(|()| taken)) {
+        match self.take_changes(now).and_then(|taken| removed.map(|()| taken)) {
             Ok(Taken::LaterPerhaps) => {}
             Ok(Taken::All) => {
                 if self.problem.take().is_some() {
@@ -64,7 +63,7 @@ impl KeyWatch {
         Ok(())
     }
 
-    fn take_changes(&mut self, now: Timestamp, random: &Random) -> Result<Taken, KeysError> {
+    fn take_changes(&mut self, now: Timestamp) -> Result<Taken, KeysError> {
         // Listed first: what changes after this is seen by the next look. What cannot be read is
         // not remembered as seen, and so is tried again each time.
         let listing = Listing::of(&self.directory)?;
@@ -72,7 +71,7 @@ impl KeyWatch {
             return Ok(Taken::All);
         }
         let algorithm = self.schedule.algorithm;
-        let Some(keys) = Keys::reload(&self.directory, algorithm, now, random)? else {
+        let Some(keys) = Keys::reload(&self.directory, algorithm)? else {
             debug!("the key directory is in use; it is read a moment later");
             return Ok(Taken::LaterPerhaps);
         };
@@ -129,3 +128,6 @@ enum Taken {
     /// Somebody else had the directory.
     LaterPerhaps,
 }
+
+#[cfg(test)]
+mod tests;
