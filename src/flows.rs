@@ -7,6 +7,7 @@ pub mod account;
 pub mod confirmation;
 pub mod credentials;
 pub mod delivery;
+pub mod key_watch;
 pub mod login;
 pub mod password;
 pub mod profile;

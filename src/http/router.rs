@@ -19,6 +19,7 @@ use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
     input, login, passwords, probes, profile, refresh, register, reset_page, verification,
+    well_known,
 };
 use crate::app::App;
 use crate::clock::ClockBehind;
@@ -173,6 +174,7 @@ impl Router {
             Route::AnswerReset => reset_page::answer(app, pages, request).await,
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,
+            Route::KeySet => well_known::jwks(app),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
         }
