@@ -6,6 +6,7 @@
 //! past it. The sentences are in `users`, `sessions`, `tickets`, `outbox` and `upkeep`.
 
 mod account;
+mod condemned;
 mod email_change;
 mod events;
 mod mailboxes;
@@ -21,7 +22,7 @@ mod upkeep;
 mod users;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,17 +37,18 @@ use tracing::error;
 
 use crate::clock::Timestamp;
 use crate::domain::SessionId;
+use condemned::{Condemned, Suspect};
 use tables::{Read, Write};
 use writer::{Message, Sentence, Writer};
 
 pub use account::{AccountChange, Changed};
 pub use email_change::{CancelOutcome, ConfirmChangeOutcome, EmailChange};
 pub use mailboxes::MailLimit;
-pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory};
+pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory, Opening};
 pub use outbox::{MailToSend, NewMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
 pub use revocations::Revocations;
-pub use sessions::{Authorised, Opening, Presented, Refused, Rotated, SessionOfUser};
+pub use sessions::{Authorised, NewSession, Presented, Refused, Rotated, SessionOfUser};
 pub use tickets::{DisownOutcome, RedeemOutcome};
 pub use upkeep::{SweepLimits, Swept};
 pub use users::{LoginRecord, NewTicket, NewUser, RegisterOutcome, Taken};
@@ -141,7 +143,10 @@ struct Shared {
     /// The latest committed time, in microseconds.
     mark: AtomicU64,
     /// Sessions whose end could not be written yet: refused from memory meanwhile.
-    condemned: Mutex<HashSet<SessionId>>,
+    condemned: Mutex<HashMap<SessionId, Condemned>>,
+    /// Refresh tokens whose outcome is unknown because storage failed: each is judged before its
+    /// session is used again.
+    suspects: Mutex<HashMap<SessionId, Suspect>>,
     /// Woken when mail was queued.
     mail_queued: Notify,
     /// The most audit events that are kept.
@@ -149,9 +154,6 @@ struct Shared {
     /// How long the mark of a session that was ended is kept.
     access_lifetime: Duration,
 }
-
-/// The most sessions that are refused from memory while their end cannot be written.
-const MAX_CONDEMNED: usize = 100_000;
 
 /// The writer thread: wait for it to end, and everything that was taken on has been answered and
 /// the database is closed.
@@ -176,13 +178,14 @@ impl Store {
         medium: impl Medium,
         settings: StoreSettings,
     ) -> Result<(Self, WriterThread), OpenError> {
-        let database = medium.open(settings.cache)?;
-        let mark = writer::prepare(&database)?;
+        let database = medium.open(settings.cache, Opening::First)?;
+        let mark = writer::prepare(&database, Opening::First)?;
         let shared = Arc::new(Shared {
             database: RwLock::new((Some(Arc::new(database)), 1)),
             health: Mutex::new(Health::Fine),
             mark: AtomicU64::new(mark.as_micros()),
-            condemned: Mutex::new(HashSet::new()),
+            condemned: Mutex::new(HashMap::new()),
+            suspects: Mutex::new(HashMap::new()),
             mail_queued: Notify::new(),
             max_events: settings.max_events,
             access_lifetime: settings.access_lifetime,
@@ -204,6 +207,12 @@ impl Store {
     /// How the last commit went. Reads nothing and writes nothing.
     pub fn health(&self) -> Health {
         lock(&self.shared.health).clone()
+    }
+
+    /// Has the writer see whether there is enough free space again, though nothing is written.
+    pub fn look_at_space(&self) {
+        // A full queue means that it is looking anyway.
+        let _ = self.queue.try_send(Message::LookAtSpace);
     }
 
     /// Waits until mail is queued, or was since the last wait.
@@ -233,26 +242,14 @@ impl Store {
             .map_err(Fault::from)
             .and_then(|transaction| look(&Read::new(transaction)));
         outcome.map_err(|fault| {
-            if let Fault::Storage(_) = fault {
+            if let Fault::Storage(error) = &fault {
                 // The writer logs the failure, closes and reopens. A full queue means that it is
                 // busy finding out by itself.
-                let _ = self.queue.try_send(Message::ReadFailed { epoch });
+                let reason = format!("a read failed: {error}");
+                let _ = self.queue.try_send(Message::ReadFailed { epoch, reason });
             }
             fault.report()
         })
-    }
-}
-
-impl Shared {
-    fn condemn(&self, session: SessionId) {
-        let mut condemned = lock(&self.condemned);
-        if condemned.len() < MAX_CONDEMNED {
-            condemned.insert(session);
-        }
-    }
-
-    fn is_condemned(&self, session: SessionId) -> bool {
-        lock(&self.condemned).contains(&session)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::domain::{Client, Email, EventKind, Session, SessionId, User};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
-use crate::store::{LoginRecord, Opening};
+use crate::store::{LoginRecord, NewSession};
 
 /// A session's current tokens.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub async fn log_in(
     let id = SessionId::new(at.now, app.random.bytes());
     let lifetimes = app.config.tokens.sessions;
     let session = Session::open(id, login.user.id, client, at.now, lifetimes);
-    let opening = Opening {
+    let opening = NewSession {
         session: session.clone(),
         credential_version: login.user.credential_version,
         sessions_per_user: app.config.tokens.sessions_per_user,

@@ -30,6 +30,7 @@ pub struct Upkeep {
 impl Upkeep {
     /// One round; says whether there is more to do already.
     pub async fn round(&mut self, app: &App) -> bool {
+        app.store.look_at_space();
         let Some(at) = self.look_at_clock(app) else { return false };
         // What storage cannot do now, a later round will; its own log says what is wrong.
         let _ = app.store.end_condemned_sessions(at).await;

@@ -10,7 +10,8 @@ use super::{Fault, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::domain::{Client, Event, EventKind, SessionId, UserId};
 
-/// Events of one kind, user and address block within this time of one another are merged.
+/// Events of one kind, user and address block are merged into the first for this long, so that
+/// none stays the newest of its kind for ever and outlives its time.
 const MERGE_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// An event that happens now.
@@ -58,7 +59,7 @@ pub(super) fn append(
     if let Some(number) = latest {
         let events = write.events.open()?;
         let mut record: EventRecord = require(events, number)?;
-        if now.saturating_since(record.last_at) <= MERGE_WITHIN {
+        if now.saturating_since(record.at) <= MERGE_WITHIN {
             record.count = record.count.saturating_add(1);
             record.last_at = record.last_at.max(now);
             record.session = event.session;
@@ -78,9 +79,10 @@ pub(super) fn append(
     };
     write.latest_events.open()?.insert(key, number)?;
     write.events.open()?.insert(number, encode(&record)?.as_slice())?;
-    while write.events.open()?.len()? > max_events {
-        if !drop_oldest(write, |_| true)? {
-            break;
+    // Two at a time, so that a number that was lowered is reached without one long transaction.
+    for _ in 0..2 {
+        if write.events.open()?.len()? > max_events {
+            drop_oldest(write, |_| true)?;
         }
     }
     Ok(())
@@ -96,9 +98,16 @@ pub(super) fn drop_oldest(
         events.first()?.map(|(number, _)| number.value())
     };
     let Some(number) = first else { return Ok(false) };
-    let Some(record) = load::<u64, EventRecord>(write.events.open()?, number)? else {
-        return Ok(false);
+    let record = match load::<u64, EventRecord>(write.events.open()?, number) {
+        // It must not keep those after it for ever.
+        Err(fault @ Fault::Corrupt { .. }) => {
+            fault.report();
+            write.events.open()?.remove(number)?;
+            return Ok(true);
+        }
+        record => record?,
     };
+    let Some(record) = record else { return Ok(false) };
     if !is_droppable(&record) {
         return Ok(false);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,17 +21,27 @@ const LOCK: &str = "lock";
 
 /// Where the database lies. It is asked again whenever the database had to be closed.
 pub trait Medium: Send + 'static {
-    /// Opens the database, or makes an empty one.
+    /// Opens the database. Only the first time one may be made where there is none: if it is gone
+    /// later, a disk has gone with it, and an empty database would take its place.
     ///
     /// # Errors
     /// [`OpenError`], if it can be neither opened nor made.
-    fn open(&self, cache: usize) -> Result<Database, OpenError>;
+    fn open(&self, cache: usize, opening: Opening) -> Result<Database, OpenError>;
 
     /// How many bytes are free for it.
     ///
     /// # Errors
     /// What the system said.
     fn free_space(&self) -> io::Result<u64>;
+}
+
+/// Whether a database is opened at start, or again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// At start.
+    First,
+    /// After a failure.
+    Again,
 }
 
 /// A data directory, held against other processes for as long as this lives.
@@ -60,6 +70,13 @@ pub enum DirectoryProblem {
         /// Its permission bits.
         mode: u32,
     },
+    /// It belongs to another user.
+    NotOwned {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// Another process uses it.
     InUse(PathBuf),
 }
@@ -74,6 +91,12 @@ impl fmt::Display for DirectoryProblem {
                 f,
                 "others may look into the data directory {path} (mode {mode:04o}); run: chmod \
                  700 {path}",
+                path = path.display()
+            ),
+            Self::NotOwned { path, owner } => write!(
+                f,
+                "the data directory {path} belongs to user {owner}; start latchkey as that user, \
+                 or run: chown -R \"$(id -u)\" {path}",
                 path = path.display()
             ),
             Self::InUse(path) => write!(
@@ -97,15 +120,12 @@ impl DataDirectory {
     pub fn open(path: &Path) -> Result<Self, DirectoryProblem> {
         let problem =
             |action| move |error| DirectoryProblem::Io { action, path: path.to_owned(), error };
-        if !path.exists() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(problem("create the data directory"))?;
-            sync_parent(path).map_err(problem("flush the parent of"))?;
-        }
+        create_private(path).map_err(problem("create the data directory"))?;
         let metadata = path.metadata().map_err(problem("look at the data directory"))?;
+        let owner = metadata.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(DirectoryProblem::NotOwned { path: path.to_owned(), owner });
+        }
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(DirectoryProblem::TooOpen { path: path.to_owned(), mode });
@@ -147,7 +167,7 @@ impl DataDirectory {
             .map_err(other)?;
         drop(file);
         let database = builder(cache).create(&new).map_err(open_error)?;
-        super::writer::prepare(&database)?;
+        super::writer::prepare(&database, Opening::First)?;
         database.close().map_err(open_error)?;
         File::open(&new).and_then(|file| file.sync_all()).map_err(other)?;
         std::fs::rename(&new, self.path.join(DATABASE)).map_err(other)?;
@@ -156,9 +176,9 @@ impl DataDirectory {
 }
 
 impl Medium for DataDirectory {
-    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+    fn open(&self, cache: usize, opening: Opening) -> Result<Database, OpenError> {
         let path = self.path.join(DATABASE);
-        if !path.exists() {
+        if opening == Opening::First && !path.exists() {
             self.create(cache)?;
         }
         builder(cache).open(&path).map_err(|error| match open_error(error) {
@@ -171,6 +191,18 @@ impl Medium for DataDirectory {
         let statistics = rustix::fs::statvfs(&self.path)?;
         Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
     }
+}
+
+/// Makes the directory `path` and those above it that are missing, mode 0700, and flushes the
+/// entry of each, also where a start that was cut off has made some already.
+fn create_private(path: &Path) -> io::Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
+    let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    made.iter().try_for_each(|made| sync_parent(made))?;
+    sync_parent(path)
 }
 
 /// Flushes the directory that holds `path`, so that the entry itself is durable.
@@ -205,7 +237,7 @@ fn other(error: io::Error) -> OpenError {
 pub struct Memory(Arc<InMemoryBackend>);
 
 impl Medium for Memory {
-    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+    fn open(&self, cache: usize, _: Opening) -> Result<Database, OpenError> {
         builder(cache).create_with_backend(self.clone()).map_err(open_error)
     }
 

@@ -9,14 +9,14 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use super::events::{self, NewEvent};
 use super::records::{SessionRecord, UserRecord, encode, load, require};
 use super::tables::{SESSIONS, SESSIONS_BY_USER, USERS, Write};
-use super::{Fault, Shared, Store, StoreError, lock, revocations, users};
+use super::{Fault, Shared, Store, StoreError, revocations, users};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User, UserId};
 
 /// A session to be opened after a password was checked.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct NewSession {
     /// The session.
     pub session: Session,
     /// The credentials that the check saw; the session is refused if they have changed since.
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn open_session(&self, opening: Opening, at: Moment) -> Result<bool, StoreError> {
+    pub async fn open_session(&self, opening: NewSession, at: Moment) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let session = &opening.session;
@@ -130,6 +130,7 @@ impl Store {
         user: UserId,
         now: Timestamp,
     ) -> Result<SessionOfUser, StoreError> {
+        let is_condemned = self.is_condemned(session);
         self.read(|read| {
             let Some(owner) = load::<u64, UserRecord>(&read.open(USERS)?, user.0)? else {
                 return Ok(SessionOfUser::NoUser);
@@ -137,7 +138,7 @@ impl Store {
             let found = load::<_, SessionRecord>(&read.open(SESSIONS)?, session.as_bytes())?
                 .map(|record| record.session(session))
                 .filter(|found| found.user == user && found.is_live(now));
-            let is_usable = !owner.is_disabled && !self.shared.is_condemned(session);
+            let is_usable = !owner.is_disabled && !is_condemned;
             Ok(match found {
                 Some(found) if is_usable => SessionOfUser::Live(owner.user(user), found),
                 _ => SessionOfUser::NoSession,
@@ -156,60 +157,16 @@ impl Store {
         lifetimes: SessionLifetimes,
         at: Moment,
     ) -> Result<Rotated, StoreError> {
-        if self.shared.is_condemned(presented.session) {
+        if self.is_condemned(presented.session) {
             return Err(StoreError::Unavailable);
         }
         let shared = Arc::clone(&self.shared);
         let token = presented.clone();
         let rotated = self.write(move |write| rotate(write, &token, lifetimes, at, &shared)).await;
         if rotated.is_err() {
-            self.condemn_if_reused(&presented, lifetimes, at.now);
+            self.suspect(presented, lifetimes, at.now);
         }
         rotated
-    }
-
-    fn condemn_if_reused(
-        &self,
-        presented: &Presented,
-        lifetimes: SessionLifetimes,
-        now: Timestamp,
-    ) {
-        let found = self.read(|read| {
-            load::<_, SessionRecord>(&read.open(SESSIONS)?, presented.session.as_bytes())
-        });
-        let Ok(Some(record)) = found else { return };
-        let session = record.session(presented.session);
-        let rotation =
-            session.rotate(presented.generation, presented.client.address, now, lifetimes);
-        if matches!(rotation, Rotation::Reused(_)) {
-            self.shared.condemn(presented.session);
-        }
-    }
-
-    /// Ends the sessions whose end could not be written before.
-    ///
-    /// # Errors
-    /// [`StoreError`]; they stay refused from memory.
-    pub async fn end_condemned_sessions(&self, at: Moment) -> Result<(), StoreError> {
-        let condemned: Vec<SessionId> =
-            lock(&self.shared.condemned).iter().copied().take(100).collect();
-        if condemned.is_empty() {
-            return Ok(());
-        }
-        let ended = condemned.clone();
-        let access_lifetime = self.shared.access_lifetime;
-        self.write(move |write| {
-            for id in &ended {
-                end(write, *id, at, access_lifetime)?;
-            }
-            Ok(())
-        })
-        .await?;
-        let mut remaining = lock(&self.shared.condemned);
-        for id in condemned {
-            remaining.remove(&id);
-        }
-        Ok(())
     }
 
     /// A user's sessions that can still be used at `now`, newest first.
@@ -227,7 +184,7 @@ impl Store {
                 let record: SessionRecord = require(&sessions, id.as_bytes())?;
                 found.push(record.session(id));
             }
-            found.retain(|session| session.is_live(now) && !self.shared.is_condemned(session.id));
+            found.retain(|session| session.is_live(now) && !self.is_condemned_now(session.id));
             Ok(found)
         })
     }
@@ -480,7 +437,15 @@ pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<u
         .collect::<Result<_, Fault>>()?;
     for (filed_at, id) in &due {
         write.change(at);
-        let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
+        let record = match load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes()) {
+            // Nobody can use it, and it must not keep the others from being swept.
+            Err(fault @ Fault::Corrupt { .. }) => {
+                fault.report();
+                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
+                continue;
+            }
+            record => record?,
+        };
         let session = record.map(|record| record.session(*id));
         match session.filter(|session| session.is_live(at.now)) {
             None => {

@@ -69,9 +69,9 @@ fn client(last: u8) -> Client {
     Client::new([192, 0, 2, last].into(), "tests")
 }
 
-fn opening(user: &User, number: u8, now: Timestamp) -> Opening {
+fn opening(user: &User, number: u8, now: Timestamp) -> NewSession {
     let id = SessionId::new(now, [number; 10]);
-    Opening {
+    NewSession {
         session: Session::open(id, user.id, client(1), now, LIFETIMES),
         credential_version: user.credential_version,
         sessions_per_user: NonZeroUsize::new(2).unwrap(),
@@ -262,7 +262,7 @@ async fn one_session_too_many_ends_the_oldest() {
 async fn a_session_is_refused_when_the_credentials_have_moved() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
-    let stale = Opening { credential_version: 7, ..opening(&user, 1, START) };
+    let stale = NewSession { credential_version: 7, ..opening(&user, 1, START) };
     assert!(!store.open_session(stale, at(START)).await.unwrap());
     assert_eq!(store.count_sessions().unwrap(), 0);
     let login = store.find_login(&user.email, client(1).block()).unwrap().unwrap();
@@ -421,7 +421,7 @@ impl SickDisk {
 }
 
 impl Medium for SickDisk {
-    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+    fn open(&self, cache: usize, _: Opening) -> Result<Database, OpenError> {
         Builder::new()
             .set_cache_size(cache)
             .create_with_backend(self.clone())
@@ -547,7 +547,7 @@ async fn a_corrupt_record_fails_alone() {
     let user = registered(&store, "ann@example.com", 1).await;
     drop(store);
     writer.join();
-    let database = memory.open(1 << 20).unwrap();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(tables::USERS).unwrap().insert(1, &b"{\"email\":"[..]).unwrap();
     transaction.commit().unwrap();
@@ -574,7 +574,7 @@ async fn a_corrupt_record_fails_alone() {
 #[test]
 fn a_newer_schema_is_refused() {
     let memory = Memory::default();
-    let database = memory.open(1 << 20).unwrap();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(tables::META).unwrap().insert(tables::meta::SCHEMA, 99).unwrap();
     transaction.commit().unwrap();
@@ -877,4 +877,107 @@ async fn the_mark_of_an_ended_session_lives_as_long_as_its_access_tokens() {
     let limits = SweepLimits { batch: 10, keep_failed_mail: DAY, keep_events: DAY };
     store.sweep(limits, after(HOUR)).await.unwrap();
     assert_eq!(marks(at(START)).digests, [[0; 16]; 0]);
+}
+
+#[tokio::test]
+async fn a_token_reused_while_storage_was_away_ends_its_session_when_it_is_back() {
+    let disk = SickDisk::default();
+    let store = open(disk.clone());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    for generation in [0, 1] {
+        let token = presented(&session, generation);
+        store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
+    }
+    disk.fail(true);
+    let token = presented(&session, 0);
+    assert!(store.rotate_session(token, LIFETIMES, at(START)).await.is_err());
+    disk.fail(false);
+    eventually(async || store.find_user(user.id)).await;
+    assert!(!is_live(&store, &session, START));
+    eventually(async || store.end_condemned_sessions(at(START)).await).await;
+    assert_eq!(store.count_sessions().unwrap(), 0);
+    assert_eq!(events_of(&store, EventKind::RefreshTokenReused).len(), 1);
+}
+
+#[tokio::test]
+async fn a_refresh_that_failed_with_the_disk_is_not_held_against_its_owner() {
+    let disk = SickDisk::default();
+    let store = open(disk.clone());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    disk.fail(true);
+    let refused = store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await;
+    assert!(refused.is_err());
+    disk.fail(false);
+    let rotated = eventually(async || {
+        store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await
+    })
+    .await;
+    assert!(matches!(rotated, Rotated::New(_) | Rotated::Same(_)), "{rotated:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_after_a_failure_is_not_made_anew() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    let directory = DataDirectory::open(&path).unwrap();
+    drop(directory.open(1 << 20, Opening::First).unwrap());
+    std::fs::rename(path.join("latchkey.redb"), path.join("away")).unwrap();
+    assert!(directory.open(1 << 20, Opening::Again).is_err());
+    assert!(!path.join("latchkey.redb").exists());
+    std::fs::write(path.join("latchkey.redb"), b"").unwrap();
+    let opened = directory.open(1 << 20, Opening::Again);
+    let prepared = opened.and_then(|database| writer::prepare(&database, Opening::Again));
+    assert!(prepared.is_err());
+}
+
+#[tokio::test]
+async fn a_panic_while_writing_takes_one_caller_with_it() {
+    let store = open(Memory::default());
+    let panicked = store.write(|_| -> Result<(), Fault> { panic!("planted") }).await;
+    assert_eq!(panicked, Err(StoreError::Corrupt));
+    registered(&store, "ann@example.com", 1).await;
+}
+
+#[tokio::test]
+async fn space_that_came_back_is_noticed_without_a_write() {
+    let disk = SickDisk::default();
+    let store = open(disk.clone());
+    disk.state.free.store(0, Ordering::SeqCst);
+    assert!(store.end_condemned_sessions(at(START)).await.is_ok());
+    let new = new_user("ann@example.com", None, 1);
+    assert_eq!(store.register_user(new, at(START)).await, Err(StoreError::Unavailable));
+    assert_eq!(store.health(), Health::LowSpace);
+    disk.state.free.store(u64::MAX, Ordering::SeqCst);
+    store.look_at_space();
+    while store.health() != Health::Fine {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_record_does_not_keep_others_from_being_swept() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (first, _second) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    drop(store);
+    writer.join();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(tables::SESSIONS)
+        .unwrap()
+        .insert(first.id.as_bytes(), &b"{"[..])
+        .unwrap();
+    transaction.open_table(tables::TICKETS).unwrap().insert(&[1; 16], &b"{"[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = open(memory);
+    let limits = SweepLimits { batch: 1, keep_failed_mail: DAY, keep_events: DAY };
+    for _ in 0..3 {
+        store.sweep(limits, after(3 * DAY)).await.unwrap();
+    }
+    assert_eq!(store.count_sessions().unwrap(), 1, "only the one that cannot be read is left");
 }

@@ -223,7 +223,13 @@ pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<u
         .collect::<Result<_, Fault>>()?;
     for (expires_at, id) in &due {
         write.change(at);
-        remove(write, *id)?;
+        match remove(write, *id) {
+            // Nobody can use it, and it must not keep the others from being swept.
+            Err(fault @ Fault::Corrupt { .. }) => {
+                fault.report();
+            }
+            removed => removed?,
+        }
         write.tickets_by_expiry.open()?.remove((*expires_at, id.as_bytes()))?;
     }
     Ok(due.len())

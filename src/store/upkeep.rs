@@ -34,21 +34,23 @@ impl Store {
         if !at.confirmed {
             return Ok(Swept { is_unfinished: false });
         }
-        self.write(move |write| {
-            let batch = limits.batch;
-            let failed_before = at.now.saturating_sub(limits.keep_failed_mail);
-            let events_before = at.now.saturating_sub(limits.keep_events);
-            let swept = [
-                sessions::sweep(write, at, batch)?,
-                tickets::sweep(write, at, batch)?,
-                mailboxes::sweep(write, at, batch)?,
-                revocations::sweep(write, at, batch)?,
-                outbox::sweep(write, at, failed_before, batch)?,
-                sweep_events(write, at, events_before, batch)?,
-            ];
-            Ok(Swept { is_unfinished: swept.iter().any(|count| *count >= batch) })
-        })
-        .await
+        let batch = limits.batch;
+        let failed_before = at.now.saturating_sub(limits.keep_failed_mail);
+        let events_before = at.now.saturating_sub(limits.keep_events);
+        // Each kind by itself, so that what is wrong with one leaves the others in order.
+        let swept = [
+            self.write(move |write| sessions::sweep(write, at, batch)).await,
+            self.write(move |write| tickets::sweep(write, at, batch)).await,
+            self.write(move |write| mailboxes::sweep(write, at, batch)).await,
+            self.write(move |write| revocations::sweep(write, at, batch)).await,
+            self.write(move |write| outbox::sweep(write, at, failed_before, batch)).await,
+            self.write(move |write| sweep_events(write, at, events_before, batch)).await,
+        ];
+        let mut is_unfinished = false;
+        for count in swept {
+            is_unfinished |= count? >= batch;
+        }
+        Ok(Swept { is_unfinished })
     }
 
     /// Sets the mark to `now` and ends all sessions: the operator's word that the clock, which

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::tables::{SCHEMA, TABLES, Write, meta};
-use super::{Fault, Health, Medium, OpenError, Shared, StoreError, StoreSettings, lock};
+use super::{Fault, Health, Medium, OpenError, Opening, Shared, StoreError, StoreSettings, lock};
 use crate::clock::{Clock, Timestamp};
 
 /// The most writes in one transaction: enough to share a flush, few enough to answer soon.
@@ -27,7 +27,9 @@ pub(super) enum Message {
     /// A sentence to apply.
     Job(Box<dyn Job>),
     /// A read failed on the database as it was opened the `epoch`th time.
-    ReadFailed { epoch: u64 },
+    ReadFailed { epoch: u64, reason: String },
+    /// Nobody may have asked for long: see whether there is space again.
+    LookAtSpace,
 }
 
 /// A sentence on its way: applied, perhaps more than once, then answered once.
@@ -78,6 +80,17 @@ pub(super) struct Writer {
     clock: Clock,
     /// While the database is closed: when to try again, and how long to wait after that.
     reopen: Option<(Duration, Duration)>,
+    /// Why it could not be opened again the last time, so that each reason is logged once.
+    reopen_failure: String,
+}
+
+/// Reports that storage is away once the writer has ended.
+struct ReportGone(Arc<Shared>);
+
+impl Drop for ReportGone {
+    fn drop(&mut self) {
+        *lock(&self.0.health) = Health::Away;
+    }
 }
 
 /// How a transaction over a batch went.
@@ -103,27 +116,40 @@ impl Writer {
             written_mark,
             clock: Clock::system(),
             reopen: None,
+            reopen_failure: String::new(),
         }
     }
 
     /// Works until the last [`Store`](super::Store) is gone, then closes the database.
     pub(super) fn run(mut self) {
+        // However this thread ends, the readiness probe must not go on saying that all is fine.
+        let _gone = ReportGone(Arc::clone(&self.shared));
         let mut batch = Vec::new();
         while let Some(message) = self.next() {
-            if let Some(message) = message {
-                self.take(message, &mut batch);
-            }
-            while batch.len() < MAX_BATCH
-                && let Ok(message) = self.messages.try_recv()
-            {
-                self.take(message, &mut batch);
-            }
-            self.try_reopen();
-            if !batch.is_empty() {
-                self.commit(&mut batch);
+            let step = catch_unwind(AssertUnwindSafe(|| self.step(message, &mut batch)));
+            if step.is_err() {
+                // Whoever is in the batch is told that the outcome is unknown.
+                batch.clear();
+                self.fail("the storage engine panicked");
             }
         }
         self.close();
+    }
+
+    /// Takes a message and whatever else is waiting, and commits what there is to commit.
+    fn step(&mut self, message: Option<Message>, batch: &mut Vec<Box<dyn Job>>) {
+        if let Some(message) = message {
+            self.take(message, batch);
+        }
+        while batch.len() < MAX_BATCH
+            && let Ok(message) = self.messages.try_recv()
+        {
+            self.take(message, batch);
+        }
+        self.try_reopen();
+        if !batch.is_empty() {
+            self.commit(batch);
+        }
     }
 
     /// The next message; `Some(None)` when it is time to try to open the database again; none at
@@ -141,10 +167,13 @@ impl Writer {
     fn take(&mut self, message: Message, batch: &mut Vec<Box<dyn Job>>) {
         match message {
             Message::Job(job) => batch.push(job),
-            Message::ReadFailed { epoch } => {
+            Message::ReadFailed { epoch, reason } => {
                 if self.epoch() == epoch && self.reopen.is_none() {
-                    self.fail("a read failed");
+                    self.fail(&reason);
                 }
+            }
+            Message::LookAtSpace => {
+                self.has_space();
             }
         }
     }
@@ -287,8 +316,12 @@ impl Writer {
         if now < at {
             return;
         }
-        let opened = self.medium.open(self.settings.cache).and_then(|database| {
-            let mark = prepare(&database)?;
+        let opened = self.medium.open(self.settings.cache, Opening::Again).and_then(|database| {
+            let mark = prepare(&database, Opening::Again)?;
+            if mark < self.written_mark {
+                let reason = "this is not the database that was open before, or an older copy";
+                return Err(OpenError::Other(reason.to_owned()));
+            }
             Ok((database, mark))
         });
         match opened {
@@ -299,11 +332,16 @@ impl Writer {
                 slot.1 = slot.1.saturating_add(1);
                 drop(slot);
                 self.reopen = None;
+                self.reopen_failure.clear();
                 self.report(Health::Fine);
                 info!("storage is back");
             }
-            Err(_) => {
-                // `fail` has told the operator; `readyz` goes on saying it.
+            Err(error) => {
+                let reason = error.to_string();
+                if reason != self.reopen_failure {
+                    error!(reason, "storage cannot be opened again yet");
+                    self.reopen_failure = reason;
+                }
                 let longer = pause.saturating_mul(2).min(REOPEN_AFTER.1);
                 self.reopen = Some((now.saturating_add(pause), longer));
             }
@@ -312,8 +350,8 @@ impl Writer {
 }
 
 /// Makes the tables in a new database, checks the schema of an old one, and reads the mark.
-pub(super) fn prepare(database: &Database) -> Result<Timestamp, OpenError> {
-    let prepared = || -> Result<Result<Timestamp, u64>, Fault> {
+pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp, OpenError> {
+    let prepared = || -> Result<Result<Timestamp, Option<u64>>, Fault> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
         let lacks_tables = transaction.list_tables()?.count() < TABLES;
@@ -323,7 +361,8 @@ pub(super) fn prepare(database: &Database) -> Result<Timestamp, OpenError> {
         let mark = table.get(meta::MARK)?.map_or(0, |value| value.value());
         match schema {
             Some(SCHEMA) => {}
-            Some(newer) => return Ok(Err(newer)),
+            Some(newer) => return Ok(Err(Some(newer))),
+            None if opening == Opening::Again => return Ok(Err(None)),
             None => {
                 write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
             }
@@ -343,7 +382,8 @@ pub(super) fn prepare(database: &Database) -> Result<Timestamp, OpenError> {
     };
     match prepared() {
         Ok(Ok(mark)) => Ok(mark),
-        Ok(Err(newer)) => Err(OpenError::NewerSchema(newer)),
+        Ok(Err(Some(newer))) => Err(OpenError::NewerSchema(newer)),
+        Ok(Err(None)) => Err(OpenError::Other("it is empty".to_owned())),
         Err(fault) => Err(OpenError::Other(fault.into_storage().to_string())),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use latchkey::store::{Medium, Memory, OpenError};
+use latchkey::store::{Medium, Memory, OpenError, Opening};
 use redb::{Builder, Database, StorageBackend};
 
 /// A medium in memory. Clones are the same disk, so that an application can be restarted on it.
@@ -53,7 +53,7 @@ impl Disk {
 }
 
 impl Medium for Disk {
-    fn open(&self, cache: usize) -> Result<Database, OpenError> {
+    fn open(&self, cache: usize, _: Opening) -> Result<Database, OpenError> {
         Builder::new()
             .set_cache_size(cache)
             .create_with_backend(self.clone())
