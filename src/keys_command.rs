@@ -112,7 +112,7 @@ pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, Ke
             cached.as_secs()
         ));
     }
-    lines.push("the backups of the old keys are worth nothing any more; remove them".to_owned());
+    lines.push("do not put the old keys back from a backup: they would count again".to_owned());
     Ok(joined(&lines))
 }
 
