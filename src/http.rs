@@ -25,6 +25,6 @@ pub mod router;
 pub mod routes;
 mod user;
 mod verification;
-pub mod well_known;
+mod well_known;
 
 pub use router::Router;

@@ -9,6 +9,7 @@
 //! | `access-hs256-….secret` | a secret that signs access tokens, shared with such services |
 //! | `refresh-hs256-….secret` | the secret that signs refresh tokens |
 //! | `ticket-hmac-….secret` | the secret behind mailed links |
+//! | `.forgotten` | the names of keys that must not be used, while their files are being removed |
 //!
 //! A file is named after its key, whose name ([`KeyId`]) says use, algorithm and from when it
 //! signs, so that no key can be taken for another's. Secrets are 32 random bytes as base64url in
@@ -22,10 +23,12 @@
 //!
 //! The first access key signs at once. One that `latchkey keys rotate` makes is published at once
 //! and signs `key_activation` later; the one before verifies until its last token has died, and
-//! then its files go ([`timeline`], [`rotation`]). After a change of algorithm the next start makes
-//! a key that signs at once. The newest refresh key and the newest ticket key sign; all of them
-//! verify. `latchkey keys rotate --compromised` forgets all access and refresh keys ([`contents`]).
-//! A running server looks for such changes every second ([`KeyWatch`]).
+//! then its files go. After a change of algorithm the next start makes a key that signs at once.
+//! The newest refresh key and the newest ticket key sign, and all of them verify.
+//!
+//! `latchkey keys rotate --compromised` forgets all access and refresh keys. A running server looks
+//! for such changes every second ([`KeyWatch`]). No other record of all this is kept than the
+//! files: names and time say the rest.
 
 mod contents;
 mod directory;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::{Config, SigningAlgorithm};
-use crate::http::well_known;
 use crate::keys::{self, KeyId, KeyState, KeysError, Schedule};
 use crate::random::Random;
 
@@ -73,13 +72,13 @@ pub fn rotate(config: &Config, now: Timestamp) -> Result<String, KeysCommandErro
             new.kind().algorithm()
         )),
     }
-    if new.kind().algorithm() == "HS256" {
+    if schedule.algorithm == SigningAlgorithm::Hs256 {
         lines.push(format!(
             "give services that check access tokens the new secret by then: {}",
             config.storage.keys.join(format!("{new}.secret")).display()
         ));
     }
-    lines.push("a running server publishes it within a second".to_owned());
+    lines.push(format!("a running server {} it within a second", taking(schedule.algorithm)));
     Ok(joined(&lines))
 }
 
@@ -103,7 +102,7 @@ pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, Ke
         "every session has ended; a running server refuses the old tokens within a second"
             .to_owned(),
     );
-    let cached = well_known::max_age(schedule.activation);
+    let cached = schedule.max_age();
     if schedule.algorithm == SigningAlgorithm::Hs256 {
         lines.push("services that check access tokens need the new secret".to_owned());
     } else if cached > Duration::ZERO {
@@ -113,8 +112,16 @@ pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, Ke
             cached.as_secs()
         ));
     }
-    lines.push("the backups of the old keys are worth nothing any more; remove them".to_owned());
+    lines.push("do not put the old keys back from a backup: they would count again".to_owned());
     Ok(joined(&lines))
+}
+
+/// What a server does with a new key.
+const fn taking(algorithm: SigningAlgorithm) -> &'static str {
+    match algorithm {
+        SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 => "publishes",
+        SigningAlgorithm::Hs256 => "takes up",
+    }
 }
 
 fn described(state: KeyState) -> String {
@@ -151,4 +158,104 @@ fn table(rows: &[[String; 4]]) -> String {
 
 fn joined(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::keys::Keys;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
+
+    /// A configuration whose data is in `root`, and its keys.
+    fn install(root: &tempfile::TempDir, algorithm: &str) -> Config {
+        let file = root.path().join("config.toml");
+        let toml = format!(
+            "storage.directory = '{}'\ntokens.algorithm = '{algorithm}'\n",
+            root.path().join("data").display()
+        );
+        std::fs::write(&file, toml).unwrap();
+        let config = Config::load(Some(&file), &[]).unwrap().config;
+        let algorithm = config.tokens.algorithm;
+        Keys::load_or_create(&config.storage.keys, algorithm, START, &Random::seeded(1)).unwrap();
+        config
+    }
+
+    /// The text with the random part of each key's name left out.
+    fn without_tags(text: &str) -> String {
+        let mut shown = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("-17334") {
+            let (head, tail) = rest.split_at(at + "-1733479200".len());
+            shown.push_str(head);
+            rest = &tail["-0a1b2c3d".len()..];
+        }
+        shown + rest
+    }
+
+    #[test]
+    fn the_list_shows_what_each_key_does() {
+        let root = tempfile::tempdir().unwrap();
+        let config = install(&root, "EdDSA");
+        rotate(&config, START).unwrap();
+        let later = START.saturating_add(Duration::from_secs(3_700));
+        rotate(&config, later).unwrap();
+        let list = list(&config, later).unwrap();
+        assert_eq!(
+            without_tags(&list),
+            "\
+KEY                                USE      ALGORITHM    STATE
+access-eddsa-1733479200   access   EdDSA        verifying until 2024-12-06T11:30:00Z
+access-eddsa-1733482800   access   EdDSA        signing
+access-eddsa-1733486500   access   EdDSA        published, signs from 2024-12-06T12:01:40Z
+refresh-hs256-1733479200  refresh  HS256        signing
+ticket-hmac-1733479200    ticket   HMAC-SHA256  signing
+"
+        );
+    }
+
+    #[test]
+    fn a_rotation_says_what_happens_when() {
+        let root = tempfile::tempdir().unwrap();
+        let config = install(&root, "EdDSA");
+        assert_eq!(
+            without_tags(&rotate(&config, START).unwrap()),
+            "made access-eddsa-1733482800\n\
+             it signs access tokens from 2024-12-06T11:00:00Z on\n\
+             access-eddsa-1733479200 signs until then and verifies until 2024-12-06T11:30:00Z\n\
+             a running server publishes it within a second\n"
+        );
+        let root = tempfile::tempdir().unwrap();
+        let config = install(&root, "HS256");
+        let said = rotate(&config, START).unwrap();
+        let file = config.storage.keys.join("access-hs256-1733482800-").display().to_string();
+        assert!(said.contains("the new secret by then: ") && said.contains(&file), "{said}");
+        assert!(!said.contains("publishes"), "{said}");
+    }
+
+    #[test]
+    fn a_replacement_says_what_it_did_and_what_remains_to_be_done() {
+        let root = tempfile::tempdir().unwrap();
+        let config = install(&root, "EdDSA");
+        let said = without_tags(&replace_compromised(&config, START).unwrap());
+        for line in [
+            "made access-eddsa-1733479200",
+            "made refresh-hs256-1733479200",
+            "forgot access-eddsa-1733479200",
+            "forgot refresh-hs256-1733479200",
+            "every session has ended; a running server refuses the old tokens within a second",
+        ] {
+            assert!(said.lines().any(|said| said == line), "{line}: {said}");
+        }
+        assert!(said.contains("may hold the old keys for 1800 more seconds"), "{said}");
+    }
+
+    #[test]
+    fn whoever_is_not_the_owner_is_told_to_run_it_as_the_owner() {
+        let error = KeysError::ForeignOwner { path: "data/keys".into(), owner: 1_000, us: 0 };
+        let message = KeysCommandError(error).to_string();
+        assert!(message.starts_with("data/keys belongs to user 1000, and this is user 0; run the"));
+        assert!(!message.contains("chown"));
+    }
 }

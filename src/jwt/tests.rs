@@ -599,6 +599,8 @@ fn debug_shows_names_only() {
     assert_eq!(format!("{:?}", tokens.refresh(&session())), "[secret]");
 }
 
+mod rotation;
+
 proptest! {
     #[test]
     fn no_text_passes_or_panics(text in "\\PC{0,200}", parts in "[A-Za-z0-9_.-]{0,200}") {

@@ -15,6 +15,9 @@ use super::id::{KeyId, KeyKind};
 use crate::clock::Timestamp;
 use crate::config::{SigningAlgorithm, TokenConfig};
 
+/// The longest that others may keep a set of public keys.
+const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
 /// What the configuration says about keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
@@ -34,6 +37,13 @@ impl Schedule {
             activation: config.key_activation,
             access_lifetime: config.access_lifetime,
         }
+    }
+
+    /// How long others may keep a set of public keys, in whole seconds: at most half the time that
+    /// a new key is published before it signs, so that nobody meets a signature by a key that they
+    /// cannot know; and an hour at most, since a withdrawn key should not be believed for days.
+    pub fn max_age(&self) -> Duration {
+        Duration::from_secs((self.activation / 2).min(MAX_AGE).as_secs())
     }
 
     /// When the last token signed by the access key `id` will have died, if `ids` holds a key that
@@ -189,6 +199,16 @@ mod tests {
             assert_eq!(states(second), [c, a, b], "{second}");
             let dead = ids.map(|id| SCHEDULE.is_dead(id, &ids, at(second)));
             assert_eq!(dead, [c, a, b].map(|state| state == Dead), "{second}");
+        }
+    }
+
+    #[test]
+    fn a_key_set_is_kept_for_half_the_activation_and_an_hour_at_most() {
+        for (activation, expected) in
+            [(0, 0), (1, 0), (2, 1), (3, 1), (3_600, 1_800), (7_200, 3_600), (2_592_000, 3_600)]
+        {
+            let schedule = Schedule { activation: Duration::from_secs(activation), ..SCHEDULE };
+            assert_eq!(schedule.max_age(), Duration::from_secs(expected), "{activation}");
         }
     }
 

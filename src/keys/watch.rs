@@ -106,7 +106,7 @@ impl KeyWatch {
                 KeyState::Published { signs_from } => {
                     info!(%kid, %signs_from, "a new key is published");
                 }
-                state => info!(%kid, ?state, "a new key is in use"),
+                _ => info!(%kid, "a new key is in use"),
             }
         }
         // That a dead one goes was said when its files were removed.
