@@ -10,6 +10,7 @@
 
 mod clock;
 mod edges;
+mod layers;
 mod limits;
 mod login;
 mod mail;
@@ -18,5 +19,6 @@ mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod secrets;
 mod support;
 mod verification;

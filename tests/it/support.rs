@@ -3,10 +3,12 @@
 mod app;
 mod call;
 mod disk;
+mod scan;
 
 pub(crate) use app::{CONFIRM, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::Disk;
+pub(crate) use scan::{forms, forms_found};
 
 /// Waits until something that happens after an answer has happened.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {
