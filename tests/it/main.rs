@@ -14,6 +14,7 @@ mod layers;
 mod limits;
 mod login;
 mod mail;
+mod process;
 mod profile;
 mod promises;
 mod refresh;
