@@ -47,7 +47,7 @@
 //!   manner; `flows::delivery` and `flows::upkeep` run without anyone asking.
 //! - [`http`]: `routes` is the list of endpoints, `router` the way from a request to its answer,
 //!   `errors` every answer outside 2xx.
-//! - [`server`]: sockets.
+//! - [`server`] knows sockets, and nothing of what is said over them.
 //! - [`serve`]: all of it put together and taken down again; [`cli`], [`clock_command`] and
 //!   [`logging`] are what the executable needs besides.
 
