@@ -13,7 +13,7 @@ const PATHS: [(&str, &str, &str); 7] = [
     ("/api/register", "POST, OPTIONS", "GET"),
     ("/api/login", "POST, OPTIONS", "DELETE"),
     ("/api/token/refresh", "POST, OPTIONS", "HEAD"),
-    ("/api/profile", "GET, HEAD, OPTIONS", "DELETE"),
+    ("/api/profile", "GET, PATCH, PUT, DELETE, HEAD, OPTIONS", "POST"),
     ("/api/verify-email/confirm", "GET, POST, HEAD, OPTIONS", "PUT"),
     ("/healthz", "GET, HEAD, OPTIONS", "POST"),
     ("/readyz", "GET, HEAD, OPTIONS", "PATCH"),

@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("application", &["app"]),
     ("flows", &["flows"]),
     ("edge", &["server", "http"]),
-    ("start", &["serve", "cli", "logging", "clock_command", "main", "lib"]),
+    ("start", &["serve", "cli", "logging", "clock_command", "keys_command", "main", "lib"]),
 ];
 
 /// What only some modules may name, and which.

@@ -50,7 +50,7 @@ async fn promise_2_a_refresh_token_rotates_exactly_once() {
     for pair in &tokens {
         assert_eq!(app.profile(&pair.access).await.status, 200);
     }
-    assert_eq!(app.app.store.events(0, 10).unwrap(), []);
+    assert_eq!(app.token_events(), []);
     app.refresh(&tokens[0].refresh).await;
 }
 
@@ -73,7 +73,7 @@ async fn promise_3_theft_shows() {
         assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
         assert_eq!(app.profile(&tokens.access).await.status, 401);
     }
-    let event = app.app.store.events(0, 10).unwrap().remove(0);
+    let event = app.token_events().remove(0);
     assert_eq!(event.client.address.to_string(), "198.51.100.66");
     // Another session of the same person lives on.
     assert_eq!(app.profile(&other.access).await.status, 200);
@@ -160,9 +160,10 @@ async fn promise_7_nothing_grows_without_bound() {
     assert_eq!(app.app.store.count_sessions(), Ok(5));
     let events = app.app.store.events(0, 1_000).unwrap();
     assert_eq!(events.len(), 7);
-    assert!(events.iter().all(|event| event.client.user_agent.len() == 256));
+    assert_eq!(events.iter().map(|event| event.client.user_agent.len()).max(), Some(256));
     // The last ones are kept.
-    assert_eq!(events.last().unwrap().client.address.to_string(), "198.51.100.29");
+    let thefts = app.token_events();
+    assert_eq!(thefts.last().unwrap().client.address.to_string(), "198.51.100.29");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn assert_refused(reply: &Reply, expected: &(u16, Value), what: &str) {
 
 /// The kinds of all events there are, oldest first.
 fn events(app: &TestApp) -> Vec<EventKind> {
-    app.app.store.events(0, 100).unwrap().iter().map(|event| event.kind).collect()
+    app.token_events().iter().map(|event| event.kind).collect()
 }
 
 /// The token with its payload changed and its signature kept.
@@ -288,7 +288,7 @@ async fn the_grace_used_from_another_address_is_an_event() {
     let again = Tokens::of(&app.refreshing(&first.refresh).from("198.51.100.7").await);
     assert_eq!(again.refresh, second.refresh);
     assert_eq!(events(&app), [EventKind::GraceUsedElsewhere]);
-    let event = app.app.store.events(0, 1).unwrap().remove(0);
+    let event = app.token_events().remove(0);
     assert_eq!(event.client.address.to_string(), "198.51.100.7");
 }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::app::App;
 use latchkey::clock::{Clock, ClockGuard, Timestamp};
 use latchkey::config::Config;
-use latchkey::domain::{Event, User, UserId};
+use latchkey::domain::{Event, EventKind, User, UserId};
 use latchkey::flows::delivery;
 use latchkey::hasher::Hasher;
 use latchkey::http::Router;
@@ -190,6 +190,28 @@ impl TestApp {
         outcome
     }
 
+    /// What the audit log says about refresh tokens.
+    pub(crate) fn token_events(&self) -> Vec<Event> {
+        use EventKind::{
+            GraceUsedElsewhere, RefreshTokenAhead, RefreshTokenReused, RefreshTokenStale,
+        };
+        let mut events = self.app.store.events(0, 1_000).unwrap();
+        events.retain(|event| {
+            matches!(
+                event.kind,
+                GraceUsedElsewhere | RefreshTokenAhead | RefreshTokenReused | RefreshTokenStale
+            )
+        });
+        events
+    }
+
+    /// All events but those that say of an attempt that it was refused.
+    fn events_that_matter(&self) -> Vec<Event> {
+        let mut events = self.app.store.events(0, 1_000).unwrap();
+        events.retain(|event| !matches!(event.kind, EventKind::LoginFailed | EventKind::LockedOut));
+        events
+    }
+
     fn state(&self) -> State {
         let store = &self.app.store;
         let user_count = store.count_users().unwrap();
@@ -200,7 +222,7 @@ impl TestApp {
             sessions: store.count_sessions().unwrap(),
             waiting_mails: store.count_mail().unwrap(),
             delivery_attempts: self.mails.attempts(),
-            events: store.events(0, 1_000).unwrap(),
+            events: self.events_that_matter(),
         }
     }
 
