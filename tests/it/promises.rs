@@ -168,27 +168,33 @@ async fn promise_7_nothing_grows_without_bound() {
 
 #[tokio::test]
 async fn promise_8_a_login_gives_nothing_away() {
-    // Dear enough to be told from no hash at all.
     let app = TestApp::start_with(|config| {
-        config.passwords.memory_kib = 1024;
+        config.passwords.memory_kib = 512;
         config.login.max_failures = 1_000.try_into().unwrap();
     });
     app.register(EMAIL).await;
     let clock = Clock::system();
+    // The shortest of several times is the one that other work on the machine disturbed least. An
+    // answer without a hash takes a small part of one with.
     let mut shortest = [Duration::MAX; 2];
-    for _ in 0..5 {
+    for round in 1.. {
+        let mut answers = Vec::new();
         for (place, email) in [EMAIL, "nobody@example.com"].into_iter().enumerate() {
             let begun = clock.read().monotonic;
             let reply = app.login(email, "wrong-Lamp 7 orchard").await;
             let took = clock.read().monotonic - begun;
             shortest[place] = shortest[place].min(took);
-            assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
-            let names: Vec<&str> = reply.headers.keys().map(|name| name.as_str()).collect();
-            assert!(!names.contains(&"www-authenticate"), "{names:?}");
+            let mut headers = reply.headers.clone();
+            headers.remove("x-request-id");
+            answers.push((reply.told(), headers));
         }
+        assert_eq!(answers[0], answers[1]);
+        let [known, unknown] = shortest;
+        if round >= 5 && unknown * 3 > known * 2 && known * 3 > unknown * 2 {
+            break;
+        }
+        assert!(round < 100, "a known email takes {known:?}, an unknown one {unknown:?}");
     }
-    let [known, unknown] = shortest;
-    assert!(unknown > known / 2 && known > unknown / 2, "{known:?} and {unknown:?}");
 }
 
 #[tokio::test]
