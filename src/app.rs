@@ -4,7 +4,7 @@ use crate::clock::{Clock, ClockBehind, ClockGuard, Moment};
 use crate::config::Config;
 use crate::hasher::Hasher;
 use crate::jwt::Tokens;
-use crate::keys::Keys;
+use crate::keys::LiveKeys;
 use crate::random::Random;
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -28,8 +28,9 @@ pub struct App {
     pub hasher: Hasher,
     /// Makes and checks access and refresh tokens.
     pub tokens: Tokens,
-    /// The keys, of which flows need the one behind mailed links.
-    pub keys: Keys,
+    /// The keys in use, which [`tokens`](Self::tokens) shares; flows need the one behind mailed
+    /// links.
+    pub keys: LiveKeys,
     /// Counts attempts.
     pub throttle: Throttle,
 }

@@ -15,9 +15,15 @@ Usage:
   latchkey check-config [--config FILE] say what is wrong with the configuration, and stop
   latchkey clock accept [--config FILE] with the server stopped: take the clock as right although
                                         it lies behind the data, and end all sessions
+  latchkey keys list [--config FILE]    show all keys and what each does
+  latchkey keys rotate [--compromised] [--config FILE]
+                                        make a new key for access tokens; it is published at
+                                        once and signs tokens.key_activation later
 
 Options:
   --config FILE  the configuration; ./config.toml where there is one, else the defaults
+  --compromised  others know the keys: replace and forget those of access and refresh tokens
+                 at once, which ends all sessions
   --help         this text
   --version      the version
 
@@ -35,6 +41,12 @@ pub enum Command {
     CheckConfig,
     /// Take the clock as right.
     AcceptClock,
+    /// Show the keys.
+    ListKeys,
+    /// Make a new key for access tokens.
+    RotateKeys,
+    /// Replace all keys of access and refresh tokens.
+    ReplaceKeys,
     /// Print [`HELP`].
     Help,
     /// Print the version.
@@ -72,10 +84,12 @@ pub fn parse(
     let mut parser = Parser::from_args(arguments);
     let mut words = Vec::new();
     let mut config = None;
+    let mut is_compromised = false;
     let usage = |error: lexopt::Error| UsageError(error.to_string());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Arg::Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
+            Arg::Long("compromised") => is_compromised = true,
             Arg::Short('h') | Arg::Long("help") => {
                 return Ok(CommandLine { command: Command::Help, config: None });
             }
@@ -91,8 +105,14 @@ pub fn parse(
         [] | ["serve"] => Command::Serve,
         ["check-config"] => Command::CheckConfig,
         ["clock", "accept"] => Command::AcceptClock,
+        ["keys", "list"] => Command::ListKeys,
+        ["keys", "rotate"] if is_compromised => Command::ReplaceKeys,
+        ["keys", "rotate"] => Command::RotateKeys,
         other => return Err(UsageError(format!("unknown command \"{}\"", other.join(" ")))),
     };
+    if is_compromised && command != Command::ReplaceKeys {
+        return Err(UsageError("--compromised goes with `keys rotate` only".to_owned()));
+    }
     Ok(CommandLine { command, config })
 }
 
@@ -113,6 +133,10 @@ mod tests {
         assert_eq!(command("serve"), no_config(Command::Serve));
         assert_eq!(command("check-config"), no_config(Command::CheckConfig));
         assert_eq!(command("clock accept"), no_config(Command::AcceptClock));
+        assert_eq!(command("keys list"), no_config(Command::ListKeys));
+        assert_eq!(command("keys rotate"), no_config(Command::RotateKeys));
+        assert_eq!(command("keys rotate --compromised"), no_config(Command::ReplaceKeys));
+        assert_eq!(command("--compromised keys rotate"), no_config(Command::ReplaceKeys));
         assert_eq!(command("serve --help"), no_config(Command::Help));
         assert_eq!(command("-V"), no_config(Command::Version));
         let with_config = Ok((Command::Serve, Some("a.toml".to_owned())));
@@ -127,6 +151,14 @@ mod tests {
             ("serv", "unknown command \"serv\""),
             ("clock", "unknown command \"clock\""),
             ("serve now", "unknown command \"serve now\""),
+            ("keys", "unknown command \"keys\""),
+            ("keys rotate now", "unknown command \"keys rotate now\""),
+            ("keys list --compromised", "--compromised goes with `keys rotate` only"),
+            ("--compromised", "--compromised goes with `keys rotate` only"),
+            (
+                "keys rotate --compromised=yes",
+                "unexpected argument for option '--compromised': \"yes\"",
+            ),
             ("--port 80", "invalid option '--port'"),
             ("--config", "missing argument for option '--config'"),
         ] {

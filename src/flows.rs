@@ -5,6 +5,7 @@
 
 pub mod confirmation;
 pub mod delivery;
+pub mod key_watch;
 pub mod login;
 pub mod profile;
 pub mod refresh;

@@ -23,5 +23,6 @@ pub mod router;
 pub mod routes;
 mod user;
 mod verification;
+mod well_known;
 
 pub use router::Router;

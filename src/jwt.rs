@@ -4,20 +4,23 @@
 //! nor its `token_type` chooses anything, they are only held against that. Nothing of the claims
 //! is read before the signature was found good. Times are judged by the caller's clock.
 
-mod token_key;
+mod jwk;
+mod signed;
 mod wire;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
+use crate::config::SigningAlgorithm;
 use crate::domain::{Session, SessionId, UserId};
-use crate::keys::{Keys, Ring};
+use crate::keys::{JwtKey, KeyId, LiveKeys};
 use crate::secret::Secret;
-use token_key::TokenKey;
+pub use jwk::JwkSet;
 use wire::{AccessPayload, Header, NumericDate, Parts, RefreshPayload};
 
 /// How far in the future a token may have been issued: clocks of two machines differ.
@@ -35,11 +38,10 @@ pub struct TokenSettings {
     pub issuer: String,
 }
 
-/// Makes and checks tokens.
+/// Makes and checks tokens, with whatever keys are in use at that moment.
 pub struct Tokens {
     settings: TokenSettings,
-    access: Ring<TokenKey>,
-    refresh: Ring<TokenKey>,
+    keys: LiveKeys,
 }
 
 /// What an access token says, once it is found good.
@@ -108,19 +110,15 @@ enum Claims {
 
 impl Tokens {
     /// Tokens under these keys.
-    pub fn new(keys: &Keys, settings: TokenSettings) -> Self {
-        Self {
-            settings,
-            access: keys.access().map(TokenKey::new),
-            refresh: keys.refresh().map(TokenKey::new),
-        }
+    pub const fn new(keys: LiveKeys, settings: TokenSettings) -> Self {
+        Self { settings, keys }
     }
 
-    /// A new access token for `session`, named `jti` (16 random bytes). It never outlives the
-    /// session.
+    /// A new access token for `session`, named `jti` (16 random bytes), signed by the key whose
+    /// turn it is at `now`. It never outlives the session.
     pub fn access(&self, session: &Session, now: Timestamp, jti: [u8; 16]) -> Secret<String> {
         let expiry = now.saturating_add(self.settings.access_lifetime).min(session.expires_at());
-        self.access.signs().token(&AccessPayload {
+        let payload = AccessPayload {
             token_type: Cow::Borrowed(ACCESS),
             exp: expiry.into(),
             iat: now.into(),
@@ -130,13 +128,14 @@ impl Tokens {
             iss: Cow::Borrowed(&self.settings.issuer),
             sub: Cow::Owned(session.user.to_string()),
             sid: session.id,
-        })
+        };
+        signed::token(self.keys.current().access().signs(now), &payload)
     }
 
     /// The current refresh token of `session`: everything in it comes from the session's record,
     /// so that the same record gives the same token byte for byte (while the same key signs).
     pub fn refresh(&self, session: &Session) -> Secret<String> {
-        self.refresh.signs().token(&RefreshPayload {
+        let payload = RefreshPayload {
             token_type: Cow::Borrowed(REFRESH),
             exp: session.token_expires_at.into(),
             iat: session.rotated_at.into(),
@@ -145,7 +144,37 @@ impl Tokens {
             user_id: session.user,
             sid: session.id,
             generation: session.generation,
-        })
+        };
+        signed::token(self.keys.current().refresh().signs(), &payload)
+    }
+
+    /// A JWT of another type, signed by the key that signs access tokens at `now`, for whoever
+    /// knows the [key set](Self::jwk_set); none where that key is a secret (`HS256`).
+    ///
+    /// `typ` goes into the header as it is. It must not be `JWT`: another one is what keeps this
+    /// from ever being taken for an access token (RFC 8725, section 3.11).
+    ///
+    /// # Errors
+    /// If `claims` cannot be written as JSON.
+    pub fn sign_with_access_key(
+        &self,
+        typ: &str,
+        claims: &impl serde::Serialize,
+        now: Timestamp,
+    ) -> Result<Option<String>, serde_json::Error> {
+        let keys = self.keys.current();
+        if keys.algorithm() == SigningAlgorithm::Hs256 {
+            return Ok(None);
+        }
+        signed::statement(keys.access().signs(now), typ, claims).map(Some)
+    }
+
+    /// The public keys that check access tokens: all that may be needed at `now`, those that do
+    /// not sign yet among them; none where a secret signs (`HS256`).
+    pub fn jwk_set(&self, now: Timestamp) -> Option<JwkSet> {
+        let keys = self.keys.current();
+        let is_public = keys.algorithm() != SigningAlgorithm::Hs256;
+        is_public.then(|| JwkSet::of(keys.access_alive(self.settings.access_lifetime, now)))
     }
 
     /// What an access token says.
@@ -179,10 +208,15 @@ impl Tokens {
         let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
         let header = wire::decode(parts.header).ok_or(TokenError::Invalid)?;
         let header: Header<'_> = read(&header)?;
-        if let Some(key) = find(&self.access, &header) {
-            self.access_claims(&key.payload(&header, &parts)?, now, expiry).map(Claims::Access)
-        } else if let Some(key) = find(&self.refresh, &header) {
-            refresh_claims(&key.payload(&header, &parts)?, now, expiry).map(Claims::Refresh)
+        // Names are read only as they are written, so equal names are equal texts.
+        let id = KeyId::parse(&header.kid).ok_or(TokenError::Invalid)?;
+        let keys = self.keys.current();
+        if let Some(key) = find(keys.access().iter(), id) {
+            let payload = signed::payload(key, &header, &parts)?;
+            self.access_claims(&payload, now, expiry).map(Claims::Access)
+        } else if let Some(key) = find(keys.refresh().iter(), id) {
+            let payload = signed::payload(key, &header, &parts)?;
+            refresh_claims(&payload, now, expiry).map(Claims::Refresh)
         } else {
             Err(TokenError::Invalid)
         }
@@ -215,14 +249,13 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
             .field("settings", &self.settings)
-            .field("access", &self.access)
-            .field("refresh", &self.refresh)
+            .field("keys", &self.keys)
             .finish()
     }
 }
 
-fn find<'a>(keys: &'a Ring<TokenKey>, header: &Header<'_>) -> Option<&'a TokenKey> {
-    keys.iter().find(|key| key.kid == header.kid)
+fn find<'a>(keys: impl Iterator<Item = &'a Arc<JwtKey>>, id: KeyId) -> Option<&'a JwtKey> {
+    keys.map(|key| &**key).find(|key| key.id() == id)
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, TokenError> {

@@ -9,38 +9,60 @@
 //! | `access-hs256-….secret` | a secret that signs access tokens, shared with such services |
 //! | `refresh-hs256-….secret` | the secret that signs refresh tokens |
 //! | `ticket-hmac-….secret` | the secret behind mailed links |
+//! | `.forgotten` | the names of keys that must not be used, while their files are being removed |
 //!
-//! A file is named after its key, whose name ([`KeyId`]) says use and algorithm, so that no key
-//! can be taken for another's. Secrets are 32 random bytes as base64url in one line. Of several
-//! keys of a kind the newest signs and all of them verify; keys of an algorithm that is not
-//! configured any more verify for as long as their files lie there.
+//! A file is named after its key, whose name ([`KeyId`]) says use, algorithm and from when it
+//! signs, so that no key can be taken for another's. Secrets are 32 random bytes as base64url in
+//! one line.
 //!
 //! What is missing is made, and flushed before anything relies on it. What is damaged, or open to
 //! others, stops the start with what to do about it: a new key in its place would refuse
 //! everybody's tokens without a word.
+//!
+//! # The life of a key
+//!
+//! The first access key signs at once. One that `latchkey keys rotate` makes is published at once
+//! and signs `key_activation` later; the one before verifies until its last token has died, and
+//! then its files go. After a change of algorithm the next start makes a key that signs at once.
+//! The newest refresh key and the newest ticket key sign, and all of them verify.
+//!
+//! `latchkey keys rotate --compromised` forgets all access and refresh keys. A running server looks
+//! for such changes every second ([`KeyWatch`]). No other record of all this is kept than the
+//! files: names and time say the rest.
 
+mod contents;
 mod directory;
 mod error;
 mod id;
+mod live;
 mod material;
 mod pem;
 mod ring;
+mod rotation;
 mod signing;
 mod ticket;
+mod timeline;
+mod watch;
 
 use std::cmp::Reverse;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::KeysError;
 pub use id::{KeyId, KeyKind};
+pub use live::LiveKeys;
 pub(crate) use ring::Ring;
+pub use rotation::{Replaced, Rotated, list, replace_compromised, rotate};
 pub(crate) use signing::JwtKey;
 pub use ticket::TicketKey;
+pub(crate) use timeline::Timeline;
+pub use timeline::{KeyState, Schedule};
+pub use watch::KeyWatch;
 
-use directory::{Audience, KeyDirectory};
-use id::FileName;
+use contents::{Contents, needed};
+use directory::KeyDirectory;
 use material::KeyMaterial;
 
 use crate::clock::Timestamp;
@@ -50,9 +72,12 @@ use crate::random::Random;
 /// All keys, ready for use.
 #[derive(Clone)]
 pub struct Keys {
-    access: Ring<Arc<JwtKey>>,
+    algorithm: SigningAlgorithm,
+    access: Timeline<Arc<JwtKey>>,
     refresh: Ring<Arc<JwtKey>>,
-    ticket: TicketKey,
+    ticket: Arc<TicketKey>,
+    /// The names of all of them.
+    ids: Vec<KeyId>,
 }
 
 impl Keys {
@@ -70,20 +95,30 @@ impl Keys {
         random: &Random,
     ) -> Result<Self, KeysError> {
         let directory = KeyDirectory::open(directory)?;
-        let mut found = read_all(&directory)?;
-        for kind in needed(algorithm) {
-            if found.iter().any(|key| key.id().kind() == kind) {
-                continue;
-            }
-            let key = generate(kind, now, random)?;
-            // The public half comes second: alone it would look like the rest of a lost pair.
-            directory.write(&key.id().private_file(), &key.private_text(), Audience::Owner)?;
-            write_public(&directory, &key)?;
-            tracing::info!(kid = %key.id(), "made a new key");
-            found.push(key);
+        let mut contents = Contents::read(&directory)?;
+        for kid in contents.complete(&directory, algorithm, now, random)? {
+            tracing::info!(%kid, "made a new key");
         }
-        directory.sync();
-        Self::new(found, algorithm)
+        finish_forgetting(&mut contents, &directory);
+        Self::new(&contents.keys, algorithm)
+    }
+
+    /// Reads the keys in `directory` again for a server that runs; none while another process has
+    /// the directory.
+    ///
+    /// # Errors
+    /// If the directory or a file cannot be read, is damaged, or is open to others, or if a key
+    /// that is needed is missing: while the server runs, none is made in its place.
+    fn reload(path: &Path, algorithm: SigningAlgorithm) -> Result<Option<Self>, KeysError> {
+        let Some(directory) = KeyDirectory::try_open(path)? else { return Ok(None) };
+        let mut contents = Contents::read(&directory)?;
+        for kind in needed(algorithm) {
+            if !contents.keys.iter().any(|key| key.id().kind() == kind) {
+                return Err(KeysError::Missing { path: path.to_owned(), kind });
+            }
+        }
+        finish_forgetting(&mut contents, &directory);
+        Self::new(&contents.keys, algorithm).map(Some)
     }
 
     /// New keys that are kept nowhere: for tests.
@@ -91,17 +126,22 @@ impl Keys {
     /// # Errors
     /// If the cryptographic library makes none.
     pub fn ephemeral(algorithm: SigningAlgorithm, random: &Random) -> Result<Self, KeysError> {
-        let keys = needed(algorithm).map(|kind| generate(kind, Timestamp::EPOCH, random));
-        Self::new(keys.into_iter().collect::<Result<_, _>>()?, algorithm)
+        let keys = needed(algorithm).map(|kind| contents::generate(kind, Timestamp::EPOCH, random));
+        Self::new(&keys.into_iter().collect::<Result<Vec<_>, _>>()?, algorithm)
     }
 
     /// What makes and checks the tokens of mailed links.
-    pub const fn ticket(&self) -> &TicketKey {
+    pub const fn ticket(&self) -> &Arc<TicketKey> {
         &self.ticket
     }
 
+    /// What access tokens are signed with.
+    pub(crate) const fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
+    }
+
     /// The keys of access tokens.
-    pub(crate) const fn access(&self) -> &Ring<Arc<JwtKey>> {
+    pub(crate) const fn access(&self) -> &Timeline<Arc<JwtKey>> {
         &self.access
     }
 
@@ -110,23 +150,38 @@ impl Keys {
         &self.refresh
     }
 
-    fn new(mut found: Vec<KeyMaterial>, algorithm: SigningAlgorithm) -> Result<Self, KeysError> {
-        found.sort_by_key(|key| Reverse(key.id().age()));
+    /// The keys of access tokens that somebody may need at `now`, those that do not sign yet
+    /// among them.
+    pub(crate) fn access_alive(
+        &self,
+        access_lifetime: Duration,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &JwtKey> {
+        let algorithm = self.algorithm;
+        let schedule = Schedule { algorithm, activation: Duration::ZERO, access_lifetime };
+        let keys = self.access.iter().map(|key| &**key);
+        keys.filter(move |key| !schedule.is_dead(key.id(), &self.ids, now))
+    }
+
+    fn new(keys: &[KeyMaterial], algorithm: SigningAlgorithm) -> Result<Self, KeysError> {
+        let mut newest_first: Vec<&KeyMaterial> = keys.iter().collect();
+        newest_first.sort_by_key(|key| Reverse(key.id().order()));
         let (mut access, mut refresh, mut ticket) = (Vec::new(), Vec::new(), Vec::new());
-        for key in &found {
+        for key in newest_first {
             let jwt_key = || JwtKey::new(key).map(Arc::new).ok_or(KeysError::Generate);
             match key.id().kind() {
-                KeyKind::Access(_) => access.push(jwt_key()?),
+                KeyKind::Access(_) => access.push((key.id(), jwt_key()?)),
                 KeyKind::Refresh => refresh.push(jwt_key()?),
                 KeyKind::Ticket => ticket.push(key),
             }
         }
-        // A stable sort: within each half the newest stays first.
-        access.sort_by_key(|key| key.id().kind() != KeyKind::Access(algorithm));
+        let ticket = TicketKey::new(Ring::new(ticket).ok_or(KeysError::Generate)?);
         Ok(Self {
-            access: Ring::new(access).ok_or(KeysError::Generate)?,
+            algorithm,
+            access: Timeline::new(access, algorithm).ok_or(KeysError::Generate)?,
             refresh: Ring::new(refresh).ok_or(KeysError::Generate)?,
-            ticket: TicketKey::new(Ring::new(ticket).ok_or(KeysError::Generate)?),
+            ticket: Arc::new(ticket),
+            ids: keys.iter().map(KeyMaterial::id).collect(),
         })
     }
 }
@@ -142,63 +197,10 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The kinds of which there must be a key.
-const fn needed(algorithm: SigningAlgorithm) -> [KeyKind; 3] {
-    [KeyKind::Access(algorithm), KeyKind::Refresh, KeyKind::Ticket]
-}
-
-fn generate(kind: KeyKind, now: Timestamp, random: &Random) -> Result<KeyMaterial, KeysError> {
-    KeyMaterial::generate(KeyId::new(kind, now, random.bytes()), random).ok_or(KeysError::Generate)
-}
-
-/// Reads all keys of the directory, and completes pairs that lack their public half.
-fn read_all(directory: &KeyDirectory) -> Result<Vec<KeyMaterial>, KeysError> {
-    let names = directory.names()?;
-    let mut keys = Vec::new();
-    let mut public_halves = Vec::new();
-    for name in &names {
-        match FileName::of(name) {
-            FileName::Private(id) => {
-                let text = directory.read(name, Audience::Owner)?;
-                let key = KeyMaterial::from_text(id, &text).map_err(|problem| {
-                    KeysError::Damaged { path: directory.path_of(name), problem }
-                })?;
-                keys.push(key);
-            }
-            FileName::Public(id) => public_halves.push(id),
-            FileName::Unknown => {
-                tracing::warn!(file = %directory.path_of(name).display(), "not named as a key is, ignored");
-            }
-            FileName::Other => {}
-        }
-    }
-    for id in &public_halves {
-        if !keys.iter().any(|key| key.id() == *id) {
-            let path = directory.path_of(&id.private_file());
-            let public = directory.path_of(&id.public_file().unwrap_or_default());
-            return Err(KeysError::PrivateMissing { path, public });
-        }
-    }
-    // Only now that all is known to be good is anything written.
-    for key in &keys {
-        match key.id().public_file() {
-            Some(name) if public_halves.contains(&key.id()) => {
-                let text = directory.read(&name, Audience::All)?;
-                key.check_public(&text).map_err(|problem| KeysError::PublicHalf {
-                    path: directory.path_of(&name),
-                    problem,
-                })?;
-            }
-            _ => write_public(directory, key)?,
-        }
-    }
-    Ok(keys)
-}
-
-fn write_public(directory: &KeyDirectory, key: &KeyMaterial) -> Result<(), KeysError> {
-    match key.id().public_file().zip(key.public_text()) {
-        Some((name, text)) => directory.write(&name, &text, Audience::All),
-        None => Ok(()),
+/// Finishes what a crash interrupted, as far as that is possible.
+fn finish_forgetting(contents: &mut Contents, directory: &KeyDirectory) {
+    if let Err(error) = contents.finish_forgetting(directory) {
+        tracing::warn!(%error, "a forgotten key is out of use, but its file stays");
     }
 }
 

@@ -11,6 +11,7 @@ pub mod hasher;
 pub mod http;
 pub mod jwt;
 pub mod keys;
+pub mod keys_command;
 pub mod logging;
 pub mod mail;
 pub mod random;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use latchkey::cli::{self, Command};
+use latchkey::clock::{Clock, Timestamp};
 use latchkey::config::{Config, Loaded};
 use latchkey::serve::{self, Server, StartError};
-use latchkey::{clock_command, logging};
+use latchkey::{clock_command, keys_command, logging};
 use tokio::signal::unix::{SignalKind, signal};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,6 +41,16 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             let accepted = clock_command::accept(&load(line.config)?.config)?;
             writeln!(stdout, "the clock is taken as right: {accepted}; all sessions have ended")?;
         }
+        Command::ListKeys => {
+            write!(stdout, "{}", keys_command::list(&load(line.config)?.config, now())?)?;
+        }
+        Command::RotateKeys => {
+            write!(stdout, "{}", keys_command::rotate(&load(line.config)?.config, now())?)?;
+        }
+        Command::ReplaceKeys => {
+            let config = load(line.config)?.config;
+            write!(stdout, "{}", keys_command::replace_compromised(&config, now())?)?;
+        }
         Command::Serve => {
             let loaded = load(line.config)?;
             logging::start(&loaded.config.log);
@@ -51,6 +62,10 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+fn now() -> Timestamp {
+    Clock::system().read().wall
 }
 
 fn load(file: Option<PathBuf>) -> Result<Loaded, Box<dyn std::error::Error>> {

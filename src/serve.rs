@@ -13,12 +13,12 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::clock::{Clock, ClockGuard};
 use crate::config::{Config, MailTransport};
-use crate::flows::{delivery, upkeep};
+use crate::flows::{delivery, key_watch, upkeep};
 use crate::hasher::Hasher;
 use crate::http::Router;
 use crate::http::pages::{Pages, PagesError};
 use crate::jwt::{TokenSettings, Tokens};
-use crate::keys::{Keys, KeysError};
+use crate::keys::{Keys, KeysError, LiveKeys};
 use crate::mail::{Collector, MailSetupError, Mailer};
 use crate::random::Random;
 use crate::server::{self, Handler};
@@ -114,6 +114,7 @@ impl Server {
         let start = clock.read();
         let algorithm = config.tokens.algorithm;
         let keys = Keys::load_or_create(&config.storage.keys, algorithm, start.wall, &random)
+            .map(LiveKeys::new)
             .map_err(StartError::Keys)?;
         let settings = StoreSettings {
             cache: config.storage.cache,
@@ -130,7 +131,7 @@ impl Server {
             TokenSettings { access_lifetime: config.tokens.access_lifetime, issuer };
         let app = App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
-            tokens: Tokens::new(&keys, token_settings),
+            tokens: Tokens::new(keys.clone(), token_settings),
             keys,
             guard: ClockGuard::new(start),
             public_url,
@@ -164,7 +165,8 @@ impl Server {
         let (stop, stopped) = watch::channel(());
         let background = [
             tokio::spawn(deliver(Arc::clone(&app), mailer, stopped.clone())),
-            tokio::spawn(keep_up(Arc::clone(&app), stopped)),
+            tokio::spawn(keep_up(Arc::clone(&app), stopped.clone())),
+            tokio::spawn(watch_keys(Arc::clone(&app), stopped)),
         ];
         let settings = app.config.server.clone();
         drop(app);
@@ -194,6 +196,10 @@ async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, mut stopped: watch::Receive
 
 async fn keep_up(app: Arc<App>, mut stopped: watch::Receiver<()>) {
     upkeep::run(&app, async { while stopped.changed().await.is_ok() {} }).await;
+}
+
+async fn watch_keys(app: Arc<App>, mut stopped: watch::Receiver<()>) {
+    key_watch::run(&app, async { while stopped.changed().await.is_ok() {} }).await;
 }
 
 /// Waits until the writer has closed the database; everything answered is durable already, so

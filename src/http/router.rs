@@ -17,7 +17,7 @@ use super::pages::{Pages, PagesError};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
-use super::{input, login, probes, profile, refresh, register, verification};
+use super::{input, login, probes, profile, refresh, register, verification, well_known};
 use crate::app::App;
 use crate::clock::ClockBehind;
 use crate::domain::Client;
@@ -163,6 +163,7 @@ impl Router {
             Route::Profile => profile::show(app, &request),
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,
+            Route::KeySet => well_known::jwks(app),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
         }

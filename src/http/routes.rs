@@ -17,6 +17,8 @@ pub enum Route {
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
     AnswerVerification,
+    /// The public keys of access tokens.
+    KeySet,
     /// Is the process alive?
     Alive,
     /// Can it serve?
@@ -31,6 +33,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::GET, "/api/profile", Route::Profile),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
+    (Method::GET, "/.well-known/jwks.json", Route::KeySet),
     (Method::GET, "/healthz", Route::Alive),
     (Method::GET, "/readyz", Route::Ready),
 ];

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::SigningAlgorithm;
 use crate::domain::Client;
 use crate::domain::session::SessionLifetimes;
-use crate::keys::JwtKey;
+use crate::keys::{JwtKey, Keys};
 use crate::random::Random;
 
 const START: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
@@ -30,7 +30,7 @@ fn keys(algorithm: SigningAlgorithm) -> Keys {
 
 fn tokens_of(keys: &Keys) -> Tokens {
     let issuer = "https://accounts.example".to_owned();
-    Tokens::new(keys, TokenSettings { access_lifetime: 30 * MINUTE, issuer })
+    Tokens::new(keys.clone().into(), TokenSettings { access_lifetime: 30 * MINUTE, issuer })
 }
 
 fn session() -> Session {
@@ -72,7 +72,7 @@ impl Forger {
     }
 
     fn key(&self) -> &JwtKey {
-        self.keys.access().signs()
+        self.keys.access().signs(START)
     }
 
     fn check(&self, token: &str) -> Result<AccessClaims, TokenError> {
@@ -130,7 +130,7 @@ fn an_access_token_holds_the_claims_of_the_contract_and_no_others() {
         let keys = keys(algorithm);
         let token = tokens_of(&keys).access(&session(), START, JTI);
         let (header, payload) = decoded(token.expose());
-        let kid = keys.access().signs().id().to_string();
+        let kid = keys.access().signs(START).id().to_string();
         assert!(kid.starts_with(&format!("access-{}-", alg.to_lowercase())), "{kid}");
         assert_eq!(header, json!({"typ": "JWT", "alg": alg, "kid": kid}));
         assert_eq!(
@@ -258,7 +258,7 @@ fn neither_kind_passes_for_the_other() {
         assert_eq!(as_access(&forged, START), invalid);
         assert_eq!(as_refresh(&forged, START, Expiry::Ignored), invalid);
         let (header, payload) = (access_header.to_string(), refresh_payload.to_string());
-        let forged = signed(keys.access().signs(), &header, &payload);
+        let forged = signed(keys.access().signs(START), &header, &payload);
         assert_eq!(as_access(&forged, START), invalid);
         assert_eq!(as_refresh(&forged, START, Expiry::Ignored), invalid);
 
@@ -277,7 +277,7 @@ fn a_token_of_other_keys_or_another_issuer_is_refused() {
     assert_eq!(forger.check(token.expose()), Err(TokenError::Invalid));
     // The same under our key's name.
     let (header, payload) = (forger.header.to_string(), forger.payload.to_string());
-    let token = signed(stranger.access().signs(), &header, &payload);
+    let token = signed(stranger.access().signs(START), &header, &payload);
     assert_eq!(forger.check(&token), Err(TokenError::Invalid));
     let token = forger.with_claim("iss", json!("https://elsewhere.example"));
     assert_eq!(forger.check(&token), Err(TokenError::Invalid));
@@ -542,7 +542,7 @@ fn the_public_key_is_no_secret_to_sign_with() {
         let keys = Keys::load_or_create(&path, algorithm, START, &Random::seeded(1)).unwrap();
         let tokens = tokens_of(&keys);
         let (mut header, payload) = decoded(tokens.access(&session(), START, JTI).expose());
-        let kid = keys.access().signs().id();
+        let kid = keys.access().signs(START).id();
         let public = std::fs::read(path.join(format!("{kid}.pub.pem"))).unwrap();
         let alg = header["alg"].clone();
         for forged_alg in [json!("HS256"), alg] {
@@ -589,17 +589,17 @@ fn debug_shows_names_only() {
     let keys = keys(SigningAlgorithm::Hs256);
     let tokens = tokens_of(&keys);
     let shown = format!("{tokens:?}");
-    let access = keys.access().signs().id();
-    let refresh = keys.refresh().signs().id();
     assert_eq!(
         shown,
         format!(
             "Tokens {{ settings: TokenSettings {{ access_lifetime: 1800s, issuer: \
-             \"https://accounts.example\" }}, access: [{access}], refresh: [{refresh}] }}"
+             \"https://accounts.example\" }}, keys: {keys:?} }}"
         )
     );
     assert_eq!(format!("{:?}", tokens.refresh(&session())), "[secret]");
 }
+
+mod rotation;
 
 proptest! {
     #[test]
@@ -616,10 +616,10 @@ proptest! {
     fn no_authentic_payload_panics(header in "\\{?\\PC{0,60}", payload in "\\{?\\PC{0,200}") {
         let keys = keys(SigningAlgorithm::Hs256);
         let tokens = tokens_of(&keys);
-        let token = signed(keys.access().signs(), &header, &payload);
+        let token = signed(keys.access().signs(START), &header, &payload);
         prop_assert_eq!(tokens.check_access(&token, START), Err(TokenError::Invalid));
         let (good_header, _) = decoded(tokens.access(&session(), START, JTI).expose());
-        let token = signed(keys.access().signs(), &good_header.to_string(), &payload);
+        let token = signed(keys.access().signs(START), &good_header.to_string(), &payload);
         prop_assert_eq!(tokens.check_access(&token, START), Err(TokenError::Invalid));
     }
 

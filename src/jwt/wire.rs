@@ -125,7 +125,15 @@ impl TryFrom<u64> for NumericDate {
 /// Writes one part: base64url, without padding, of JSON.
 #[expect(clippy::expect_used, reason = "strings and integers in a struct can always be written")]
 pub(super) fn encode(value: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).expect("JSON"))
+    try_encode(value).expect("JSON")
+}
+
+/// Writes one part of anything.
+///
+/// # Errors
+/// If it cannot be written as JSON.
+pub(super) fn try_encode(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_vec(value).map(|json| URL_SAFE_NO_PAD.encode(json))
 }
 
 /// Undoes the base64url of one part: none unless it is written in the one canonical way, and holds

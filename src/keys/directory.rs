@@ -6,9 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use super::contents::FORGOTTEN;
 use super::error::KeysError;
+use super::id::{FileName, KeyId};
 
 /// Rights of the directory, of a private and of a public file.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -39,19 +42,40 @@ pub(super) struct KeyDirectory {
 
 impl KeyDirectory {
     /// Opens the directory, makes it where it is missing, and removes what a crash left behind.
+    /// Waits while another process has it, which takes moments.
     ///
     /// # Errors
     /// If it cannot be made or read, or if others than its owner have rights to it.
     pub(super) fn open(path: &Path) -> Result<Self, KeysError> {
         create_directory(path)?;
-        let handle = File::open(path).map_err(io_error("read the key directory", path))?;
-        let metadata = handle.metadata().map_err(io_error("read the key directory", path))?;
-        check_rights(path, &metadata, DIRECTORY_MODE)?;
+        let handle = open_handle(path)?;
         // Where the file system knows no locks, the database's lock is the only one.
         let _ = flock(&handle, FlockOperation::LockExclusive);
+        Self::locked(path, handle)
+    }
+
+    /// Opens a directory that is there, and removes what a crash left behind; none while another
+    /// process has it: one that was stopped must not stop us.
+    ///
+    /// # Errors
+    /// If it cannot be read, or if others than its owner have rights to it.
+    pub(super) fn try_open(path: &Path) -> Result<Option<Self>, KeysError> {
+        let handle = open_handle(path)?;
+        match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            _ => Self::locked(path, handle).map(Some),
+        }
+    }
+
+    fn locked(path: &Path, handle: File) -> Result<Self, KeysError> {
         let directory = Self { path: path.to_owned(), handle };
         directory.remove_unfinished()?;
         Ok(directory)
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of a file in it.
@@ -119,6 +143,27 @@ impl KeyDirectory {
         })
     }
 
+    /// Removes the files of a key, to stay removed. The public half goes first: alone it would
+    /// look like the rest of a lost pair, while a private file gets its public half back.
+    pub(super) fn remove_key(&self, id: KeyId) -> Result<(), KeysError> {
+        if let Some(public) = id.public_file() {
+            self.remove(&public)?;
+        }
+        self.remove(&id.private_file())
+    }
+
+    /// Removes a file, to stay removed; one that is not there is fine.
+    pub(super) fn remove(&self, name: &str) -> Result<(), KeysError> {
+        let path = self.path_of(name);
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        removed
+            .and_then(|()| flush_directory(&self.handle))
+            .map_err(io_error("remove key file", &path))
+    }
+
     /// Flushes the directory's and its own entry: a process that was killed may have left files
     /// whose names are not on the disk yet, and what this start relies on must stay.
     pub(super) fn sync(&self) {
@@ -140,6 +185,44 @@ impl KeyDirectory {
         }
         Ok(())
     }
+}
+
+/// What can be seen of a directory without reading any key: enough to tell that it has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// Name, length, and when it was changed, in seconds and nanoseconds.
+    files: Vec<(String, u64, i64, i64)>,
+}
+
+impl Listing {
+    /// Lists the key files in a directory. It need not be locked: what changes while it is listed
+    /// is seen by the next listing.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn of(path: &Path) -> Result<Self, KeysError> {
+        let failed = || io_error("read the key directory", path);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_key = matches!(FileName::of(&name), FileName::Private(_) | FileName::Public(_));
+            if is_key || name == FORGOTTEN {
+                // A file that went meanwhile is missed by the next listing.
+                let Ok(metadata) = entry.metadata() else { continue };
+                files.push((name, metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
+            }
+        }
+        files.sort_unstable();
+        Ok(Self { files })
+    }
+}
+
+fn open_handle(path: &Path) -> Result<File, KeysError> {
+    let handle = File::open(path).map_err(io_error("read the key directory", path))?;
+    let metadata = handle.metadata().map_err(io_error("read the key directory", path))?;
+    check_rights(path, &metadata, DIRECTORY_MODE)?;
+    Ok(handle)
 }
 
 /// Makes a directory, with the ones above it, for its owner alone and to stay.

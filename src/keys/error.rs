@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::id::{KeyId, KeyKind};
+use crate::clock::Timestamp;
+
 /// Why the keys cannot be used. Each message is one line and names the file.
 #[derive(Debug)]
 pub enum KeysError {
@@ -55,6 +58,32 @@ pub enum KeysError {
         /// The public half.
         public: PathBuf,
     },
+    /// A directory that keys were to be found in holds none.
+    NoKeys {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Keys that a running server needs are not there any more.
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        kind: KeyKind,
+    },
+    /// The list of keys that must not be used cannot be read.
+    Forgotten {
+        /// The list.
+        path: PathBuf,
+    },
+    /// The clock and the key that signs contradict each other.
+    Clock {
+        /// What the clock says.
+        now: Timestamp,
+        /// The key.
+        signing: KeyId,
+        /// From when that signs, by its name.
+        signs_from: Timestamp,
+    },
     /// The cryptographic library made no key.
     Generate,
 }
@@ -104,6 +133,31 @@ impl fmt::Display for KeysError {
                  key is made, and what the old one signed is refused",
                 path.display(),
                 public.display()
+            ),
+            Self::NoKeys { path } => write!(
+                f,
+                "there are no keys in {} (storage.keys); the first start of the server makes them",
+                path.display()
+            ),
+            Self::Missing { path, kind } => write!(
+                f,
+                "there is no {} key ({}) in {} any more; put it back from a backup; a restart \
+                 makes a new one, and what the old one signed is refused",
+                kind.purpose(),
+                kind.algorithm(),
+                path.display()
+            ),
+            Self::Forgotten { path } => write!(
+                f,
+                "{} names keys that must not be used, and cannot be read; remove it and run \
+                 `latchkey keys rotate --compromised` again",
+                path.display()
+            ),
+            Self::Clock { now, signing, signs_from } => write!(
+                f,
+                "the clock says {now}, but the key that signs, {signing}, signs only from \
+                 {signs_from} on; set the clock if it is wrong; if the key is, `latchkey keys \
+                 rotate --compromised` replaces it, which ends all sessions"
             ),
             Self::Generate => f.write_str("the cryptographic library could not make a key"),
         }

@@ -1,4 +1,4 @@
-//! The names of keys. A name says what its key is for, by which algorithm, and since when.
+//! The names of keys. A name says what its key is for, by which algorithm, and from when on.
 
 use std::fmt;
 
@@ -45,6 +45,26 @@ impl KeyKind {
         }
     }
 
+    /// What it is for, in a word or two.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::Access(_) => "access",
+            Self::Refresh => "refresh",
+            Self::Ticket => "ticket",
+        }
+    }
+
+    /// The algorithm, as a token's `alg` where there are tokens (RFC 7518, section 3.1; RFC 8037,
+    /// section 3.1).
+    pub const fn algorithm(self) -> &'static str {
+        match self {
+            Self::Access(SigningAlgorithm::EdDsa) => "EdDSA",
+            Self::Access(SigningAlgorithm::Es256) => "ES256",
+            Self::Access(SigningAlgorithm::Hs256) | Self::Refresh => "HS256",
+            Self::Ticket => "HMAC-SHA256",
+        }
+    }
+
     pub(super) const fn form(self) -> KeyForm {
         match self {
             Self::Access(SigningAlgorithm::EdDsa | SigningAlgorithm::Es256) => KeyForm::Pair,
@@ -54,12 +74,16 @@ impl KeyKind {
 }
 
 /// A key's name, a token's `kid`: `access-eddsa-1733479200-0a1b2c3d`, that is kind, the Unix
-/// second it was made in (ten digits, so that copies of a file keep their order), and 32 random
-/// bits that tell keys of one second apart.
+/// second from which it signs (ten digits, so that names sort as keys follow one another), and 32
+/// random bits that tell keys of one second apart.
+///
+/// The second is fixed when the key is made: now for a key that is needed at once, and
+/// `key_activation` later for one that takes over from another. So no later change of that
+/// setting, no copy of the file and no restart moves it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyId {
     kind: KeyKind,
-    created: u64,
+    signs_from: u64,
     tag: u32,
 }
 
@@ -67,21 +91,21 @@ impl KeyId {
     /// The latest second that ten digits hold, in the year 2286.
     const LAST_SECOND: u64 = 9_999_999_999;
 
-    /// A name for a key of `kind` made at `now`.
-    pub(super) fn new(kind: KeyKind, now: Timestamp, tag: [u8; 4]) -> Self {
-        let created = now.unix_seconds().min(Self::LAST_SECOND);
-        Self { kind, created, tag: u32::from_be_bytes(tag) }
+    /// A name for a key of `kind` that signs from the second of `signs_from` on.
+    pub(super) fn new(kind: KeyKind, signs_from: Timestamp, tag: [u8; 4]) -> Self {
+        let signs_from = signs_from.unix_seconds().min(Self::LAST_SECOND);
+        Self { kind, signs_from, tag: u32::from_be_bytes(tag) }
     }
 
     /// Reads a name exactly as [`Display`](fmt::Display) writes it; anything else is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = KeyKind::ALL.into_iter().find_map(|kind| {
             let rest = text.strip_prefix(kind.prefix())?.strip_prefix('-')?;
             Some((kind, rest))
         })?;
-        let (created, tag) = rest.split_once('-')?;
-        let id =
-            Self { kind, created: created.parse().ok()?, tag: u32::from_str_radix(tag, 16).ok()? };
+        let (signs_from, tag) = rest.split_once('-')?;
+        let signs_from = signs_from.parse().ok()?;
+        let id = Self { kind, signs_from, tag: u32::from_str_radix(tag, 16).ok()? };
         // Numbers can be written in several ways; the one that is written back is the name.
         (id.to_string() == text).then_some(id)
     }
@@ -91,9 +115,14 @@ impl KeyId {
         self.kind
     }
 
-    /// By what keys of one kind are ordered: when they were made, then by chance.
-    pub(super) const fn age(&self) -> (u64, u32) {
-        (self.created, self.tag)
+    /// From when it signs, unless it must sooner because there is no other.
+    pub const fn signs_from(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.signs_from)
+    }
+
+    /// By what keys are ordered: from when they sign, then by chance.
+    pub(super) const fn order(&self) -> (u64, u32) {
+        (self.signs_from, self.tag)
     }
 
     /// The name of the file that holds the private part.
@@ -149,8 +178,8 @@ impl FileName {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, created, tag } = self;
-        write!(f, "{}-{created:010}-{tag:08x}", kind.prefix())
+        let Self { kind, signs_from, tag } = self;
+        write!(f, "{}-{signs_from:010}-{tag:08x}", kind.prefix())
     }
 }
 

@@ -105,6 +105,11 @@ impl KeyMaterial {
         self.public.as_ref().map_or(&*self.private, |public| &public.raw)
     }
 
+    /// The public key itself; none of a secret.
+    pub(super) fn public(&self) -> Option<&[u8]> {
+        self.public.as_ref().map(|public| public.raw.as_slice())
+    }
+
     /// The text of the private file.
     pub(super) fn private_text(&self) -> Zeroizing<String> {
         if self.public.is_some() {

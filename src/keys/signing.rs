@@ -15,9 +15,13 @@ use crate::config::SigningAlgorithm;
 /// hashing or flushing.
 pub(crate) struct JwtKey {
     id: KeyId,
+    /// Its name as text, which every token carries.
+    kid: String,
     algorithm: Algorithm,
     signing: EncodingKey,
     verifying: DecodingKey,
+    /// The public key itself, of a pair.
+    public: Option<Vec<u8>>,
 }
 
 impl JwtKey {
@@ -44,7 +48,9 @@ impl JwtKey {
             ),
             KeyKind::Ticket => return None,
         };
-        let key = Self { id, algorithm, signing, verifying };
+        let kid = id.to_string();
+        let public = material.public().map(<[u8]>::to_vec);
+        let key = Self { id, kid, algorithm, signing, verifying, public };
         let trial = crypto::sign(TRIAL, &key.signing, algorithm).ok()?;
         key.verify(TRIAL, &trial).then_some(key)
     }
@@ -54,13 +60,20 @@ impl JwtKey {
         self.id
     }
 
-    /// Its algorithm as a token's `alg` (RFC 7518, section 3.1; RFC 8037, section 3.1).
+    /// Its name as a token's `kid` holds it.
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Its algorithm as a token's `alg`.
     pub(crate) const fn alg(&self) -> &'static str {
-        match self.algorithm {
-            Algorithm::EdDSA => "EdDSA",
-            Algorithm::ES256 => "ES256",
-            _ => "HS256",
-        }
+        self.id.kind().algorithm()
+    }
+
+    /// The public key itself: 32 bytes of Ed25519 (RFC 8032), or an uncompressed point (SEC 1);
+    /// none of a secret.
+    pub(crate) fn public(&self) -> Option<&[u8]> {
+        self.public.as_deref()
     }
 
     /// The signature of `message` as base64url.

@@ -13,16 +13,16 @@ const LATER: Timestamp = Timestamp::from_unix_seconds(1_733_482_800);
 const ALGORITHMS: [SigningAlgorithm; 3] = [EdDsa, Es256, Hs256];
 
 /// A place for a key directory that is not there yet.
-struct Place {
+pub(super) struct Place {
     root: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.root.path().join("data/keys")
     }
 
@@ -30,7 +30,11 @@ impl Place {
         self.load_at(algorithm, NOW)
     }
 
-    fn load_at(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Result<Keys, KeysError> {
+    pub(super) fn load_at(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: Timestamp,
+    ) -> Result<Keys, KeysError> {
         Keys::load_or_create(&self.path(), algorithm, now, &Random::system())
     }
 
@@ -44,7 +48,7 @@ impl Place {
     }
 
     /// Names, rights and contents, sorted by name.
-    fn files(&self) -> Vec<(String, u32, Vec<u8>)> {
+    pub(super) fn files(&self) -> Vec<(String, u32, Vec<u8>)> {
         let mut files: Vec<_> = fs::read_dir(self.path())
             .unwrap()
             .map(|entry| {
@@ -59,7 +63,7 @@ impl Place {
     }
 
     /// The path of the one file whose name begins and ends so.
-    fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
+    pub(super) fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
         let files = self.files();
         let mut names = files.iter().map(|(name, ..)| name).filter(|name| {
             name.starts_with(prefix)
@@ -72,7 +76,7 @@ impl Place {
     }
 }
 
-fn chmod(path: &Path, mode: u32) {
+pub(super) fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
@@ -82,13 +86,12 @@ fn are_same(one: &Keys, other: &Keys) -> bool {
     let ticket = |keys: &Keys| {
         keys.ticket().seal(Purpose::VerifyEmail, TicketId::from_bytes([1; 16])).expose().clone()
     };
-    let crossed = |ring: fn(&Keys) -> &Ring<Arc<JwtKey>>| {
-        ring(other).signs().verify(message, &ring(one).signs().sign(message))
-    };
+    let crossed =
+        |key: fn(&Keys) -> &Arc<JwtKey>| key(other).verify(message, &key(one).sign(message));
     format!("{one:?}") == format!("{other:?}")
         && ticket(one) == ticket(other)
-        && crossed(Keys::access)
-        && crossed(Keys::refresh)
+        && crossed(|keys| keys.access().signs(NOW))
+        && crossed(|keys| keys.refresh().signs())
 }
 
 #[test]
@@ -164,17 +167,20 @@ fn a_read_only_directory_that_is_complete_will_do() {
 fn after_a_change_of_algorithm_the_new_key_signs_and_the_old_one_verifies() {
     let place = Place::new();
     let first = place.load(EdDsa).unwrap();
-    let old = first.access().signs();
+    let old = first.access().signs(NOW);
     let changed = place.load_at(Es256, LATER).unwrap();
-    assert!(changed.access().signs().id().to_string().starts_with("access-es256-1733482800-"));
+    assert!(changed.access().signs(LATER).id().to_string().starts_with("access-es256-1733482800-"));
     let kept = changed.access().iter().find(|key| key.id() == old.id()).unwrap();
     assert!(kept.verify(b"a message", &old.sign(b"a message")));
     assert_eq!(changed.access().iter().count(), 2);
     assert_eq!(changed.refresh().signs().id(), first.refresh().signs().id());
-    // And back again: no third key.
+    // And back again: a third key, or nobody would know when the second signed last.
     let back = place.load_at(EdDsa, LATER).unwrap();
-    assert_eq!(back.access().signs().id(), old.id());
-    assert_eq!(back.access().iter().count(), 2);
+    assert_eq!(back.access().iter().count(), 3);
+    let third = back.access().signs(LATER.saturating_add(Duration::from_secs(1))).id();
+    assert!(third.to_string().starts_with("access-eddsa-1733482801-"), "{third}");
+    // Until the second turns, the first signs: it is known to all.
+    assert_eq!(back.access().signs(LATER).id(), old.id());
 }
 
 #[test]
@@ -186,7 +192,7 @@ fn the_newest_key_of_a_use_signs_and_all_verify() {
         fs::copy(old.path().join(&name), new.path().join(&name)).unwrap();
     }
     let both = new.load_at(Hs256, LATER).unwrap();
-    assert_eq!(both.access().signs().id(), new_keys.access().signs().id());
+    assert_eq!(both.access().signs(LATER).id(), new_keys.access().signs(LATER).id());
     assert_eq!(both.refresh().signs().id(), new_keys.refresh().signs().id());
     assert_eq!(both.refresh().iter().count(), 2);
     let id = TicketId::from_bytes([1; 16]);

@@ -1,0 +1,207 @@
+//! What lies in the key directory: reading all of it, making what is missing, and forgetting what
+//! must not be used any more.
+//!
+//! Keys are forgotten in two steps, so that a crash leaves no doubt. First, with new keys in their
+//! place, their names go into a list of their own ([`FORGOTTEN`]): once that is on the disk, none
+//! of them is used, whether its files are still there or not. Then the files go, and the list last.
+//! Whoever opens the directory next finishes what was begun.
+
+use std::time::Duration;
+
+use super::KeysError;
+use super::directory::{Audience, KeyDirectory};
+use super::id::{FileName, KeyId, KeyKind};
+use super::material::KeyMaterial;
+use crate::clock::Timestamp;
+use crate::config::SigningAlgorithm;
+use crate::random::Random;
+
+/// The list of forgotten keys, one name a line.
+pub(super) const FORGOTTEN: &str = ".forgotten";
+
+/// The times in names are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The kinds of which there must be a key.
+pub(super) const fn needed(algorithm: SigningAlgorithm) -> [KeyKind; 3] {
+    [KeyKind::Access(algorithm), KeyKind::Refresh, KeyKind::Ticket]
+}
+
+/// A new key, which is nowhere yet.
+pub(super) fn generate(
+    kind: KeyKind,
+    signs_from: Timestamp,
+    random: &Random,
+) -> Result<KeyMaterial, KeysError> {
+    let id = KeyId::new(kind, signs_from, random.bytes());
+    KeyMaterial::generate(id, random).ok_or(KeysError::Generate)
+}
+
+/// The keys of a directory, found good.
+pub(super) struct Contents {
+    pub(super) keys: Vec<KeyMaterial>,
+    /// Keys that must not be used, and whose files may still be there.
+    forgotten: Vec<KeyId>,
+}
+
+impl Contents {
+    /// Reads all keys but the forgotten ones, and completes pairs that lack their public half.
+    pub(super) fn read(directory: &KeyDirectory) -> Result<Self, KeysError> {
+        let names = directory.names()?;
+        let forgotten = read_forgotten(directory, &names)?;
+        let mut keys: Vec<KeyMaterial> = Vec::new();
+        let mut public_halves = Vec::new();
+        for name in &names {
+            match FileName::of(name) {
+                FileName::Private(id) | FileName::Public(id) if forgotten.contains(&id) => {}
+                FileName::Private(id) => {
+                    let text = directory.read(name, Audience::Owner)?;
+                    let key = KeyMaterial::from_text(id, &text).map_err(|problem| {
+                        KeysError::Damaged { path: directory.path_of(name), problem }
+                    })?;
+                    keys.push(key);
+                }
+                FileName::Public(id) => public_halves.push(id),
+                FileName::Unknown => {
+                    let file = directory.path_of(name);
+                    tracing::warn!(file = %file.display(), "not named as a key is, ignored");
+                }
+                FileName::Other => {}
+            }
+        }
+        for id in &public_halves {
+            if !keys.iter().any(|key| key.id() == *id) {
+                let path = directory.path_of(&id.private_file());
+                let public = directory.path_of(&id.public_file().unwrap_or_default());
+                return Err(KeysError::PrivateMissing { path, public });
+            }
+        }
+        // Only now that all is known to be good is anything written.
+        for key in &keys {
+            match key.id().public_file() {
+                Some(name) if public_halves.contains(&key.id()) => {
+                    let text = directory.read(&name, Audience::All)?;
+                    key.check_public(&text).map_err(|problem| KeysError::PublicHalf {
+                        path: directory.path_of(&name),
+                        problem,
+                    })?;
+                }
+                _ => write_public(directory, key)?,
+            }
+        }
+        Ok(Self { keys, forgotten })
+    }
+
+    /// The names of the keys.
+    pub(super) fn ids(&self) -> Vec<KeyId> {
+        self.keys.iter().map(KeyMaterial::id).collect()
+    }
+
+    /// Makes a new key and writes it.
+    pub(super) fn add(
+        &mut self,
+        directory: &KeyDirectory,
+        kind: KeyKind,
+        signs_from: Timestamp,
+        random: &Random,
+    ) -> Result<KeyId, KeysError> {
+        let key = generate(kind, signs_from, random)?;
+        // The public half comes second: alone it would look like the rest of a lost pair.
+        directory.write(&key.id().private_file(), &key.private_text(), Audience::Owner)?;
+        write_public(directory, &key)?;
+        let id = key.id();
+        self.keys.push(key);
+        Ok(id)
+    }
+
+    /// Makes a key of each kind that is needed for `algorithm` and missing; it signs at once. Once
+    /// this returns, all keys are on the disk to stay.
+    ///
+    /// A new key of that algorithm is made also where the newest is of another: it would not be
+    /// known otherwise which of them signed last, nor when its tokens have died.
+    pub(super) fn complete(
+        &mut self,
+        directory: &KeyDirectory,
+        algorithm: SigningAlgorithm,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Vec<KeyId>, KeysError> {
+        let mut made = Vec::new();
+        for kind in needed(algorithm) {
+            let newest = self.newest_like(kind);
+            if newest.is_some_and(|newest| newest.kind() == kind) {
+                continue;
+            }
+            let after_it = newest.map(|newest| newest.signs_from().saturating_add(SECOND));
+            made.push(self.add(directory, kind, after_it.map_or(now, |it| it.max(now)), random)?);
+        }
+        directory.sync();
+        Ok(made)
+    }
+
+    /// Forgets keys: from now on they are not used, here or by anyone who reads the directory.
+    pub(super) fn begin_forgetting(
+        &mut self,
+        directory: &KeyDirectory,
+        ids: &[KeyId],
+    ) -> Result<(), KeysError> {
+        let mut all = self.forgotten.clone();
+        all.extend(ids);
+        let list: String = all.iter().map(|id| format!("{id}\n")).collect();
+        directory.write(FORGOTTEN, &list, Audience::Owner)?;
+        self.keys.retain(|key| !ids.contains(&key.id()));
+        self.forgotten = all;
+        Ok(())
+    }
+
+    /// Removes the files of forgotten keys, and the list of them last.
+    ///
+    /// # Errors
+    /// If a file cannot be removed; the list stays then, and the keys remain out of use.
+    pub(super) fn finish_forgetting(&mut self, directory: &KeyDirectory) -> Result<(), KeysError> {
+        if self.forgotten.is_empty() {
+            return Ok(());
+        }
+        for id in &self.forgotten {
+            directory.remove_key(*id)?;
+        }
+        directory.remove(FORGOTTEN)?;
+        self.forgotten.clear();
+        Ok(())
+    }
+
+    /// The newest key of the use of `kind`, whatever its algorithm.
+    fn newest_like(&self, kind: KeyKind) -> Option<KeyId> {
+        let ids = self.ids().into_iter();
+        let alike = ids.filter(|id| id.kind().purpose() == kind.purpose());
+        alike.max_by_key(KeyId::order)
+    }
+}
+
+/// The names of the keys of a directory, none of them read.
+pub(super) fn key_ids(directory: &KeyDirectory) -> Result<Vec<KeyId>, KeysError> {
+    let names = directory.names()?;
+    let forgotten = read_forgotten(directory, &names)?;
+    let ids = names.iter().filter_map(|name| match FileName::of(name) {
+        FileName::Private(id) => Some(id),
+        FileName::Public(_) | FileName::Unknown | FileName::Other => None,
+    });
+    Ok(ids.filter(|id| !forgotten.contains(id)).collect())
+}
+
+fn read_forgotten(directory: &KeyDirectory, names: &[String]) -> Result<Vec<KeyId>, KeysError> {
+    if !names.iter().any(|name| name == FORGOTTEN) {
+        return Ok(Vec::new());
+    }
+    let text = directory.read(FORGOTTEN, Audience::Owner)?;
+    let ids: Option<Vec<KeyId>> = text.lines().map(KeyId::parse).collect();
+    // A line that says nothing may have been the name of a key that must not be used.
+    ids.ok_or_else(|| KeysError::Forgotten { path: directory.path_of(FORGOTTEN) })
+}
+
+fn write_public(directory: &KeyDirectory, key: &KeyMaterial) -> Result<(), KeysError> {
+    match key.id().public_file().zip(key.public_text()) {
+        Some((name, text)) => directory.write(&name, &text, Audience::All),
+        None => Ok(()),
+    }
+}
