@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import httpx
 import jwt
 import pytest
 

@@ -73,7 +73,7 @@ pub enum Round {
 ///
 /// # Errors
 /// [`StoreError`], if storage cannot say what is due.
-async fn deliver_due(
+pub async fn deliver_due(
     app: &Arc<App>,
     mailer: &Arc<Mailer>,
     mut stop: impl Future<Output = ()> + Unpin,

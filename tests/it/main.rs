@@ -1,1 +1,25 @@
 //! The integration tests: one binary, a module for each area.
+//!
+//! Most go through [`support::TestApp`], which speaks to the whole server as clients do but
+//! without sockets, on a clock that is moved by hand. `process` runs the real executable on a real
+//! directory; `layers` reads the source. `promises` has a test for each promise of the README.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod clock;
+mod edges;
+mod layers;
+mod limits;
+mod login;
+mod mail;
+mod process;
+mod profile;
+mod promises;
+mod refresh;
+mod register;
+mod rehash;
+mod secrets;
+mod support;
+mod verification;

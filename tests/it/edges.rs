@@ -1,0 +1,349 @@
+//! Paths, methods, bodies and headers: what holds for every endpoint.
+
+use latchkey::server::BodyProblem;
+use latchkey::store::Health;
+use serde_json::{Value, json};
+
+use crate::support::{CONFIRM, PASSWORD, TestApp, until};
+
+const EMAIL: &str = "ann@example.com";
+
+/// Every path, with the methods that it has, and one that it has not.
+const PATHS: [(&str, &str, &str); 7] = [
+    ("/api/register", "POST, OPTIONS", "GET"),
+    ("/api/login", "POST, OPTIONS", "DELETE"),
+    ("/api/token/refresh", "POST, OPTIONS", "HEAD"),
+    ("/api/profile", "GET, HEAD, OPTIONS", "DELETE"),
+    ("/api/verify-email/confirm", "GET, POST, HEAD, OPTIONS", "PUT"),
+    ("/healthz", "GET, HEAD, OPTIONS", "POST"),
+    ("/readyz", "GET, HEAD, OPTIONS", "PATCH"),
+];
+
+#[tokio::test]
+async fn a_path_works_with_and_without_its_slash_and_says_what_methods_it_has() {
+    let app = TestApp::start();
+    for (path, methods, other) in PATHS {
+        for path in [path.to_owned(), format!("{path}/"), format!("{path}/?a=b&format=api")] {
+            let reply = app.call("OPTIONS", &path).await;
+            assert_eq!((reply.status, reply.header("allow")), (204, Some(methods)), "{path}");
+
+            let reply = app.unchanged(async || app.call(other, &path).await).await;
+            assert_eq!((reply.status, reply.header("allow")), (405, Some(methods)), "{path}");
+            if other != "HEAD" {
+                let detail = format!("Method \"{other}\" not allowed.");
+                assert_eq!(reply.json(), json!({"detail": detail}), "{path}");
+            }
+        }
+    }
+    let reply = app.call("BREW", "/api/login/").await;
+    assert_eq!(reply.told(), (405, json!({"detail": "Method \"BREW\" not allowed."})));
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found_whatever_is_asked_of_it() {
+    let app = TestApp::start();
+    for path in
+        ["/", "/api", "/api/", "/api/logins/", "/api/login/x", "//api/login/", "/API/login/"]
+    {
+        for method in ["GET", "POST", "OPTIONS", "DELETE"] {
+            let reply = app.call(method, path).body("text/plain", "x").await;
+            assert_eq!(reply.told(), (404, json!({"detail": "Not found."})), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_post_reaches_its_endpoint_without_the_slash() {
+    let app = TestApp::start();
+    let body = json!({"email": EMAIL, "password": PASSWORD, "password_confirm": PASSWORD});
+    assert_eq!(app.post("/api/register", &body).await.status, 201);
+    let tokens = app.log_in(EMAIL).await;
+    for path in ["/api/profile", "/api/profile/", "/api/profile/?format=api"] {
+        let reply = app.get(path).bearer(&tokens.access).header("accept", "text/html").await;
+        assert_eq!((reply.status, reply.json()["id"].as_u64()), (200, Some(1)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_answers_as_get_without_a_body() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    for path in ["/api/profile/", "/healthz", "/readyz", CONFIRM] {
+        let get = app.get(path).bearer(&tokens.access).await;
+        let head = app.call("HEAD", path).bearer(&tokens.access).await;
+        assert_eq!(head.status, get.status, "{path}");
+        let length = get.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(length.as_str()), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+    let head = app.call("HEAD", "/api/profile/").await;
+    assert_eq!((head.status, head.header("www-authenticate").is_some()), (401, true));
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_read_are_told_from_those_that_are_empty() {
+    let app = TestApp::start();
+    let unsupported = |name: &str| {
+        let detail = format!("Unsupported media type \"{name}\" in request.");
+        (415, json!({"detail": detail}))
+    };
+    let no_fields = (400, json!({"refresh": ["This field is required."]}));
+    let blank = (400, json!({"refresh": ["This field may not be blank."]}));
+    let no_object = |kind: &str| {
+        let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
+        (400, json!({"non_field_errors": [message]}))
+    };
+    let no_data = (400, json!({"non_field_errors": ["No data provided"]}));
+    let json_type = "application/json";
+    let form_type = "application/x-www-form-urlencoded";
+    let last_counts = "{\"refresh\":\"x\",\"refresh\":\"\"}";
+    let table: Vec<(&str, &[u8], (u16, Value))> = vec![
+        ("", b"", no_fields.clone()),
+        ("text/plain", b"", no_fields.clone()),
+        (json_type, b"", no_fields.clone()),
+        (form_type, b"", no_fields.clone()),
+        ("", b"{}", unsupported("")),
+        ("text/plain", b"{}", unsupported("text/plain")),
+        ("text/plain; charset=utf-8", b"{}", unsupported("text/plain")),
+        ("multipart/form-data; boundary=x", b"--x--", unsupported("multipart/form-data")),
+        ("application/jsonx", b"{}", unsupported("application/jsonx")),
+        (json_type, b"{}", no_fields.clone()),
+        ("Application/JSON; charset=latin1", b"{}", no_fields.clone()),
+        (json_type, b" {\"other\": [1, {\"a\": null}]} ", no_fields.clone()),
+        (json_type, last_counts.as_bytes(), blank.clone()),
+        (json_type, b"[]", no_object("list")),
+        (json_type, b"\"text\"", no_object("str")),
+        (json_type, b"12", no_object("int")),
+        (json_type, b"-0.5", no_object("float")),
+        (json_type, b"1e3", no_object("float")),
+        (json_type, b"true", no_object("bool")),
+        (json_type, b"null", no_data),
+        (form_type, b"other=1", no_fields),
+        (form_type, b"refresh=x&refresh=", blank.clone()),
+        (form_type, b"refresh=+%20", blank),
+    ];
+    for (media_type, body, expected) in table {
+        let call = app.call("POST", "/api/token/refresh/").body(media_type, body.to_vec());
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), expected, "{media_type} {}", String::from_utf8_lossy(body));
+    }
+}
+
+#[tokio::test]
+async fn unreadable_bodies_are_a_400_that_quotes_nothing() {
+    let app = TestApp::start();
+    let deep = format!("{{\"a\": {}", "[".repeat(10_000));
+    let table: [&[u8]; 10] = [
+        b"{",
+        b"hunter2",
+        b"{\"password\": \"hunter2\",}",
+        b"{\"password\": NaN}",
+        b"{\"password\": Infinity}",
+        b"{'password': 'hunter2'}",
+        b"{\"password\": \"hunter2\"} x",
+        b"{\"password\": \"\xff\xfehunter2\"}",
+        b"\xef\xbb\xbf{}",
+        deep.as_bytes(),
+    ];
+    for body in table {
+        let call = app.call("POST", "/api/login/").body("application/json", body.to_vec());
+        let reply = app.unchanged(async || call.await).await;
+        let detail = reply.field("detail");
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(reply.status, 400, "{shown}");
+        assert!(detail.starts_with("JSON parse error - "), "{shown}: {detail}");
+        assert!(!detail.contains("hunter2"), "{detail}");
+    }
+    let call = app.call("POST", "/api/login/");
+    let reply = call.body("application/x-www-form-urlencoded", "password=%ff%fe").await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
+async fn bodies_that_did_not_arrive_are_answered_and_the_connection_closes() {
+    let app = TestApp::start();
+    let table = [
+        (BodyProblem::TooLarge, 413, "Request body is too large."),
+        (BodyProblem::TooSlow, 408, "Request timed out."),
+        (BodyProblem::Broken, 400, "Request body could not be read."),
+    ];
+    for (problem, status, detail) in table {
+        let call = app.call("POST", "/api/register/").bad_body(problem);
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), (status, json!({"detail": detail})));
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+}
+
+#[tokio::test]
+async fn public_endpoints_ignore_a_stale_authorization_header() {
+    let app = TestApp::start();
+    let headers = ["Bearer stale", "Bearer", "Basic YTpi", "Bearer a b c"];
+    for (number, authorization) in headers.into_iter().enumerate() {
+        let stale = ("authorization", authorization);
+        let email = format!("user{number}@example.com");
+        let reply = app.registration(&email).header(stale.0, stale.1).await;
+        assert_eq!(reply.status, 201, "{authorization}");
+        let reply = app.login(&email, PASSWORD).header(stale.0, stale.1).await;
+        assert_eq!(reply.status, 200, "{authorization}");
+        let reply = app.refreshing(&reply.field("refresh")).header(stale.0, stale.1).await;
+        assert_eq!(reply.status, 200, "{authorization}");
+        let token = app.mailed_token().await;
+        let call = app.post(CONFIRM, &json!({"token": token}));
+        assert_eq!(call.header(stale.0, stale.1).await.status, 200, "{authorization}");
+    }
+}
+
+#[tokio::test]
+async fn only_configured_origins_may_call_from_a_browser() {
+    let origin = "http://localhost:5173";
+    let app = TestApp::start_with(|config| {
+        config.server.allowed_origins = vec![origin.to_owned()];
+    });
+    let preflight = |origin: &str| {
+        app.call("OPTIONS", "/api/login/")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type")
+    };
+    let reply = preflight(origin).await;
+    assert_eq!(reply.status, 204);
+    for (name, value) in [
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-methods", "POST, OPTIONS"),
+        ("access-control-allow-headers", "authorization, content-type"),
+        ("access-control-max-age", "86400"),
+    ] {
+        assert_eq!(reply.header(name), Some(value), "{name}");
+    }
+    let is_permission = |name: &str| name.starts_with("access-control-allow");
+    for stranger in
+        ["http://localhost:5174", "https://localhost:5173", "null", "http://evil.example"]
+    {
+        let reply = preflight(stranger).await;
+        assert_eq!(reply.status, 204, "{stranger}");
+        let permissions = reply.headers.keys().filter(|name| is_permission(name.as_str()));
+        assert_eq!(permissions.count(), 0, "{stranger}");
+        let reply = app.login(EMAIL, PASSWORD).header("origin", stranger).await;
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{stranger}");
+    }
+    // Refusals too, or the script could not read why.
+    for call in [app.login(EMAIL, PASSWORD), app.get("/nowhere"), app.get("/api/profile/")] {
+        let reply = call.header("origin", origin).await;
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(reply.header("access-control-allow-credentials"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
+    let app = TestApp::start();
+    let longest = "x".repeat(64);
+    let too_long = "x".repeat(65);
+    let table = [
+        ("127.0.0.1", "abc-DEF_1.2", true),
+        ("::1", longest.as_str(), true),
+        ("127.0.0.1", too_long.as_str(), false),
+        ("127.0.0.1", "", false),
+        ("127.0.0.1", "a b", false),
+        ("127.0.0.1", "a/b", false),
+        ("192.0.2.1", "abc", false),
+    ];
+    for (peer, given, is_kept) in table {
+        let reply = app.get("/healthz").from(peer).header("x-request-id", given).await;
+        let named = reply.header("x-request-id").unwrap();
+        assert_eq!(named == given, is_kept, "{peer} {given}: {named}");
+        if !is_kept {
+            assert!(named.len() == 32 && named.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+    }
+    let first = app.get("/nowhere").await;
+    let second = app.get("/nowhere").await;
+    assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
+}
+
+/// Whose address a login is counted for, seen by who is locked out after five failures.
+#[tokio::test]
+async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
+    // Peer, X-Forwarded-For, and the address that it stands for.
+    let table = [
+        ("127.0.0.1", Some("203.0.113.5"), "203.0.113.5"),
+        ("127.0.0.1", Some("198.51.100.1, 203.0.113.5"), "203.0.113.5"),
+        ("127.0.0.1", Some("198.51.100.1, 203.0.113.5, 127.0.0.9"), "203.0.113.5"),
+        ("::1", Some("garbage, 203.0.113.5"), "203.0.113.5"),
+        ("127.0.0.1", Some("203.0.113.5, garbage"), "127.0.0.1"),
+        ("127.0.0.1", Some("\u{fc}\u{fc}"), "127.0.0.1"),
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("203.0.113.5", Some("198.51.100.1"), "203.0.113.5"),
+        ("203.0.113.5", Some("127.0.0.1"), "203.0.113.5"),
+    ];
+    for (peer, forwarded, address) in table {
+        let app = TestApp::start();
+        app.register(EMAIL).await;
+        for _ in 0..5 {
+            let mut call = app.login(EMAIL, "wrong-Lamp 7 orchard").from(peer);
+            if let Some(forwarded) = forwarded {
+                call = call.header("x-forwarded-for", forwarded);
+            }
+            assert_eq!(call.await.status, 401, "{peer} {forwarded:?}");
+        }
+        let locked = app.login(EMAIL, PASSWORD).from(address).await;
+        assert_eq!(locked.status, 429, "{peer} {forwarded:?} is not {address}");
+        let free = app.login(EMAIL, PASSWORD).from("198.51.100.77").await;
+        assert_eq!(free.status, 200, "{peer} {forwarded:?}");
+    }
+}
+
+#[tokio::test]
+async fn probes_say_how_it_is() {
+    let app = TestApp::start();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(app.get(path).await.told(), (200, json!({"status": "ok"})), "{path}");
+    }
+    app.router.stop();
+    assert_eq!(app.get("/healthz").await.status, 200);
+    let stopping = (503, json!({"detail": "The server is stopping."}));
+    assert_eq!(app.get("/readyz").await.told(), stopping);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_and_serves_the_rest() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.disk.set_full(true);
+    let unavailable = (503, json!({"detail": "Service temporarily unavailable."}));
+    for call in [
+        app.registration("bob@example.com"),
+        app.login(EMAIL, PASSWORD),
+        app.refreshing(&tokens.refresh),
+    ] {
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), unavailable);
+        assert!(reply.retry_after().is_some());
+    }
+    assert_eq!(app.profile(&tokens.access).await.status, 200);
+    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
+    app.disk.set_full(false);
+    app.refresh(&tokens.refresh).await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_disk_is_away_until_it_works_again() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.disk.set_broken(true);
+    for call in [app.refreshing(&tokens.refresh), app.registration("bob@example.com")] {
+        let reply = call.await;
+        assert_eq!(reply.told(), (503, json!({"detail": "Service temporarily unavailable."})));
+        assert!(reply.retry_after().is_some());
+    }
+    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
+    app.disk.set_broken(false);
+    until(|| app.app.store.health() == Health::Fine).await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    // Whatever became of the requests before, to repeat them is safe.
+    app.refresh(&tokens.refresh).await;
+    app.registration("bob@example.com").await;
+    app.log_in("bob@example.com").await;
+}

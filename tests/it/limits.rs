@@ -1,0 +1,217 @@
+//! What too many attempts lead to.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Reply, TestApp, at_once};
+
+const EMAIL: &str = "ann@example.com";
+const WRONG: &str = "wrong-Lamp 7 orchard";
+const ELSEWHERE: &str = "198.51.100.7";
+
+fn wrong() -> (u16, Value) {
+    (401, json!({"detail": "Invalid email or password"}))
+}
+
+fn assert_locked_out(reply: &Reply) {
+    let detail = "Too many failed attempts. Please try again later.";
+    assert_eq!(reply.told(), (429, json!({"detail": detail})));
+    assert!(reply.retry_after().is_some());
+}
+
+fn assert_throttled(reply: &Reply) -> u64 {
+    let wait = reply.retry_after().unwrap();
+    let unit = if wait == 1 { "second" } else { "seconds" };
+    let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
+    assert_eq!(reply.told(), (429, json!({"detail": detail})));
+    wait
+}
+
+/// Fails to log in so many times, each time with a 401.
+async fn fail(app: &TestApp, times: usize) {
+    for _ in 0..times {
+        assert_eq!(app.login(EMAIL, WRONG).await.told(), wrong());
+    }
+}
+
+fn some(number: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(number)
+}
+
+#[tokio::test]
+async fn the_fifth_failure_is_a_401_and_then_nothing_passes_until_the_lockout_ends() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    fail(&app, 5).await;
+    for password in [WRONG, PASSWORD] {
+        let reply = app.unchanged(async || app.login(EMAIL, password).await).await;
+        assert_locked_out(&reply);
+        assert_eq!(reply.retry_after(), Some(15 * 60));
+    }
+    // The pair is locked out: not the account from elsewhere, and not the address as such.
+    assert_eq!(app.login(EMAIL, PASSWORD).from(ELSEWHERE).await.status, 200);
+    app.newcomer("bob@example.com").await;
+    app.advance(15 * 60 - 1);
+    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+    app.advance(1);
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn an_unknown_email_is_locked_out_just_the_same() {
+    let app = TestApp::start();
+    fail(&app, 5).await;
+    let reply = app.unchanged(async || app.login("ANN@Example.com", PASSWORD).await).await;
+    assert_locked_out(&reply);
+    assert_eq!(reply.retry_after(), Some(15 * 60));
+}
+
+#[tokio::test]
+async fn a_right_password_forgives_the_wrong_ones_before_it() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    for _ in 0..3 {
+        fail(&app, 4).await;
+        app.log_in(EMAIL).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failure_counts_for_a_day() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    fail(&app, 4).await;
+    app.advance(20 * 60 * 60);
+    fail(&app, 1).await;
+    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    fail(&app, 4).await;
+    app.advance(48 * 60 * 60);
+    fail(&app, 4).await;
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn parallel_guesses_cannot_slip_through() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let guesses = (0..40).map(|n| app.login(EMAIL, &format!("guess number {n}")));
+    let replies = at_once(guesses).await;
+    let tried = replies.iter().filter(|reply| reply.status == 401).count();
+    assert!((1..=5).contains(&tried), "{tried} guesses were looked at");
+    for reply in replies.iter().filter(|reply| reply.status != 401) {
+        assert_locked_out(reply);
+    }
+    // Whatever is left of the five, no more than five are ever looked at.
+    fail(&app, 5 - tried).await;
+    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+}
+
+#[tokio::test]
+async fn an_ipv6_network_counts_as_one_address() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    for host in 1..=5 {
+        let reply = app.login(EMAIL, WRONG).from(&format!("2001:db8::{host}")).await;
+        assert_eq!(reply.told(), wrong());
+    }
+    let neighbour = app.login(EMAIL, PASSWORD).from("2001:db8::ffff:1:2:3").await;
+    assert_locked_out(&neighbour);
+    assert_eq!(app.login(EMAIL, PASSWORD).from("2001:db8:0:1::1").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_guesser_from_everywhere_locks_out_strangers_but_never_the_owner() {
+    let app = TestApp::start_with(|config| config.login.max_failures_per_email = some(10));
+    app.register(EMAIL).await;
+    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
+    for host in 1..=10 {
+        let reply = app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;
+        assert_eq!(reply.told(), wrong());
+    }
+    for password in [WRONG, PASSWORD] {
+        let call = app.login(EMAIL, password).from("198.51.100.200");
+        assert_locked_out(&app.unchanged(async || call.await).await);
+    }
+    // Where the owner has logged in before, they may: with five attempts of their own.
+    assert_eq!(app.login(EMAIL, WRONG).from("203.0.113.1").await.told(), wrong());
+    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
+    // That address is known after a restart, when all counts begin anew.
+    let app = app.restart().await;
+    for host in 1..=10 {
+        app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;
+    }
+    assert_locked_out(&app.login(EMAIL, PASSWORD).from("198.51.100.200").await);
+    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
+    app.advance(48 * 60 * 60);
+    assert_eq!(app.login(EMAIL, PASSWORD).from("198.51.100.200").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_floods_the_table_gains_no_guess() {
+    let app = TestApp::start_with(|config| {
+        config.login.limiter_entries = NonZeroUsize::new(16).unwrap();
+    });
+    app.register(EMAIL).await;
+    fail(&app, 3).await;
+    let flood = (0..200).map(|n| app.login(&format!("user{n}@example.com"), WRONG));
+    for call in flood {
+        call.await;
+    }
+    let mut tried = 3;
+    while app.login(EMAIL, WRONG).await.status == 401 {
+        tried += 1;
+        assert!(tried <= 5, "{tried} guesses were looked at");
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_attempts_to_log_in_a_minute() {
+    let app = TestApp::start_with(|config| config.login.per_address_per_minute = some(3));
+    app.register(EMAIL).await;
+    app.log_in(EMAIL).await;
+    app.log_in(EMAIL).await;
+    assert_eq!(app.login("nobody@example.com", WRONG).await.told(), wrong());
+    let reply = app.unchanged(async || app.login(EMAIL, PASSWORD).await).await;
+    let wait = assert_throttled(&reply);
+    assert!((1..=66).contains(&wait), "{wait}");
+    assert_eq!(app.login(EMAIL, PASSWORD).from(ELSEWHERE).await.status, 200);
+    app.advance(wait);
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_registrations_an_hour() {
+    let app = TestApp::start_with(|config| config.registration.per_address_per_hour = some(3));
+    app.register(EMAIL).await;
+    app.register("bob@example.com").await;
+    // Whether an address is taken is what this limit guards, so asking counts.
+    assert_eq!(app.registration(EMAIL).await.status, 400);
+    for email in ["carol@example.com", EMAIL] {
+        let reply = app.unchanged(async || app.registration(email).await).await;
+        let wait = assert_throttled(&reply);
+        assert!((1..=66 * 60).contains(&wait), "{wait}");
+    }
+    assert_eq!(app.registration("carol@example.com").from(ELSEWHERE).await.status, 201);
+    let reply = app.registration("dave@example.com").await;
+    app.advance(assert_throttled(&reply));
+    app.register("dave@example.com").await;
+}
+
+#[tokio::test]
+async fn the_limits_of_the_shipped_configuration_hold() {
+    let app = TestApp::start_with(|config| {
+        let shipped = latchkey::config::Config::load(None, &[]).unwrap().config;
+        config.login = shipped.login;
+        config.registration = shipped.registration;
+    });
+    for n in 0..60 {
+        app.register(&format!("user{n}@example.com")).await;
+        app.log_in(&format!("user{n}@example.com")).await;
+    }
+    assert_throttled(&app.registration(EMAIL).await);
+    assert_throttled(&app.login("user1@example.com", PASSWORD).await);
+}

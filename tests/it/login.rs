@@ -1,0 +1,171 @@
+//! `POST /api/login/`
+
+use std::num::NonZeroUsize;
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, START, TestApp, claims};
+
+const EMAIL: &str = "ann@example.com";
+
+#[tokio::test]
+async fn a_login_gives_both_tokens_and_the_user_in_the_order_clients_see() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let reply = app.login(EMAIL, PASSWORD).await;
+    assert_eq!(reply.status, 200);
+    let (refresh, access) = (reply.field("refresh"), reply.field("access"));
+    let expected = format!(
+        "{{\"refresh\":\"{refresh}\",\"access\":\"{access}\",\"user\":{{\"id\":1,\"email\":\
+         \"ann@example.com\",\"username\":\"\",\"is_email_verified\":false,\"created_at\":\
+         \"2024-12-06T10:00:00.123456Z\"}}}}"
+    );
+    assert_eq!(reply.text(), expected);
+}
+
+#[tokio::test]
+async fn the_tokens_carry_the_claims_that_services_read() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let now = START.unix_seconds();
+    let is_hex = |value: &Value| {
+        let text = value.as_str().unwrap();
+        text.len() == 32 && text.bytes().all(|byte| b"0123456789abcdef".contains(&byte))
+    };
+    let access = claims(&tokens.access);
+    let refresh = claims(&tokens.refresh);
+    assert!(is_hex(&access["jti"]) && is_hex(&refresh["jti"]) && is_hex(&access["sid"]));
+    assert_ne!(access["jti"], refresh["jti"]);
+    assert_eq!(
+        access,
+        json!({
+            "token_type": "access", "exp": now + 30 * 60, "iat": now, "jti": access["jti"],
+            "user_id": 1, "iss": "https://accounts.example.com", "sub": "1",
+            "sid": refresh["sid"],
+        })
+    );
+    assert_eq!(
+        refresh,
+        json!({
+            "token_type": "refresh", "exp": now + 24 * 60 * 60, "iat": now,
+            "jti": refresh["jti"], "user_id": 1, "sid": access["sid"], "gen": 0,
+        })
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_credential_is_told_field_by_field() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let required = json!(["This field is required."]);
+    let not_null = json!(["This field may not be null."]);
+    let blank = json!(["This field may not be blank."]);
+    let no_string = json!(["Not a valid string."]);
+    let nul = json!(["Null characters are not allowed."]);
+    let table = [
+        (json!({}), json!({"email": required, "password": required})),
+        (json!({"email": EMAIL}), json!({"password": required})),
+        (json!({"password": PASSWORD}), json!({"email": required})),
+        (
+            json!({"email": null, "password": null}),
+            json!({"email": not_null, "password": not_null}),
+        ),
+        (json!({"email": "", "password": ""}), json!({"email": blank, "password": blank})),
+        (json!({"email": " ", "password": "  "}), json!({"email": blank, "password": blank})),
+        (json!({"email": 1, "password": 2.5}), json!({"email": no_string, "password": no_string})),
+        (
+            json!({"email": [EMAIL], "password": {"a": 1}}),
+            json!({"email": no_string, "password": no_string}),
+        ),
+        (
+            json!({"email": false, "password": true}),
+            json!({"email": no_string, "password": no_string}),
+        ),
+        (
+            json!({"email": "ann\u{0}@example.com", "password": "a\u{0}b"}),
+            json!({"email": nul, "password": nul}),
+        ),
+        (
+            json!({"email": "ann", "password": PASSWORD}),
+            json!({"email": ["Enter a valid email address."]}),
+        ),
+        (
+            json!({"email": format!("{}@example.com", "a".repeat(300)), "password": PASSWORD}),
+            json!({"email": ["Ensure this field has no more than 254 characters."]}),
+        ),
+        (
+            json!({"email": EMAIL, "password": "a".repeat(1025)}),
+            json!({"password": ["Ensure this field has no more than 1024 bytes."]}),
+        ),
+    ];
+    for (body, errors) in table {
+        let reply = app.unchanged(async || app.post("/api/login/", &body).await).await;
+        assert_eq!(reply.told(), (400, errors), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_all_look_the_same() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let table = [
+        ("nobody@example.com", PASSWORD),
+        (EMAIL, "tide-Lamp 7 orchards"),
+        (EMAIL, " tide-Lamp 7 orchard"),
+        (EMAIL, "TIDE-LAMP 7 ORCHARD"),
+    ];
+    for (email, password) in table {
+        let reply = app.unchanged(async || app.login(email, password).await).await;
+        assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
+        // No token was due, so none is asked for.
+        assert_eq!(reply.header("www-authenticate"), None);
+    }
+}
+
+#[tokio::test]
+async fn an_email_is_found_in_any_letter_case_and_trimmed() {
+    let app = TestApp::start();
+    app.register("Ann@Example.com").await;
+    for email in ["ann@example.com", "ANN@EXAMPLE.COM", "\tAnn@Example.com "] {
+        assert_eq!(app.login(email, PASSWORD).await.status, 200, "{email}");
+    }
+    let form = [("email", "ann@example.com"), ("password", PASSWORD)];
+    assert_eq!(app.call("POST", "/api/login").form(&form).await.status, 200);
+    // Internationalised domains have two spellings.
+    app.register("bob@münchen.example").await;
+    assert_eq!(app.login("bob@XN--MNCHEN-3YA.example", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_unverified_account_can_be_kept_out() {
+    let app = TestApp::start_with(|config| config.login.require_verified_email = true);
+    let token = app.invited(EMAIL).await;
+    let refusal = json!({"detail": "Email address is not verified.", "code": "email_not_verified"});
+    for _ in 0..10 {
+        // The password is right each time, so nobody is locked out.
+        let reply = app.unchanged(async || app.login(EMAIL, PASSWORD).await).await;
+        assert_eq!(reply.told(), (403, refusal.clone()));
+    }
+    let reply = app.unchanged(async || app.login(EMAIL, "wrong-Lamp 7 orchard").await).await;
+    assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
+    app.confirm(&token).await;
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_oldest() {
+    let three = NonZeroUsize::new(3).unwrap();
+    let app = TestApp::start_with(|config| config.tokens.sessions_per_user = three);
+    app.register(EMAIL).await;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(app.log_in(EMAIL).await);
+        app.advance(1);
+    }
+    assert_eq!(app.profile(&sessions[0].access).await.status, 401);
+    assert_eq!(app.refreshing(&sessions[0].refresh).await.status, 401);
+    for session in &sessions[1..] {
+        assert_eq!(app.profile(&session.access).await.status, 200);
+    }
+    assert_eq!(app.app.store.count_sessions(), Ok(3));
+}

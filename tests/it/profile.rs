@@ -1,0 +1,183 @@
+//! `GET /api/profile/`, and what every endpoint asks of an access token.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::config::SigningAlgorithm;
+use serde_json::{Value, json};
+
+use crate::support::{START, TestApp};
+
+const EMAIL: &str = "ann@example.com";
+
+fn not_valid(message: &str) -> Value {
+    json!({
+        "detail": "Given token not valid for any token type",
+        "code": "token_not_valid",
+        "messages": [
+            {"token_class": "AccessToken", "token_type": "access", "message": message},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn the_profile_is_that_of_the_bearer() {
+    let app = TestApp::start();
+    let body = json!({
+        "email": "Ann@Example.com", "username": "Ann", "password": "tide-Lamp 7 orchard",
+        "password_confirm": "tide-Lamp 7 orchard",
+    });
+    app.newcomer("bob@example.com").await;
+    app.advance(1);
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    let tokens = app.log_in("ann@example.com").await;
+    let reply = app.profile(&tokens.access).await;
+    assert_eq!(
+        (reply.status, reply.text()),
+        (
+            200,
+            "{\"id\":2,\"email\":\"Ann@Example.com\",\"username\":\"Ann\",\
+             \"is_email_verified\":false,\"created_at\":\"2024-12-06T10:00:01.123456Z\"}"
+        )
+    );
+    let token = app.mailed_token().await;
+    app.confirm(&token).await;
+    assert!(app.is_verified(&tokens.access).await, "the profile is as it is now");
+}
+
+#[tokio::test]
+async fn whoever_shows_no_good_access_token_is_told_why() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let (signed, signature) = tokens.access.rsplit_once('.').unwrap();
+    let payload = tokens.access.split('.').nth(1).unwrap();
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    let reversed: String = signature.chars().rev().collect();
+    let (garbage, unsigned, mangled, without) = (
+        "Bearer garbage".to_owned(),
+        format!("Bearer {none}.{payload}."),
+        format!("Bearer {signed}.{reversed}"),
+        format!("Bearer {signed}"),
+    );
+    let long = format!("Bearer {}", "x".repeat(10_000));
+    let refresh = format!("Bearer {}", tokens.refresh);
+    let twice = format!("Bearer {0} {0}", tokens.access);
+    let absent = json!({"detail": "Authentication credentials were not provided."});
+    let bad_header = json!({
+        "detail": "Authorization header must contain two space-delimited values",
+        "code": "bad_authorization_header",
+    });
+    let invalid = not_valid("Token is invalid or expired");
+    let wrong_type = not_valid("Token has wrong type");
+    let table: [(Option<&str>, &Value); 14] = [
+        (None, &absent),
+        (Some(""), &absent),
+        (Some("Basic YTpi"), &absent),
+        (Some("Token abc"), &absent),
+        (Some(&tokens.access), &absent),
+        (Some("Bearer"), &bad_header),
+        (Some("bearer "), &bad_header),
+        (Some(&twice), &bad_header),
+        (Some(&garbage), &invalid),
+        (Some(&unsigned), &invalid),
+        (Some(&mangled), &invalid),
+        (Some(&without), &invalid),
+        (Some(&long), &invalid),
+        (Some(&refresh), &wrong_type),
+    ];
+    for (authorization, body) in table {
+        let mut call = app.get("/api/profile/");
+        if let Some(authorization) = authorization {
+            call = call.header("authorization", authorization);
+        }
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(&reply.told(), &(401, body.clone()), "{authorization:?}");
+        let challenge = reply.header("www-authenticate");
+        assert_eq!(challenge, Some("Bearer realm=\"api\""), "{authorization:?}");
+    }
+    let not_text = app.get("/api/profile/").header("authorization", b"Bearer \xff\xfe");
+    assert_eq!(not_text.await.told(), (401, invalid));
+}
+
+#[tokio::test]
+async fn the_scheme_is_read_in_any_letter_case() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    for scheme in ["Bearer", "bearer", "BEARER", " bEaReR  "] {
+        let authorization = format!("{scheme} {}", tokens.access);
+        let reply = app.get("/api/profile/").header("authorization", authorization).await;
+        assert_eq!(reply.status, 200, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_lives_half_an_hour() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.advance(30 * 60 - 2);
+    assert_eq!(app.profile(&tokens.access).await.status, 200);
+    app.advance(2);
+    let expired = (401, not_valid("Token is invalid or expired"));
+    assert_eq!(app.profile(&tokens.access).await.told(), expired);
+}
+
+#[tokio::test]
+async fn an_access_token_from_more_than_a_minute_ahead_is_not_valid_yet() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    app.refresh(&first.refresh).await;
+    app.advance(25);
+    // Within the grace nothing is written, so the mark stays where the clock can go back to.
+    let ahead = app.refresh(&first.refresh).await;
+    let back_by = |seconds| START.saturating_sub(std::time::Duration::from_secs(seconds));
+    app.clock.set_wall(back_by(30));
+    assert_eq!(app.profile(&ahead.access).await.status, 200);
+    app.clock.set_wall(back_by(50));
+    let invalid = (401, not_valid("Token is invalid or expired"));
+    assert_eq!(app.profile(&ahead.access).await.told(), invalid);
+    app.clock.set_wall(START);
+    assert_eq!(app.profile(&ahead.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_removed_user_is_not_found_and_an_ended_session_is_not_valid() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    app.disown(&token).await;
+    let reply = app.profile(&tokens.access).await;
+    let not_found = json!({"detail": "User not found", "code": "user_not_found"});
+    assert_eq!(reply.told(), (401, not_found));
+    assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
+
+    let first = app.newcomer("bob@example.com").await;
+    let second = app.refresh(&first.refresh).await;
+    app.advance(31);
+    assert_eq!(app.refreshing(&first.refresh).await.status, 401);
+    for access in [first.access, second.access] {
+        let reply = app.profile(&access).await;
+        assert_eq!(reply.told(), (401, not_valid("Token is invalid or expired")));
+    }
+}
+
+#[tokio::test]
+async fn each_algorithm_signs_and_checks_its_own_tokens() {
+    for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Hs256] {
+        let app = TestApp::start_with(|config| config.tokens.algorithm = algorithm);
+        let tokens = app.newcomer(EMAIL).await;
+        let header = tokens.access.split('.').next().unwrap();
+        let header: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        let name = match algorithm {
+            SigningAlgorithm::EdDsa => "EdDSA",
+            SigningAlgorithm::Es256 => "ES256",
+            SigningAlgorithm::Hs256 => "HS256",
+        };
+        assert_eq!((&header["alg"], &header["typ"]), (&json!(name), &json!("JWT")));
+        assert!(header["kid"].is_string());
+        assert_eq!(app.profile(&tokens.access).await.status, 200, "{name}");
+        // Under a shared secret the two kinds still cannot pass for each other.
+        let reply = app.profile(&tokens.refresh).await;
+        assert_eq!(reply.told(), (401, not_valid("Token has wrong type")), "{name}");
+        assert_eq!(app.refreshing(&tokens.access).await.status, 401, "{name}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The promises, one test each. What a promise means in every corner is in the other modules;
+//! these hold the sentence itself.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use latchkey::clock::Clock;
+use latchkey::domain::UserId;
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, START, TestApp, Tokens, at_once, claims, contains};
+
+const EMAIL: &str = "ann@example.com";
+
+#[tokio::test]
+async fn promise_1_what_was_acknowledged_is_durable() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let first = app.log_in(EMAIL).await;
+    // Each copy is the disk as a power cut right after the answer would leave it.
+    let registered = app.registration("bob@example.com").await;
+    let after_registration = app.disk.image();
+    let second = app.refresh(&first.refresh).await;
+    let after_rotation = app.disk.image();
+    app.confirm(&token).await;
+    let after_confirmation = app.disk.image();
+
+    assert_eq!(registered.status, 201);
+    let app = app.restart_on(&after_registration).await;
+    app.log_in("bob@example.com").await;
+    app.deliver().await;
+    assert!(app.mails.sent().iter().any(|mail| mail.to == "bob@example.com"));
+    let app = app.restart_on(&after_rotation).await;
+    assert_eq!(claims(&app.refresh(&second.refresh).await.refresh)["gen"], 2);
+    let app = app.restart_on(&after_confirmation).await;
+    let tokens = app.log_in(EMAIL).await;
+    assert!(app.is_verified(&tokens.access).await);
+}
+
+#[tokio::test]
+async fn promise_2_a_refresh_token_rotates_exactly_once() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
+    let tokens: Vec<Tokens> = replies.iter().map(Tokens::of).collect();
+    assert!(tokens.iter().all(|pair| pair.refresh == tokens[0].refresh), "one successor");
+    assert_eq!(claims(&tokens[0].refresh)["gen"], 1);
+    for pair in &tokens {
+        assert_eq!(app.profile(&pair.access).await.status, 200);
+    }
+    assert_eq!(app.app.store.events(0, 10).unwrap(), []);
+    app.refresh(&tokens[0].refresh).await;
+}
+
+#[tokio::test]
+async fn promise_3_theft_shows() {
+    let app = TestApp::start();
+    let other = app.newcomer(EMAIL).await;
+    let first = app.log_in(EMAIL).await;
+    let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
+    let second = Tokens::of(&replies[0]);
+    let third = app.refresh(&second.refresh).await;
+
+    let theft = app.refreshing(&first.refresh).from("198.51.100.66").await;
+    let crashed = app.disk.image();
+    let revoked = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
+    assert_eq!(theft.told(), (401, revoked));
+    // Whoever holds any of its tokens is out, also after a crash right after the answer.
+    let app = app.restart_on(&crashed).await;
+    for tokens in [&first, &second, &third] {
+        assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
+        assert_eq!(app.profile(&tokens.access).await.status, 401);
+    }
+    let event = app.app.store.events(0, 10).unwrap().remove(0);
+    assert_eq!(event.client.address.to_string(), "198.51.100.66");
+    // Another session of the same person lives on.
+    assert_eq!(app.profile(&other.access).await.status, 200);
+    app.refresh(&other.refresh).await;
+}
+
+#[tokio::test]
+async fn promise_4_nothing_is_half_made_and_no_id_is_used_twice() {
+    let app = TestApp::start();
+    let name = |n: usize| format!("user{}@example.com", n % 8);
+    let replies = at_once((0..32).map(|n| app.registration(&name(n)))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 8);
+    let crashed = app.disk.image();
+    let app = app.restart_on(&crashed).await;
+    assert_eq!(app.app.store.count_users(), Ok(8));
+    assert_eq!(app.app.store.count_mail(), Ok(8));
+    for n in 0..8 {
+        app.log_in(&name(n)).await;
+        assert_eq!(app.registration(&name(n)).await.status, 400);
+    }
+    // The one with the highest id is removed, and everything of theirs.
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    assert_eq!(claims(&tokens.access)["user_id"], 9);
+    app.disown(&token).await;
+    assert_eq!(app.app.store.find_user(UserId(9)), Ok(None));
+    let app = app.restart().await;
+    let again = app.newcomer(EMAIL).await;
+    assert_eq!(claims(&again.access)["user_id"], 10);
+    assert_eq!(app.profile(&tokens.access).await.json()["code"], "user_not_found");
+}
+
+#[tokio::test]
+async fn promise_5_the_database_alone_lets_nobody_in() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let first = app.log_in(EMAIL).await;
+    let second = app.refresh(&first.refresh).await;
+    let waiting = "bob@example.com";
+    app.register(waiting).await;
+    let database = app.disk.image();
+
+    // What is meant to be there is found, so that the search can fail.
+    assert!(contains(&database, EMAIL.as_bytes()) && contains(&database, b"$argon2id$"));
+    let mac = URL_SAFE_NO_PAD.decode(&token).unwrap().split_off(16);
+    for secret in [PASSWORD, &token, &first.access, &first.refresh, &second.access, &second.refresh]
+    {
+        let signature = secret.rsplit('.').next().unwrap();
+        assert!(!contains(&database, secret.as_bytes()), "{secret}");
+        assert!(!contains(&database, signature.as_bytes()), "the signature of {secret}");
+        assert!(!contains(&database, STANDARD.encode(secret).as_bytes()), "{secret} in base64");
+    }
+    assert!(!contains(&database, &mac), "the secret half of a mailed link");
+    assert!(!contains(&database, b"PRIVATE KEY"));
+    // Whoever has the database but not the keys cannot make what would let them in.
+    let thief = TestApp::start_with_keys(7).restart_on(&database).await;
+    let forged = thief.mailed_token().await;
+    assert_eq!(thief.mails.sent().last().unwrap().to, waiting);
+    let reply = app.post("/api/verify-email/confirm/", &json!({"token": forged})).await;
+    assert_eq!(reply.status, 400);
+}
+
+// Promise 6, that nothing leaks, is in `secrets`.
+
+#[tokio::test]
+async fn promise_7_nothing_grows_without_bound() {
+    let app = TestApp::start_with(|config| {
+        config.tokens.sessions_per_user = NonZeroUsize::new(5).unwrap();
+        config.audit.max_events = 7;
+    });
+    app.register(EMAIL).await;
+    for n in 0..30_u64 {
+        app.advance(2 * 60 * 60);
+        let agent = "x".repeat(10_000);
+        let login = app.login(EMAIL, PASSWORD).header("user-agent", &agent);
+        let first = Tokens::of(&login.await);
+        let second = app.refresh(&first.refresh).await;
+        app.refresh(&second.refresh).await;
+        let thief = format!("198.51.100.{n}");
+        let theft = app.refreshing(&first.refresh).from(&thief).header("user-agent", &agent);
+        assert_eq!(theft.await.status, 401);
+        app.log_in(EMAIL).await;
+    }
+    assert_eq!(app.app.store.count_sessions(), Ok(5));
+    let events = app.app.store.events(0, 1_000).unwrap();
+    assert_eq!(events.len(), 7);
+    assert!(events.iter().all(|event| event.client.user_agent.len() == 256));
+    // The last ones are kept.
+    assert_eq!(events.last().unwrap().client.address.to_string(), "198.51.100.29");
+}
+
+#[tokio::test]
+async fn promise_8_a_login_gives_nothing_away() {
+    // Dear enough to be told from no hash at all.
+    let app = TestApp::start_with(|config| {
+        config.passwords.memory_kib = 1024;
+        config.login.max_failures = 1_000.try_into().unwrap();
+    });
+    app.register(EMAIL).await;
+    let clock = Clock::system();
+    let mut shortest = [Duration::MAX; 2];
+    for _ in 0..5 {
+        for (place, email) in [EMAIL, "nobody@example.com"].into_iter().enumerate() {
+            let begun = clock.read().monotonic;
+            let reply = app.login(email, "wrong-Lamp 7 orchard").await;
+            let took = clock.read().monotonic - begun;
+            shortest[place] = shortest[place].min(took);
+            assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
+            let names: Vec<&str> = reply.headers.keys().map(|name| name.as_str()).collect();
+            assert!(!names.contains(&"www-authenticate"), "{names:?}");
+        }
+    }
+    let [known, unknown] = shortest;
+    assert!(unknown > known / 2 && known > unknown / 2, "{known:?} and {unknown:?}");
+}
+
+#[tokio::test]
+async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
+    let app = TestApp::start_with(|config| config.passwords.threads = NonZeroUsize::new(1));
+    let tokens = app.newcomer(EMAIL).await;
+    let flood: Vec<_> = (0..64)
+        .map(|n| app.login(&format!("user{n}@example.com"), "wrong-Lamp 7 orchard"))
+        .map(|call| tokio::spawn(call.into_future()))
+        .collect();
+    // This test has one thread for everything but hashing: were that to happen here, the flood
+    // would be over before anyone else got an answer.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(app.profile(&tokens.access).await.status, 200);
+    app.refresh(&tokens.refresh).await;
+    let unfinished = flood.iter().filter(|login| !login.is_finished()).count();
+    assert!(unfinished > 0, "the flood was over before anyone else got an answer");
+    for login in flood {
+        assert_eq!(login.await.unwrap().status, 401);
+    }
+}
+
+#[tokio::test]
+async fn promise_10_a_wrong_clock_lets_no_one_in_and_locks_no_one_out_for_ever() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.advance(31 * 60);
+    let second = app.refresh(&tokens.refresh).await;
+    let late = app.clock.read().wall;
+    // Turning the clock back does not bring an expired token back.
+    app.clock.set_wall(START);
+    let unavailable = json!({"detail": "Service temporarily unavailable."});
+    let refused: Value = app.profile(&tokens.access).await.json();
+    assert_eq!(refused, unavailable);
+    // Turning it forward for a while costs nobody anything once it is right again.
+    app.clock.set_wall(late.saturating_add(Duration::from_secs(1_000 * 24 * 60 * 60)));
+    assert_eq!(app.profile(&second.access).await.status, 401);
+    app.newcomer("bob@example.com").await;
+    app.clock.set_wall(late);
+    assert_eq!(app.profile(&second.access).await.status, 200);
+    app.refresh(&second.refresh).await;
+}

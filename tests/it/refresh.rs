@@ -1,0 +1,338 @@
+//! `POST /api/token/refresh/`
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::domain::EventKind;
+use serde_json::{Value, json};
+
+use crate::support::{Reply, TestApp, Tokens, claims};
+
+const EMAIL: &str = "ann@example.com";
+const DAY: u64 = 24 * 60 * 60;
+
+fn invalid() -> (u16, Value) {
+    (401, json!({"detail": "Token is invalid or expired", "code": "token_not_valid"}))
+}
+
+fn assert_refused(reply: &Reply, expected: &(u16, Value), what: &str) {
+    assert_eq!(&reply.told(), expected, "{what}");
+    assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""), "{what}");
+}
+
+/// The kinds of all events there are, oldest first.
+fn events(app: &TestApp) -> Vec<EventKind> {
+    app.app.store.events(0, 100).unwrap().iter().map(|event| event.kind).collect()
+}
+
+/// The token with its payload changed and its signature kept.
+fn tampered(token: &str, change: impl FnOnce(&mut Value)) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let mut payload = claims(token);
+    change(&mut payload);
+    let payload = URL_SAFE_NO_PAD.encode(payload.to_string());
+    format!("{}.{payload}.{}", parts[0], parts[2])
+}
+
+#[tokio::test]
+async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    for (body, message) in [
+        (json!({}), "This field is required."),
+        (json!({"refresh": null}), "This field may not be null."),
+        (json!({"refresh": ""}), "This field may not be blank."),
+        (json!({"refresh": "  "}), "This field may not be blank."),
+        (json!({"refresh": 7}), "Not a valid string."),
+        (json!({"refresh": [tokens.refresh]}), "Not a valid string."),
+        (json!({"refresh": "a\u{0}b"}), "Null characters are not allowed."),
+    ] {
+        let reply = app.unchanged(async || app.post("/api/token/refresh/", &body).await).await;
+        assert_eq!(reply.told(), (400, json!({"refresh": [message]})), "{body}");
+    }
+
+    let refresh = tokens.refresh.as_str();
+    let (signed, signature) = refresh.rsplit_once('.').unwrap();
+    let payload = refresh.split('.').nth(1).unwrap();
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    for forged in [
+        "garbage".to_owned(),
+        "a.b.c".to_owned(),
+        "x".repeat(10_000),
+        signed.to_owned(),
+        format!("{signed}."),
+        format!("{signed}.{}", signature.chars().rev().collect::<String>()),
+        format!("{none}.{payload}."),
+        format!("{none}.{payload}.{signature}"),
+        tampered(refresh, |payload| payload["gen"] = json!(1)),
+        tampered(refresh, |payload| payload["exp"] = json!(99_999_999_999_u64)),
+        tampered(refresh, |payload| payload["user_id"] = json!(2)),
+        tampered(&tokens.access, |payload| payload["token_type"] = json!("refresh")),
+    ] {
+        let reply = app.unchanged(async || app.refreshing(&forged).await).await;
+        assert_refused(&reply, &invalid(), &forged);
+    }
+    let reply = app.unchanged(async || app.refreshing(&tokens.access).await).await;
+    let wrong_type = json!({"detail": "Token has wrong type", "code": "token_not_valid"});
+    assert_refused(&reply, &(401, wrong_type), "an access token");
+    app.refresh(refresh).await;
+}
+
+#[tokio::test]
+async fn another_servers_tokens_are_forged_ones() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let stranger = TestApp::start_with_keys(7);
+    let tokens = stranger.newcomer(EMAIL).await;
+    let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
+    assert_refused(&reply, &invalid(), "a stranger's");
+    assert_eq!(app.profile(&tokens.access).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_refresh_gives_both_tokens_in_the_order_clients_see() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    app.advance(60);
+    let reply = app.refreshing(&first.refresh).await;
+    let second = Tokens::of(&reply);
+    let body = format!("{{\"access\":\"{}\",\"refresh\":\"{}\"}}", second.access, second.refresh);
+    assert_eq!(reply.text(), body);
+
+    let (before, after) = (claims(&first.refresh), claims(&second.refresh));
+    for field in ["sid", "user_id"] {
+        assert_eq!(before[field], after[field]);
+    }
+    assert_eq!((&before["gen"], &after["gen"]), (&json!(0), &json!(1)));
+    assert_ne!(before["jti"], after["jti"]);
+    let seconds = |token: &Value, field: &str| token[field].as_u64().unwrap();
+    assert_eq!(seconds(&after, "iat"), seconds(&before, "iat") + 60);
+    assert_eq!(seconds(&after, "exp"), seconds(&after, "iat") + DAY);
+    let access = claims(&second.access);
+    assert_eq!(seconds(&access, "exp"), seconds(&after, "iat") + 30 * 60);
+    // An earlier access token lives out its time.
+    for access in [&first.access, &second.access] {
+        assert_eq!(app.profile(access).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_trimmed_and_may_come_in_a_form() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    let second = app.refresh(&format!("  {}\n", first.refresh)).await;
+    let form = [("refresh", second.refresh.as_str())];
+    let third = Tokens::of(&app.call("POST", "/api/token/refresh").form(&form).await);
+    assert_eq!(claims(&third.refresh)["gen"], 2);
+}
+
+/// One line of the design's table: what was done before, and what the token shown then leads to.
+struct Row {
+    what: &'static str,
+    /// Which generations are presented beforehand, and how many seconds after the one before.
+    before: &'static [(usize, u64)],
+    /// Which generation is presented, and how many seconds later.
+    presented: (usize, u64),
+    /// The generation it leads to.
+    leads_to: Option<u64>,
+    /// Whether the session is alive afterwards.
+    is_alive: bool,
+    event: Option<EventKind>,
+}
+
+#[tokio::test]
+async fn every_case_of_the_designs_table() {
+    use EventKind::{RefreshTokenReused, RefreshTokenStale};
+    let table = [
+        Row {
+            what: "the current token",
+            before: &[],
+            presented: (0, 0),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the current token, after many rotations and much time",
+            before: &[(0, 40), (1, 0), (2, 3 * 60 * 60)],
+            presented: (3, 20 * 60 * 60),
+            leads_to: Some(4),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the one before, at the same time",
+            before: &[(0, 0)],
+            presented: (0, 0),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the one before, at the end of its grace",
+            before: &[(0, 0)],
+            presented: (0, 30),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the one before, again and again within its grace",
+            before: &[(0, 0), (0, 10), (0, 10)],
+            presented: (0, 10),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the one before, after its grace, however often it was used within",
+            before: &[(0, 0), (0, 29)],
+            presented: (0, 2),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenStale),
+        },
+        Row {
+            what: "the one before, hours later",
+            before: &[(0, 0)],
+            presented: (0, 20 * 60 * 60),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenStale),
+        },
+        Row {
+            what: "one whose successor was used, at the same time",
+            before: &[(0, 0), (1, 0)],
+            presented: (0, 0),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenReused),
+        },
+        Row {
+            what: "the one after that still has its grace",
+            before: &[(0, 0), (1, 0)],
+            presented: (1, 30),
+            leads_to: Some(2),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the very first one, much later",
+            before: &[(0, 100), (1, 100), (2, 100)],
+            presented: (0, 100),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenReused),
+        },
+    ];
+    for Row { what, before, presented, leads_to, is_alive, event } in table {
+        let app = TestApp::start();
+        let bystander = app.newcomer(EMAIL).await;
+        let mut line = vec![app.log_in(EMAIL).await];
+        for (generation, wait) in before {
+            app.advance(*wait);
+            let tokens = app.refresh(&line[*generation].refresh).await;
+            if line.iter().all(|known| known.refresh != tokens.refresh) {
+                line.push(tokens);
+            }
+        }
+        app.advance(presented.1);
+        let reply = app.refreshing(&line[presented.0].refresh).await;
+        match leads_to {
+            Some(generation) => {
+                let tokens = Tokens::of(&reply);
+                assert_eq!(claims(&tokens.refresh)["gen"], json!(generation), "{what}");
+                if let Some(known) = line.get(usize::try_from(generation).unwrap()) {
+                    assert_eq!(known.refresh, tokens.refresh, "{what}: the same successor");
+                    assert_ne!(known.access, tokens.access, "{what}: a fresh access token");
+                }
+                assert_eq!(app.profile(&tokens.access).await.status, 200, "{what}");
+                line.push(tokens);
+            }
+            None => assert_refused(&reply, &invalid(), what),
+        }
+        assert_eq!(events(&app), Vec::from_iter(event), "{what}");
+        // The end shows at once, at every endpoint, and after a restart.
+        let app = app.restart().await;
+        let last = line.last().unwrap();
+        if !is_alive {
+            let reply = app.unchanged(async || app.refreshing(&last.refresh).await).await;
+            assert_refused(&reply, &invalid(), what);
+            assert_eq!(app.profile(&last.access).await.status, 401, "{what}");
+        }
+        assert_eq!(app.app.store.count_sessions(), Ok(if is_alive { 2 } else { 1 }), "{what}");
+        // Nobody else's session is touched, not even another one of the same person.
+        app.refresh(&bystander.refresh).await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_ahead_of_the_database_is_refused_and_the_session_lives_on() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    let backup = app.disk.image();
+    let second = app.refresh(&first.refresh).await;
+    let app = app.restart_on(&backup).await;
+    let reply = app.refreshing(&second.refresh).await;
+    assert_refused(&reply, &invalid(), "a generation that was never issued");
+    assert_eq!(events(&app), [EventKind::RefreshTokenAhead]);
+    app.refresh(&first.refresh).await;
+}
+
+#[tokio::test]
+async fn the_grace_used_from_another_address_is_an_event() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    let second = app.refresh(&first.refresh).await;
+    app.refresh(&first.refresh).await;
+    assert_eq!(events(&app), []);
+    let again = Tokens::of(&app.refreshing(&first.refresh).from("198.51.100.7").await);
+    assert_eq!(again.refresh, second.refresh);
+    assert_eq!(events(&app), [EventKind::GraceUsedElsewhere]);
+    let event = app.app.store.events(0, 1).unwrap().remove(0);
+    assert_eq!(event.client.address.to_string(), "198.51.100.7");
+}
+
+#[tokio::test]
+async fn a_refresh_token_lives_a_day_from_its_rotation() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    app.advance(DAY - 2);
+    let second = app.refresh(&first.refresh).await;
+    app.advance(DAY);
+    let reply = app.unchanged(async || app.refreshing(&second.refresh).await).await;
+    assert_refused(&reply, &invalid(), "expired");
+    // A refresh token that has expired is no wrong type of access token either.
+    assert!(app.profile(&second.refresh).await.text().contains("invalid or expired"));
+}
+
+#[tokio::test]
+async fn no_token_outlives_its_session_however_often_it_rotates() {
+    let app = TestApp::start();
+    let mut tokens = app.newcomer(EMAIL).await;
+    let begin = claims(&tokens.refresh)["iat"].as_u64().unwrap();
+    let end = begin + 30 * DAY;
+    for _ in 0..59 {
+        app.advance(DAY / 2);
+        tokens = app.refresh(&tokens.refresh).await;
+        assert!(claims(&tokens.refresh)["exp"].as_u64().unwrap() <= end);
+    }
+    app.advance(DAY / 2 - 60);
+    tokens = app.refresh(&tokens.refresh).await;
+    assert_eq!(claims(&tokens.refresh)["exp"], end);
+    assert_eq!(claims(&tokens.access)["exp"], end);
+    assert_eq!(app.profile(&tokens.access).await.status, 200);
+    app.advance(60);
+    assert_eq!(app.profile(&tokens.access).await.status, 401);
+    let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
+    assert_refused(&reply, &invalid(), "the session is over");
+}
+
+#[tokio::test]
+async fn a_removed_users_tokens_are_refused() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    app.disown(&token).await;
+    let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
+    assert_refused(&reply, &invalid(), "the user is gone");
+}

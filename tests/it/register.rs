@@ -1,0 +1,280 @@
+//! `POST /api/register/`
+
+use latchkey::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, TestApp, at_once};
+
+const REQUIRED: &str = "This field is required.";
+const NULL: &str = "This field may not be null.";
+const BLANK: &str = "This field may not be blank.";
+const NOT_A_STRING: &str = "Not a valid string.";
+const NUL: &str = "Null characters are not allowed.";
+const EMAIL: &str = "Enter a valid email address.";
+const EMAIL_LENGTH: &str = "Ensure this field has no more than 254 characters.";
+const EMAIL_TAKEN: &str = "user with this email already exists.";
+const USERNAME: &str = "Enter a valid username. This value may contain only letters, numbers, and \
+                        @/./+/-/_ characters.";
+const USERNAME_LENGTH: &str = "Ensure this field has no more than 150 characters.";
+const USERNAME_TAKEN: &str = "A user with that username already exists.";
+const SHORT: &str = "Ensure this field has at least 8 characters.";
+const LONG: &str = "Ensure this field has no more than 1024 bytes.";
+const COMMON: &str = "This password is too common.";
+const NUMERIC: &str = "This password is entirely numeric.";
+const LIKE_EMAIL: &str = "The password is too similar to the email.";
+const LIKE_USERNAME: &str = "The password is too similar to the username.";
+
+/// A good registration with some of its fields changed.
+fn with(changes: &Value) -> Value {
+    let mut body =
+        json!({"email": "bob@example.com", "password": PASSWORD, "password_confirm": PASSWORD});
+    for (field, value) in changes.as_object().unwrap() {
+        body[field] = value.clone();
+    }
+    body
+}
+
+/// A good registration without one of its fields.
+fn without(field: &str) -> Value {
+    let mut body = with(&json!({}));
+    body.as_object_mut().unwrap().remove(field);
+    body
+}
+
+/// A good registration but for its password.
+fn password(password: &str) -> Value {
+    with(&json!({"password": password, "password_confirm": password}))
+}
+
+/// An address of so many characters.
+fn long_email(length: usize) -> String {
+    let label = "a".repeat(60);
+    let last = "b".repeat(length - "a@".len() - 4 * (label.len() + 1));
+    format!("a@{label}.{label}.{label}.{label}.{last}")
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
+    let app = TestApp::start();
+    let taken = json!({"email": "Ann@example.com", "username": "Ann.Lee"});
+    let reply = app.post("/api/register/", &with(&taken)).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+
+    let table: Vec<(Value, Value)> = vec![
+        // Every field by itself.
+        (without("email"), json!({"email": [REQUIRED]})),
+        (with(&json!({"email": null})), json!({"email": [NULL]})),
+        (with(&json!({"email": ""})), json!({"email": [BLANK]})),
+        (with(&json!({"email": " \t\n "})), json!({"email": [BLANK]})),
+        (with(&json!({"email": true})), json!({"email": [NOT_A_STRING]})),
+        (with(&json!({"email": 5})), json!({"email": [NOT_A_STRING]})),
+        (with(&json!({"email": ["a@example.com"]})), json!({"email": [NOT_A_STRING]})),
+        (with(&json!({"email": {"a": "b"}})), json!({"email": [NOT_A_STRING]})),
+        (with(&json!({"email": "a\u{0}@example.com"})), json!({"email": [NUL]})),
+        (with(&json!({"email": "bob"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "bob@"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "@example.com"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "bob smith@example.com"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "\"bob\"@example.com"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "böb@example.com"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": "bob@example..com"})), json!({"email": [EMAIL]})),
+        (with(&json!({"email": long_email(255)})), json!({"email": [EMAIL_LENGTH]})),
+        (with(&json!({"email": "x".repeat(300)})), json!({"email": [EMAIL_LENGTH]})),
+        (with(&json!({"username": 5})), json!({"username": [NOT_A_STRING]})),
+        (with(&json!({"username": ["bob"]})), json!({"username": [NOT_A_STRING]})),
+        (with(&json!({"username": "bo\u{0}b"})), json!({"username": [NUL]})),
+        (with(&json!({"username": "bob smith"})), json!({"username": [USERNAME]})),
+        (with(&json!({"username": "bob!"})), json!({"username": [USERNAME]})),
+        (with(&json!({"username": "b".repeat(151)})), json!({"username": [USERNAME_LENGTH]})),
+        (without("password"), json!({"password": [REQUIRED]})),
+        (with(&json!({"password": null})), json!({"password": [NULL]})),
+        (with(&json!({"password": ""})), json!({"password": [BLANK]})),
+        (with(&json!({"password": " ".repeat(12)})), json!({"password": [BLANK]})),
+        (with(&json!({"password": 81_649_203_751_u64})), json!({"password": [NOT_A_STRING]})),
+        (with(&json!({"password": "tide\u{0}lamp orchard"})), json!({"password": [NUL]})),
+        (without("password_confirm"), json!({"password_confirm": [REQUIRED]})),
+        (with(&json!({"password_confirm": null})), json!({"password_confirm": [NULL]})),
+        (with(&json!({"password_confirm": ""})), json!({"password_confirm": [BLANK]})),
+        (with(&json!({"password_confirm": false})), json!({"password_confirm": [NOT_A_STRING]})),
+        // The rules for passwords.
+        (password("tide7Lp"), json!({"password": [SHORT]})),
+        (password("ééééééé"), json!({"password": [SHORT]})),
+        (password(&"é".repeat(513)), json!({"password": [LONG], "password_confirm": [LONG]})),
+        (password("password1"), json!({"password": [COMMON]})),
+        (password("PASSWORD1"), json!({"password": [COMMON]})),
+        (password("8164920375182"), json!({"password": [NUMERIC]})),
+        (password("1234567890"), json!({"password": [COMMON, NUMERIC]})),
+        (password("bob@example.com"), json!({"password": [LIKE_EMAIL]})),
+        (password("my BOB@Example.com!"), json!({"password": [LIKE_EMAIL]})),
+        (password("example."), json!({"password": [LIKE_EMAIL]})),
+        (
+            with(&json!({"email": "annabella@example.com", "password": "AnnaBella 99"})),
+            json!({"password": [LIKE_EMAIL]}),
+        ),
+        (
+            with(&json!({"username": "robert", "password": "robert's den"})),
+            json!({"password": [LIKE_USERNAME]}),
+        ),
+        (
+            with(&json!({"username": "the-lamplighter", "password": "LAMPLIGHT"})),
+            json!({"password": [LIKE_USERNAME]}),
+        ),
+        (
+            with(&json!({
+                "email": "lamplight@example.com", "username": "lamplight",
+                "password": "lamplight",
+            })),
+            json!({"password": [LIKE_EMAIL, LIKE_USERNAME]}),
+        ),
+        // What others have, in any letter case.
+        (with(&json!({"email": "ann@example.com"})), json!({"email": [EMAIL_TAKEN]})),
+        (with(&json!({"email": " ANN@EXAMPLE.COM "})), json!({"email": [EMAIL_TAKEN]})),
+        (with(&json!({"username": "ANN.LEE"})), json!({"username": [USERNAME_TAKEN]})),
+        (
+            with(&json!({"email": "ann@example.com", "username": "ann.lee"})),
+            json!({"email": [EMAIL_TAKEN], "username": [USERNAME_TAKEN]}),
+        ),
+        // All fields in one answer; what concerns several only once each is good.
+        (
+            json!({}),
+            json!({"email": [REQUIRED], "password": [REQUIRED], "password_confirm": [REQUIRED]}),
+        ),
+        (
+            json!({"email": "ann@example.com", "username": "a b", "password": "short",
+                "password_confirm": 1}),
+            json!({"email": [EMAIL_TAKEN], "username": [USERNAME], "password": [SHORT],
+                "password_confirm": [NOT_A_STRING]}),
+        ),
+        (
+            with(&json!({"password_confirm": "tide-Lamp 7 orchards"})),
+            json!({"non_field_errors": ["Passwords don't match"]}),
+        ),
+        (
+            with(&json!({"password_confirm": format!(" {PASSWORD}")})),
+            json!({"non_field_errors": ["Passwords don't match"]}),
+        ),
+        (
+            with(&json!({"email": "bob", "password_confirm": "tide-Lamp 7 orchards"})),
+            json!({"email": [EMAIL]}),
+        ),
+    ];
+    for (body, errors) in table {
+        let reply = app.unchanged(async || app.post("/api/register/", &body).await).await;
+        assert_eq!(reply.told(), (400, errors), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_accepted_becomes_an_account_as_it_was_typed() {
+    let longest_name = "ß".repeat(150);
+    let longest_email = long_email(254);
+    let longest_password = "é".repeat(512);
+    let table = [
+        (json!({"email": "a+b@example.com"}), "a+b@example.com", ""),
+        (json!({"email": "a@localhost"}), "a@localhost", ""),
+        (json!({"email": "Bob@Example.COM"}), "Bob@Example.COM", ""),
+        (json!({"email": "bob@münchen.example"}), "bob@münchen.example", ""),
+        (json!({"email": "  bob@example.com\n"}), "bob@example.com", ""),
+        (json!({"email": longest_email}), longest_email.as_str(), ""),
+        (json!({"username": ""}), "bob@example.com", ""),
+        (json!({"username": null}), "bob@example.com", ""),
+        (json!({"username": "   "}), "bob@example.com", ""),
+        (json!({"username": " Bob@.+-_9 "}), "bob@example.com", "Bob@.+-_9"),
+        (json!({"username": "Łukasz٣"}), "bob@example.com", "Łukasz٣"),
+        (json!({"username": longest_name}), "bob@example.com", longest_name.as_str()),
+        // A name shorter than four characters is part of too many words.
+        (json!({"username": "tid"}), "bob@example.com", "tid"),
+        (json!({"newsletter": true, "is_staff": "yes"}), "bob@example.com", ""),
+        (json!({"password": "éééé éé é"}), "bob@example.com", ""),
+        (json!({"password": "  spaces count  "}), "bob@example.com", ""),
+        (json!({"password": longest_password}), "bob@example.com", ""),
+    ];
+    for (changes, email, username) in table {
+        let app = TestApp::start();
+        let mut body = with(&changes);
+        let password = body["password"].as_str().unwrap().to_owned();
+        body["password_confirm"] = json!(password);
+        let reply = app.post("/api/register/", &body).await;
+        assert_eq!(reply.status, 201, "{changes}: {reply:?}");
+        assert_eq!(
+            reply.text(),
+            "{\"message\":\"Registration successful. Please check your email to verify your \
+             account.\",\"email_status\":\"sent\"}"
+        );
+        let user = json!({
+            "id": 1, "email": email, "username": username, "is_email_verified": false,
+            "created_at": "2024-12-06T10:00:00.123456Z",
+        });
+        let reply = app.login(&email.to_uppercase(), &password).await;
+        assert_eq!(reply.json()["user"], user, "{changes}: {reply:?}");
+        let trimmed = password.trim();
+        if trimmed != password {
+            assert_eq!(app.login(email, trimmed).await.status, 401, "{changes}");
+        }
+        app.deliver().await;
+        let [mail] = app.mails.sent().try_into().unwrap_or_else(|_| panic!("{changes}"));
+        assert!(mail.to.eq_ignore_ascii_case(&email.replace("münchen", "xn--mnchen-3ya")));
+    }
+}
+
+#[tokio::test]
+async fn ids_count_from_one_and_a_form_does_as_well_as_json() {
+    let app = TestApp::start();
+    app.register("ann@example.com").await;
+    let form = [
+        ("email", "bob@example.com"),
+        ("password", "tide & Lamp=7 é"),
+        ("password_confirm", "tide & Lamp=7 é"),
+        ("username", "bob+1"),
+    ];
+    let reply = app.call("POST", "/api/register/").form(&form).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let user = &app.login("bob@example.com", "tide & Lamp=7 é").await.json()["user"];
+    assert_eq!((&user["id"], &user["username"]), (&json!(2), &json!("bob+1")));
+}
+
+#[tokio::test]
+async fn simultaneous_registrations_of_one_address_make_one_user() {
+    let app = TestApp::start();
+    let emails = ["ann@example.com", "Ann@Example.com"];
+    let replies = at_once((0..16).map(|n| app.registration(emails[n % 2]))).await;
+    let refusal = (400, json!({"email": [EMAIL_TAKEN]}));
+    let (made, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 201);
+    assert_eq!(made.len(), 1);
+    assert!(refused.iter().all(|reply| reply.told() == refusal), "{refused:?}");
+    assert_eq!(app.app.store.count_users(), Ok(1));
+    assert_eq!(app.app.store.count_mail(), Ok(1));
+}
+
+#[tokio::test]
+async fn simultaneous_registrations_of_one_name_make_one_user() {
+    let app = TestApp::start();
+    let calls = (0..16).map(|n| {
+        let email = format!("user{n}@example.com");
+        app.post("/api/register/", &with(&json!({"email": email, "username": "ann"})))
+    });
+    let replies = at_once(calls).await;
+    let refusal = (400, json!({"username": [USERNAME_TAKEN]}));
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
+    assert_eq!(replies.iter().filter(|reply| reply.told() == refusal).count(), 15);
+    assert_eq!(app.app.store.count_mail(), Ok(1));
+}
+
+#[tokio::test]
+async fn registration_can_be_switched_off() {
+    let app = TestApp::start_with(|config: &mut Config| config.registration.is_enabled = false);
+    for call in [app.registration("ann@example.com"), app.post("/api/register/", &json!({}))] {
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), (403, json!({"detail": "Registration is closed."})));
+    }
+}
+
+#[tokio::test]
+async fn the_shortest_password_is_the_operators_to_choose() {
+    let app = TestApp::start_with(|config| config.passwords.policy.min_length = 12);
+    let body = password("tide-Lamp 7");
+    let reply = app.unchanged(async || app.post("/api/register/", &body).await).await;
+    let errors = json!({"password": ["Ensure this field has at least 12 characters."]});
+    assert_eq!(reply.told(), (400, errors));
+    app.register("ann@example.com").await;
+}

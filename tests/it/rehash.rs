@@ -1,0 +1,45 @@
+//! Hashing parameters that change: the next login renews the hash, after its answer.
+
+use latchkey::domain::{Client, Email, PasswordHash};
+
+use crate::support::{TestApp, until};
+
+const EMAIL: &str = "ann@example.com";
+
+fn stored(app: &TestApp) -> PasswordHash {
+    let block = Client::new([192, 0, 2, 1].into(), "").block();
+    let login = app.app.store.find_login(&Email::parse(EMAIL).unwrap(), block).unwrap();
+    login.unwrap().password
+}
+
+fn has(app: &TestApp, parameters: &str) -> bool {
+    stored(app).as_str().starts_with(&format!("$argon2id$v=19${parameters}$"))
+}
+
+#[tokio::test]
+async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    assert!(has(&app, "m=256,t=1,p=1"));
+    // As long as nothing changes the hash stays.
+    let before = stored(&app);
+    app.log_in(EMAIL).await;
+
+    let app = app.restart_with(|config| config.passwords.iterations = 2).await;
+    assert_eq!(stored(&app), before);
+    // A wrong password must not be what the account has from then on.
+    assert_eq!(app.login(EMAIL, "wrong-Lamp 7 orchard").await.status, 401);
+    assert_eq!(stored(&app), before);
+
+    app.log_in(EMAIL).await;
+    until(|| has(&app, "m=256,t=2,p=1")).await;
+    app.log_in(EMAIL).await;
+    assert_eq!(app.login(EMAIL, "wrong-Lamp 7 orchard").await.status, 401);
+    // It is the same password: nobody's session ends.
+    app.refresh(&tokens.refresh).await;
+
+    let app = app.restart_with(|config| config.passwords.memory_kib = 512).await;
+    app.log_in(EMAIL).await;
+    until(|| has(&app, "m=512,t=2,p=1")).await;
+    app.log_in(EMAIL).await;
+}

@@ -1,0 +1,304 @@
+//! The harness: the whole server in this process, without its sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::app::App;
+use latchkey::clock::{Clock, ClockGuard, Timestamp};
+use latchkey::config::Config;
+use latchkey::domain::{Event, User, UserId};
+use latchkey::flows::delivery;
+use latchkey::hasher::Hasher;
+use latchkey::http::Router;
+use latchkey::jwt::{TokenSettings, Tokens as TokenMaker};
+use latchkey::keys::Keys;
+use latchkey::mail::{Collector, Mailer};
+use latchkey::random::Random;
+use latchkey::store::{Store, StoreSettings, WriterThread};
+use latchkey::throttle::Throttle;
+use serde_json::{Value, json};
+
+use super::{Call, Disk, Reply};
+
+/// When a test begins: 2024-12-06T10:00:00.123456Z.
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
+
+/// Everybody's password, unless a test is about another.
+pub(crate) const PASSWORD: &str = "tide-Lamp 7 orchard";
+
+/// Where mailed links lead.
+pub(crate) const CONFIRM: &str = "/api/verify-email/confirm/";
+
+/// The server in this process: on a disk in memory, with a clock that stands still until it is
+/// moved and mail that is kept.
+pub(crate) struct TestApp {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) mailer: Arc<Mailer>,
+    /// What was mailed, and what is to become of the next mails.
+    pub(crate) mails: Collector,
+    /// Moves time.
+    pub(crate) clock: Clock,
+    /// What everything is stored on.
+    pub(crate) disk: Disk,
+    writer: WriterThread,
+    keys: Keys,
+    config: Config,
+    /// How often it was started: no start repeats the randomness of the one before.
+    starts: u64,
+}
+
+/// What a login or a refresh gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl Tokens {
+    pub(crate) fn of(reply: &Reply) -> Self {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        Self { access: reply.field("access"), refresh: reply.field("refresh") }
+    }
+}
+
+/// Everything that a refused request must leave as it was.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    users: Vec<User>,
+    user_count: u64,
+    sessions: u64,
+    waiting_mails: u64,
+    delivery_attempts: usize,
+    events: Vec<Event>,
+}
+
+impl TestApp {
+    /// One with the defaults, but for cheap passwords and no limits for each address.
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// One whose configuration is changed first.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = test_config();
+        change(&mut config);
+        Self::first(config, 0)
+    }
+
+    /// One whose keys are others than everybody else's.
+    pub(crate) fn start_with_keys(seed: u64) -> Self {
+        Self::first(test_config(), seed)
+    }
+
+    fn first(config: Config, seed: u64) -> Self {
+        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(seed)).unwrap();
+        Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
+    }
+
+    /// The same again, as after a stop and a start: only what is on the disk and the keys are
+    /// kept.
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same again with another configuration.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
+        let (disk, mut config) = (self.disk.clone(), self.config.clone());
+        self.stop().await;
+        change(&mut config);
+        Self::on(disk, clock, keys, config, starts + 1)
+    }
+
+    /// The same again after an older copy of the disk was put back.
+    pub(crate) async fn restart_on(self, image: &[u8]) -> Self {
+        let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
+        let config = self.config.clone();
+        self.stop().await;
+        Self::on(Disk::holding(image), clock, keys, config, starts + 1)
+    }
+
+    async fn stop(self) {
+        let Self { app, router, mailer, writer, .. } = self;
+        drop((app, router, mailer));
+        tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
+    }
+
+    fn on(disk: Disk, clock: Clock, keys: Keys, config: Config, starts: u64) -> Self {
+        let random = Random::seeded(starts);
+        let settings = StoreSettings {
+            cache: config.storage.cache,
+            min_free: config.storage.min_free,
+            write_queue: config.storage.write_queue,
+            max_events: config.audit.max_events,
+        };
+        let (store, writer) = Store::open(disk.clone(), settings).unwrap();
+        let public_url = config.server.public_url.clone().unwrap();
+        let mails = Collector::new();
+        let mailer = Mailer::collecting(&config.mail, &public_url, mails.clone()).unwrap();
+        let token_settings = TokenSettings {
+            access_lifetime: config.tokens.access_lifetime,
+            issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone()),
+        };
+        let app = Arc::new(App {
+            throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
+            tokens: TokenMaker::new(&keys, token_settings),
+            keys: keys.clone(),
+            guard: ClockGuard::new(clock.read()),
+            public_url,
+            config: config.clone(),
+            clock: clock.clone(),
+            random,
+            store,
+            hasher: Hasher::start(&config.passwords, clock.clone()).unwrap(),
+        });
+        let router = Arc::new(Router::new(Arc::clone(&app)).unwrap());
+        let mailer = Arc::new(mailer);
+        Self { app, router, mailer, mails, clock, disk, writer, keys, config, starts }
+    }
+
+    /// A request of any method.
+    pub(crate) fn call(&self, method: &str, target: &str) -> Call {
+        Call::new(&self.router, method, target)
+    }
+
+    /// A GET.
+    pub(crate) fn get(&self, target: &str) -> Call {
+        self.call("GET", target)
+    }
+
+    /// A POST of JSON.
+    pub(crate) fn post(&self, target: &str, body: &Value) -> Call {
+        self.call("POST", target).json(body)
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Does something, and asserts that it left nobody and nothing behind.
+    pub(crate) async fn unchanged<T>(&self, act: impl AsyncFnOnce() -> T) -> T {
+        let before = self.state();
+        let outcome = act().await;
+        assert_eq!(self.state(), before, "what was refused left something behind");
+        outcome
+    }
+
+    fn state(&self) -> State {
+        let store = &self.app.store;
+        let user_count = store.count_users().unwrap();
+        let ids = (1..user_count + 20).map(UserId);
+        State {
+            users: ids.filter_map(|id| store.find_user(id).unwrap()).collect(),
+            user_count,
+            sessions: store.count_sessions().unwrap(),
+            waiting_mails: store.count_mail().unwrap(),
+            delivery_attempts: self.mails.attempts(),
+            events: store.events(0, 1_000).unwrap(),
+        }
+    }
+
+    /// What is asked of registration.
+    pub(crate) fn registration(&self, email: &str) -> Call {
+        let body = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD});
+        self.post("/api/register/", &body)
+    }
+
+    /// Registers someone.
+    pub(crate) async fn register(&self, email: &str) {
+        let reply = self.registration(email).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// What is asked of a login.
+    pub(crate) fn login(&self, email: &str, password: &str) -> Call {
+        self.post("/api/login/", &json!({"email": email, "password": password}))
+    }
+
+    /// Logs someone in.
+    pub(crate) async fn log_in(&self, email: &str) -> Tokens {
+        Tokens::of(&self.login(email, PASSWORD).await)
+    }
+
+    /// Registers someone and logs them in.
+    pub(crate) async fn newcomer(&self, email: &str) -> Tokens {
+        self.register(email).await;
+        self.log_in(email).await
+    }
+
+    /// What is asked of a refresh.
+    pub(crate) fn refreshing(&self, refresh: &str) -> Call {
+        self.post("/api/token/refresh/", &json!({"refresh": refresh}))
+    }
+
+    /// Refreshes.
+    pub(crate) async fn refresh(&self, refresh: &str) -> Tokens {
+        Tokens::of(&self.refreshing(refresh).await)
+    }
+
+    /// What the profile says.
+    pub(crate) async fn profile(&self, access: &str) -> Reply {
+        self.get("/api/profile/").bearer(access).await
+    }
+
+    /// Tries to deliver all mail that waits, due or not.
+    pub(crate) async fn deliver(&self) {
+        delivery::deliver_all(&self.app, &self.mailer).await;
+    }
+
+    /// Delivers the mail, and takes the ticket's token out of the last link.
+    pub(crate) async fn mailed_token(&self) -> String {
+        self.deliver().await;
+        let link = self.mails.sent().last().unwrap().link.clone().unwrap();
+        let (_, token) = link.split_once("?token=").unwrap();
+        token.to_owned()
+    }
+
+    /// Registers someone and returns the token that was mailed to them.
+    pub(crate) async fn invited(&self, email: &str) -> String {
+        self.register(email).await;
+        self.mailed_token().await
+    }
+
+    /// Confirms an address as programs do.
+    pub(crate) async fn confirm(&self, token: &str) {
+        let reply = self.post(CONFIRM, &json!({"token": token})).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    /// Presses a button of the page behind a link.
+    pub(crate) fn press(&self, action: &str, token: &str) -> Call {
+        self.call("POST", CONFIRM).form(&[("token", token), ("action", action)])
+    }
+
+    /// Removes an account, as the owner of its address.
+    pub(crate) async fn disown(&self, token: &str) {
+        let reply = self.press("disown_confirmed", token).await;
+        assert!(reply.text().contains("The account is removed"), "{reply:?}");
+    }
+
+    /// Whether the address of the bearer is confirmed.
+    pub(crate) async fn is_verified(&self, access: &str) -> bool {
+        self.profile(access).await.json()["is_email_verified"] == true
+    }
+}
+
+fn test_config() -> Config {
+    let mut config = Config::load(None, &[]).unwrap().config;
+    config.server.public_url = Some("https://accounts.example.com".to_owned());
+    config.passwords.memory_kib = 256;
+    config.passwords.iterations = 1;
+    config.registration.per_address_per_hour = None;
+    config.login.per_address_per_minute = None;
+    config
+}
+
+/// What a token says, unchecked.
+pub(crate) fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}

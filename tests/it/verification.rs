@@ -1,0 +1,300 @@
+//! `/api/verify-email/confirm/`: the mailed link, its page, its buttons, and the JSON form.
+
+use latchkey::config::{Config, ConfirmBy};
+use serde_json::{Value, json};
+
+use crate::support::{CONFIRM, Reply, TestApp, at_once};
+
+const EMAIL: &str = "ann@example.com";
+const DAY: u64 = 24 * 60 * 60;
+const FRONTEND: &str = "https://app.example.com/account";
+
+const BAD_LINK: &str = "This link does not work";
+const CONFIRMED: &str = "Your address is confirmed";
+const ALREADY: &str = "Your address is already confirmed";
+
+fn by_link(config: &mut Config) {
+    config.registration.confirm = ConfirmBy::Link;
+}
+
+fn with_frontend(config: &mut Config) {
+    config.server.frontend_url = Some(FRONTEND.to_owned());
+}
+
+fn link(token: &str) -> String {
+    format!("{CONFIRM}?token={token}")
+}
+
+fn invalid() -> (u16, Value) {
+    (400, json!({"non_field_errors": ["Invalid or expired verification token"]}))
+}
+
+/// Asserts that the answer is a page with this heading.
+fn assert_page(reply: &Reply, status: u16, heading: &str) {
+    assert_eq!(reply.status, status, "{reply:?}");
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+    let heading = format!("<h1>{heading}</h1>");
+    assert!(reply.text().contains(&heading), "no {heading}: {}", reply.text());
+}
+
+fn assert_leads_to(reply: &Reply, place: &str) {
+    let location = format!("{FRONTEND}/verification/{place}");
+    assert_eq!((reply.status, reply.header("location")), (303, Some(location.as_str())));
+}
+
+/// Tokens that no mail ever held.
+fn bad_tokens(good: &str) -> Vec<String> {
+    let reversed = good.chars().rev().collect();
+    let (first, rest) = good.split_at(1);
+    let other = if first == "A" { "B" } else { "A" };
+    vec![
+        String::new(),
+        "garbage".to_owned(),
+        "A".repeat(good.len()),
+        "x".repeat(5_000),
+        reversed,
+        format!("{other}{rest}"),
+        format!("{good}A"),
+        good[..good.len() - 1].to_owned(),
+    ]
+}
+
+#[tokio::test]
+async fn the_mail_holds_one_link_to_the_page() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let [mail] = app.mails.sent().try_into().unwrap_or_else(|_| panic!("one mail"));
+    let link = format!("https://accounts.example.com{CONFIRM}?token={token}");
+    assert_eq!((mail.to.as_str(), mail.link.as_deref()), (EMAIL, Some(link.as_str())));
+    assert!(mail.text.contains(&link) && mail.html.contains(&link));
+    assert_eq!(token.len(), 64, "id and mac, 48 bytes as base64url");
+    assert_eq!(app.app.store.count_mail(), Ok(0));
+}
+
+#[tokio::test]
+async fn opening_the_link_asks_and_confirms_nothing() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    for method in ["GET", "HEAD"] {
+        for target in [link(&token), format!("/api/verify-email/confirm?token=%20{token}+")] {
+            let reply = app.unchanged(async || app.call(method, &target).await).await;
+            assert_eq!(reply.status, 200, "{method} {target}");
+            if method == "GET" {
+                assert_page(&reply, 200, "Confirm your address");
+                let page = reply.text();
+                for part in [EMAIL, "6 December 2024, 10:00 UTC", &token, "<form method=\"post\""] {
+                    assert!(page.contains(part), "no {part}: {page}");
+                }
+                assert!(!page.contains("<script") && !page.contains("http://"), "{page}");
+                assert_eq!(page.matches("value=\"confirm\"").count(), 1);
+                assert_eq!(page.matches("value=\"disown\"").count(), 1);
+            }
+        }
+    }
+    let reply = app.get(&link(&token)).await;
+    let policy = reply.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn the_button_confirms_once_and_then_says_so() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    assert_page(&app.press("confirm", &token).await, 200, CONFIRMED);
+    assert!(app.is_verified(&tokens.access).await);
+    let again = async || {
+        assert_page(&app.press("confirm", &token).await, 200, ALREADY);
+        assert_page(&app.get(&link(&token)).await, 200, ALREADY);
+        // Whoever repeats a request whose answer was lost gets the answer that was lost.
+        app.confirm(&token).await;
+    };
+    app.unchanged(again).await;
+    // The ticket stays, marked, until it expires.
+    app.advance(DAY);
+    let reply = app.unchanged(async || app.press("confirm", &token).await).await;
+    assert_page(&reply, 400, BAD_LINK);
+}
+
+#[tokio::test]
+async fn a_form_without_a_button_confirms_as_well() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let form = [("token", token.as_str())];
+    assert_page(&app.call("POST", CONFIRM).form(&form).await, 200, CONFIRMED);
+}
+
+#[tokio::test]
+async fn simultaneous_confirmations_are_one() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let replies = at_once((0..8).map(|_| app.press("confirm", &token))).await;
+    let confirmed = |reply: &&Reply| reply.text().contains(CONFIRMED);
+    assert_eq!(replies.iter().filter(confirmed).count(), 1);
+    assert!(replies.iter().all(|reply| reply.status == 200));
+}
+
+#[tokio::test]
+async fn programs_confirm_with_json() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    let required = json!({"token": ["This field is required."]});
+    let table = [
+        (json!({}), required),
+        (json!({"token": null}), json!({"token": ["This field may not be null."]})),
+        (json!({"token": " "}), json!({"token": ["This field may not be blank."]})),
+        (json!({"token": 5}), json!({"token": ["Not a valid string."]})),
+        (json!({"token": "a\u{0}"}), json!({"token": ["Null characters are not allowed."]})),
+    ];
+    for (body, errors) in table {
+        let reply = app.unchanged(async || app.post(CONFIRM, &body).await).await;
+        assert_eq!(reply.told(), (400, errors), "{body}");
+    }
+    for bad in bad_tokens(&token).into_iter().filter(|bad| !bad.is_empty()) {
+        let reply = app.unchanged(async || app.post(CONFIRM, &json!({"token": bad})).await).await;
+        assert_eq!(reply.told(), invalid(), "{bad}");
+    }
+    assert_eq!(app.call("POST", CONFIRM).await.status, 400, "an empty body has no fields");
+    let reply = app.post(CONFIRM, &json!({"token": format!(" {token}\n")})).await;
+    assert_eq!(
+        (reply.status, reply.text()),
+        (200, "{\"message\":\"Email verified successfully\"}")
+    );
+    assert!(app.is_verified(&tokens.access).await);
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_for_its_day_and_no_longer() {
+    for (seconds, is_good) in [(DAY - 1, true), (DAY, false), (DAY + 1, false)] {
+        let app = TestApp::start();
+        let token = app.invited(EMAIL).await;
+        app.advance(seconds);
+        let reply = app.post(CONFIRM, &json!({"token": token})).await;
+        assert_eq!(reply.status, if is_good { 200 } else { 400 }, "after {seconds} s");
+        let page = app.get(&link(&token)).await;
+        assert_page(
+            &page,
+            if is_good { 200 } else { 400 },
+            if is_good { ALREADY } else { BAD_LINK },
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_links_get_a_page_that_says_what_to_do() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    let opens_nothing = async || {
+        assert_page(&app.get(CONFIRM).await, 400, BAD_LINK);
+        for bad in bad_tokens(&token) {
+            assert_page(&app.get(&link(&bad)).await, 400, BAD_LINK);
+            for action in ["confirm", "disown", "disown_confirmed"] {
+                assert_page(&app.press(action, &bad).await, 400, BAD_LINK);
+            }
+        }
+        for action in ["reset", "no such button", ""] {
+            assert_page(&app.press(action, &token).await, 400, "That did not work");
+        }
+    };
+    app.unchanged(opens_nothing).await;
+    assert!(!app.is_verified(&tokens.access).await);
+}
+
+#[tokio::test]
+async fn this_was_not_me_removes_the_account_after_a_second_page() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    let asking = async || {
+        let page = app.press("disown", &token).await;
+        assert_page(&page, 200, "Remove this account?");
+        assert!(page.text().contains(EMAIL) && page.text().contains(&token));
+        assert!(page.text().contains("value=\"disown_confirmed\""));
+        assert_page(&app.press("keep", &token).await, 200, "Nothing was changed");
+    };
+    app.unchanged(asking).await;
+    assert_page(&app.press("disown_confirmed", &token).await, 200, "The account is removed");
+    assert_eq!(app.app.store.count_users(), Ok(0));
+    assert_eq!(app.app.store.count_sessions(), Ok(0));
+    assert_eq!(app.profile(&tokens.access).await.status, 401);
+    // The address is free again, and its new account has nothing to do with the old link.
+    let other = app.invited(EMAIL).await;
+    let reply = app.unchanged(async || app.press("disown_confirmed", &token).await).await;
+    assert_page(&reply, 400, BAD_LINK);
+    assert_ne!(token, other);
+}
+
+#[tokio::test]
+async fn a_confirmed_account_is_not_removed() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    app.confirm(&token).await;
+    for action in ["disown", "disown_confirmed"] {
+        let reply = app.unchanged(async || app.press(action, &token).await).await;
+        assert_page(&reply, 409, "The account was not removed");
+    }
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn under_confirm_link_a_get_confirms_and_a_head_never_does() {
+    let app = TestApp::start_with(by_link);
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    let reply = app.unchanged(async || app.call("HEAD", &link(&token)).await).await;
+    assert_eq!(reply.status, 200);
+    assert!(!app.is_verified(&tokens.access).await);
+    for bad in bad_tokens(&token) {
+        let reply = app.unchanged(async || app.get(&link(&bad)).await).await;
+        assert_page(&reply, 400, BAD_LINK);
+    }
+    assert_page(&app.get(&link(&token)).await, 200, CONFIRMED);
+    assert!(app.is_verified(&tokens.access).await);
+    assert_page(&app.get(&link(&token)).await, 200, ALREADY);
+}
+
+#[tokio::test]
+async fn with_a_frontend_everything_leads_there() {
+    let app = TestApp::start_with(with_frontend);
+    let token = app.invited(EMAIL).await;
+    let page = app.get(&link(&token)).await;
+    assert_page(&page, 200, "Confirm your address");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("form-action 'self' https://app.example.com"), "{policy}");
+    let errors = async || {
+        assert_leads_to(&app.get(CONFIRM).await, "error");
+        for bad in bad_tokens(&token) {
+            assert_leads_to(&app.get(&link(&bad)).await, "error");
+            assert_leads_to(&app.press("confirm", &bad).await, "error");
+            assert_leads_to(&app.call("HEAD", &link(&bad)).await, "error");
+        }
+    };
+    app.unchanged(errors).await;
+    assert_leads_to(&app.press("confirm", &token).await, "success");
+    assert_leads_to(&app.press("confirm", &token).await, "already-verified");
+    assert_leads_to(&app.get(&link(&token)).await, "already-verified");
+    app.advance(DAY);
+    assert_leads_to(&app.get(&link(&token)).await, "error");
+    // Programs are not sent anywhere.
+    let reply = app.post(CONFIRM, &json!({"token": token})).await;
+    assert_eq!(reply.told(), invalid());
+}
+
+#[tokio::test]
+async fn under_confirm_link_the_frontend_hears_of_it_too() {
+    let app = TestApp::start_with(|config| {
+        by_link(config);
+        with_frontend(config);
+    });
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    app.unchanged(async || app.call("HEAD", &link(&token)).await).await;
+    assert!(!app.is_verified(&tokens.access).await);
+    assert_leads_to(&app.get(&link(&token)).await, "success");
+    assert_leads_to(&app.get(&link(&token)).await, "already-verified");
+    assert_leads_to(&app.get(&link("garbage")).await, "error");
+}
