@@ -6,6 +6,7 @@
 
 mod bearer;
 pub mod client;
+mod cookies;
 pub mod cors;
 pub mod errors;
 pub mod field_errors;
@@ -21,6 +22,8 @@ pub mod request_id;
 pub mod respond;
 pub mod router;
 pub mod routes;
+mod sessions;
+mod token_endpoints;
 mod user;
 mod verification;
 mod well_known;

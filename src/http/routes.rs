@@ -13,6 +13,18 @@ pub enum Route {
     Refresh,
     /// Who am I?
     Profile,
+    /// End the session of a token.
+    LogOut,
+    /// End all sessions.
+    LogOutEverywhere,
+    /// Which sessions have I?
+    Sessions,
+    /// End one of them.
+    EndSession,
+    /// Is a token good?
+    VerifyToken,
+    /// End the session of a refresh token.
+    BlacklistToken,
     /// Open the mailed verification link.
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
@@ -30,6 +42,12 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
     (Method::POST, "/api/token/refresh", Route::Refresh),
+    (Method::POST, "/api/token/verify", Route::VerifyToken),
+    (Method::POST, "/api/token/blacklist", Route::BlacklistToken),
+    (Method::POST, "/api/logout", Route::LogOut),
+    (Method::POST, "/api/logout/all", Route::LogOutEverywhere),
+    (Method::GET, "/api/sessions", Route::Sessions),
+    (Method::DELETE, "/api/sessions/{id}", Route::EndSession),
     (Method::GET, "/api/profile", Route::Profile),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),

@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod clock;
+mod cookies;
 mod edges;
 mod layers;
 mod limits;
@@ -21,5 +22,7 @@ mod refresh;
 mod register;
 mod rehash;
 mod secrets;
+mod sessions;
 mod support;
+mod token_endpoints;
 mod verification;

@@ -13,7 +13,7 @@ use latchkey::flows::delivery;
 use latchkey::hasher::Hasher;
 use latchkey::http::Router;
 use latchkey::jwt::{TokenSettings, Tokens as TokenMaker};
-use latchkey::keys::Keys;
+use latchkey::keys::{Keys, LiveKeys};
 use latchkey::mail::{Collector, Mailer};
 use latchkey::random::Random;
 use latchkey::store::{Store, StoreSettings, WriterThread};
@@ -134,19 +134,21 @@ impl TestApp {
             min_free: config.storage.min_free,
             write_queue: config.storage.write_queue,
             max_events: config.audit.max_events,
+            access_lifetime: config.tokens.access_lifetime,
         };
         let (store, writer) = Store::open(disk.clone(), settings).unwrap();
         let public_url = config.server.public_url.clone().unwrap();
         let mails = Collector::new();
         let mailer = Mailer::collecting(&config.mail, &public_url, mails.clone()).unwrap();
+        let live = LiveKeys::from(keys.clone());
         let token_settings = TokenSettings {
             access_lifetime: config.tokens.access_lifetime,
             issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone()),
         };
         let app = Arc::new(App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
-            tokens: TokenMaker::new(&keys, token_settings),
-            keys: keys.clone(),
+            tokens: TokenMaker::new(live.clone(), token_settings),
+            keys: live,
             guard: ClockGuard::new(clock.read()),
             public_url,
             config: config.clone(),
