@@ -10,6 +10,7 @@ pub mod login;
 pub mod profile;
 pub mod refresh;
 pub mod registration;
+pub mod revocation;
 pub mod sessions;
 pub mod upkeep;
 

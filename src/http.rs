@@ -20,6 +20,7 @@ mod refresh;
 mod register;
 pub mod request_id;
 pub mod respond;
+mod revoked_sessions;
 pub mod router;
 pub mod routes;
 mod sessions;

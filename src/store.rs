@@ -45,7 +45,7 @@ pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory};
 pub use outbox::{MailToSend, NewMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
-pub use revocations::Revocations;
+pub use revocations::{Revocations, RevocationsVersion};
 pub use sessions::{Authorised, Opening, Presented, Refused, Rotated, SessionOfUser};
 pub use tickets::{DisownOutcome, RedeemOutcome};
 pub use upkeep::{SweepLimits, Swept};

@@ -20,13 +20,14 @@ use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
-    input, login, probes, profile, refresh, register, sessions, token_endpoints, verification,
-    well_known,
+    input, login, probes, profile, refresh, register, revoked_sessions, sessions, token_endpoints,
+    verification, well_known,
 };
 use crate::app::App;
 use crate::clock::ClockBehind;
 use crate::domain::Client;
 use crate::flows::Failure;
+use crate::flows::revocation::RevocationFeed;
 use crate::server::{BodyProblem, Incoming};
 use crate::store::StoreError;
 
@@ -77,6 +78,8 @@ pub struct Router {
     cors: Cors,
     /// Refresh tokens in cookies, as far as that is switched on.
     cookies: Cookies,
+    /// The list of revoked sessions, kept signed between requests.
+    revocations: RevocationFeed,
     pages: Pages,
     /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
     has_warned_of_proxy: AtomicBool,
@@ -99,6 +102,7 @@ impl Router {
             table: RouteTable::new(),
             cors,
             cookies,
+            revocations: RevocationFeed::default(),
             pages,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
@@ -184,6 +188,9 @@ impl Router {
             Route::EndSession => sessions::end(app, request).await,
             Route::VerifyToken => token_endpoints::verify(app, &request),
             Route::BlacklistToken => token_endpoints::blacklist(app, request).await,
+            Route::RevokedSessions => {
+                revoked_sessions::show(app, &self.revocations, &request).await
+            }
             Route::Profile => profile::show(app, &request),
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,

@@ -25,6 +25,8 @@ pub enum Route {
     VerifyToken,
     /// End the session of a refresh token.
     BlacklistToken,
+    /// Which sessions have ended before their access tokens died?
+    RevokedSessions,
     /// Open the mailed verification link.
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
@@ -48,6 +50,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/logout/all", Route::LogOutEverywhere),
     (Method::GET, "/api/sessions", Route::Sessions),
     (Method::DELETE, "/api/sessions/{id}", Route::EndSession),
+    (Method::GET, "/.well-known/revoked-sessions", Route::RevokedSessions),
     (Method::GET, "/api/profile", Route::Profile),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),

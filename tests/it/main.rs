@@ -21,6 +21,7 @@ mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod revocation;
 mod secrets;
 mod sessions;
 mod support;
