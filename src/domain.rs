@@ -2,6 +2,7 @@
 //! "was checked".
 
 pub mod client;
+pub mod device;
 pub mod email;
 pub mod event;
 pub mod mail;

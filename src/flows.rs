@@ -13,6 +13,8 @@ pub mod password;
 pub mod profile;
 pub mod refresh;
 pub mod registration;
+pub mod revocation;
+pub mod sessions;
 pub mod upkeep;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 mod bearer;
 pub mod client;
+mod cookies;
 pub mod cors;
 pub mod errors;
 pub mod field_errors;
@@ -21,8 +22,11 @@ mod register;
 pub mod request_id;
 mod reset_page;
 pub mod respond;
+mod revoked_sessions;
 pub mod router;
 pub mod routes;
+mod sessions;
+mod token_endpoints;
 mod user;
 mod verification;
 mod well_known;

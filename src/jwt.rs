@@ -114,6 +114,11 @@ impl Tokens {
         Self { settings, keys }
     }
 
+    /// The `iss` of everything that is signed with an access key.
+    pub fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
     /// A new access token for `session`, named `jti` (16 random bytes), signed by the key whose
     /// turn it is at `now`. It never outlives the session.
     pub fn access(&self, session: &Session, now: Timestamp, jti: [u8; 16]) -> Secret<String> {

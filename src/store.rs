@@ -47,7 +47,7 @@ pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory, Opening};
 pub use outbox::{MailToSend, NewMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
-pub use revocations::Revocations;
+pub use revocations::{Revocations, RevocationsVersion};
 pub use sessions::{Authorised, NewSession, Presented, Refused, Rotated, SessionOfUser};
 pub use tickets::{DisownOutcome, RedeemOutcome};
 pub use upkeep::{SweepLimits, Swept};

@@ -1,6 +1,7 @@
 //! Logging in: a password for a session and its first tokens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -19,6 +20,8 @@ pub struct TokenPair {
     pub access: Secret<String>,
     /// The refresh token.
     pub refresh: Secret<String>,
+    /// For how long the refresh token is good.
+    pub refresh_for: Duration,
 }
 
 impl TokenPair {
@@ -27,6 +30,7 @@ impl TokenPair {
         Self {
             access: app.tokens.access(session, now, app.random.bytes()),
             refresh: app.tokens.refresh(session),
+            refresh_for: session.expires_at().saturating_since(now),
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn authenticate(app: &App, headers: &HeaderMap) -> Result<(User, Sess
 
 /// The one token after `Bearer`, a word that is read without regard to letter case (RFC 9110,
 /// section 11.1).
-fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(ApiError::NotAuthenticated)?;
     if values.next().is_some() {

@@ -2,9 +2,9 @@
 //! protocol"). Origins that are not configured get no header at all, so their browser refuses.
 
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Method};
 
@@ -24,12 +24,15 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 pub struct Cors {
     /// Compared byte for byte with what the browser sends.
     origins: Vec<String>,
+    /// Whether their requests may carry cookies.
+    with_credentials: bool,
 }
 
 impl Cors {
-    /// Takes the origins as browsers write them: `https://app.example`, `http://localhost:5173`.
-    pub fn new(origins: Vec<String>) -> Self {
-        Self { origins }
+    /// Takes the origins as browsers write them: `https://app.example`, `http://localhost:5173`;
+    /// and whether scripts there may have cookies sent along and kept.
+    pub fn new(origins: Vec<String>, with_credentials: bool) -> Self {
+        Self { origins, with_credentials }
     }
 
     /// The answer to `OPTIONS` for a path that has `methods`: to a preflight the permission, if
@@ -55,16 +58,23 @@ impl Cors {
         if let Some(origin) = self.known_origin(request) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+            if self.with_credentials {
+                let granted = HeaderValue::from_static("true");
+                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, granted);
+            }
         }
     }
 
     /// The one `Origin` of a request, if it is configured.
     fn known_origin<'a>(&self, request: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        let mut origins = request.get_all(ORIGIN).iter();
-        let origin = origins.next()?;
-        let is_known = self.origins.iter().any(|known| origin == known.as_str());
-        (is_known && origins.next().is_none()).then_some(origin)
+        origin(request).filter(|origin| self.origins.iter().any(|known| *origin == known.as_str()))
     }
+}
+
+/// The one `Origin` of a request; none if there are several.
+pub(super) fn origin(request: &HeaderMap) -> Option<&HeaderValue> {
+    let mut origins = request.get_all(ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none())
 }
 
 #[cfg(test)]
@@ -77,7 +87,7 @@ mod tests {
     const APP: &str = "http://localhost:5173";
 
     fn cors() -> Cors {
-        Cors::new(vec!["https://app.example".to_owned(), APP.to_owned()])
+        Cors::new(vec!["https://app.example".to_owned(), APP.to_owned()], false)
     }
 
     fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -145,6 +155,31 @@ mod tests {
                 "retry-after, x-request-id"
             );
             assert_eq!(header(&answer, "vary"), "Accept, Origin");
+        }
+    }
+
+    #[test]
+    fn cookies_may_come_along_from_configured_origins_where_they_are_switched_on() {
+        let with_cookies = Cors { with_credentials: true, ..cors() };
+        for (cors, origin, granted) in [
+            (&with_cookies, APP, "true"),
+            (&with_cookies, "https://evil.example", ""),
+            (&cors(), APP, ""),
+        ] {
+            let preflight = [("origin", origin), ("access-control-request-method", "GET")];
+            let preflight = request(&preflight);
+            for mut answer in [
+                cors.options(&preflight, &[Method::GET]),
+                respond::no_content(),
+                ApiError::NotAuthenticated.into_answer(),
+            ] {
+                cors.permit(&preflight, &mut answer);
+                assert_eq!(
+                    header(&answer, "access-control-allow-credentials"),
+                    granted,
+                    "{origin}"
+                );
+            }
         }
     }
 

@@ -59,6 +59,8 @@ pub enum ApiError {
     EmailNotVerified,
     /// Registration is switched off.
     RegistrationClosed,
+    /// A cookie came along with a request that another site's page may have made.
+    CrossSite,
     /// No `Authorization`, or another scheme.
     NotAuthenticated,
     /// `Bearer` with no or several values.
@@ -132,6 +134,7 @@ impl ApiError {
                 coded(StatusCode::FORBIDDEN, "Email address is not verified.", "email_not_verified")
             }
             Self::RegistrationClosed => detail(StatusCode::FORBIDDEN, "Registration is closed."),
+            Self::CrossSite => detail(StatusCode::FORBIDDEN, "Cross-site request refused."),
             Self::NotAuthenticated => challenge(detail(
                 StatusCode::UNAUTHORIZED,
                 "Authentication credentials were not provided.",
@@ -232,7 +235,7 @@ mod tests {
         let forged_access = access_token("Token is invalid or expired");
         let wrong_access = access_token("Token has wrong type");
         type Row<'a> = (ApiError, u16, &'a str, &'a [(&'a str, &'a str)]);
-        let table: [Row<'_>; 26] = [
+        let table: [Row<'_>; 27] = [
             (
                 FieldErrors::of("email", FieldProblem::Required).into(),
                 400,
@@ -309,6 +312,7 @@ mod tests {
                 &[],
             ),
             (ApiError::RegistrationClosed, 403, r#"{"detail":"Registration is closed."}"#, &[]),
+            (ApiError::CrossSite, 403, r#"{"detail":"Cross-site request refused."}"#, &[]),
             (
                 ApiError::NotAuthenticated,
                 401,

@@ -23,6 +23,8 @@ pub enum FieldProblem {
     Blank,
     /// It is of another JSON type.
     NotAString,
+    /// It is not `true` or `false`.
+    NotABool,
     /// It contains U+0000.
     NullCharacters,
     /// It is no email address.
@@ -67,6 +69,8 @@ pub enum FieldProblem {
     IncorrectPassword,
     /// The verification ticket is unknown, void or expired.
     InvalidVerificationToken,
+    /// At login: a cookie is asked for, but cookies are switched off.
+    CookiesDisabled,
     /// The whole body is `null`.
     NoData,
     /// The whole body is JSON, but no object.
@@ -124,6 +128,7 @@ impl fmt::Display for FieldProblem {
             Self::Null => "This field may not be null.",
             Self::Blank => "This field may not be blank.",
             Self::NotAString => "Not a valid string.",
+            Self::NotABool => "Must be a valid boolean.",
             Self::NullCharacters => "Null characters are not allowed.",
             Self::InvalidEmail => "Enter a valid email address.",
             Self::InvalidUsername => {
@@ -143,6 +148,7 @@ impl fmt::Display for FieldProblem {
             Self::InvalidResetToken => "Invalid or expired reset token",
             Self::IncorrectPassword => "Incorrect password",
             Self::InvalidVerificationToken => "Invalid or expired verification token",
+            Self::CookiesDisabled => "Cookies are not enabled.",
             Self::NoData => "No data provided",
         })
     }
@@ -283,6 +289,7 @@ mod tests {
             (FieldProblem::Null, "This field may not be null."),
             (FieldProblem::Blank, "This field may not be blank."),
             (FieldProblem::NotAString, "Not a valid string."),
+            (FieldProblem::NotABool, "Must be a valid boolean."),
             (FieldProblem::NullCharacters, "Null characters are not allowed."),
             (EmailProblem::Invalid.into(), "Enter a valid email address."),
             (EmailProblem::TooLong.into(), "Ensure this field has no more than 254 characters."),
@@ -300,6 +307,7 @@ mod tests {
             (FieldProblem::InvalidResetToken, "Invalid or expired reset token"),
             (FieldProblem::IncorrectPassword, "Incorrect password"),
             (FieldProblem::InvalidVerificationToken, "Invalid or expired verification token"),
+            (FieldProblem::CookiesDisabled, "Cookies are not enabled."),
             (FieldProblem::NoData, "No data provided"),
         ] {
             assert_eq!(problem.to_string(), message);

@@ -24,6 +24,8 @@ pub(super) enum Value {
     Null,
     /// A string.
     Text(Secret<String>),
+    /// `true` or `false`.
+    Bool(bool),
     /// Any other JSON: no field takes it, so none is kept.
     Other,
 }
@@ -66,7 +68,7 @@ impl Fields {
         match self.values.get(name) {
             None => Field::Absent,
             Some(Value::Null) => Field::Null,
-            Some(Value::Other) => Field::WrongType,
+            Some(Value::Bool(_) | Value::Other) => Field::WrongType,
             Some(Value::Text(text)) => Field::Text(text),
         }
     }
@@ -123,6 +125,19 @@ impl Fields {
             .map(Some)
             .map_err(|problem| errors.add(name, problem.into()))
             .ok()
+    }
+
+    /// `true` or `false` in JSON; `false` where it is absent. No form can say it: a form may come
+    /// from any page of the web.
+    pub fn flag(&self, name: &'static str, errors: &mut FieldErrors) -> Option<bool> {
+        let problem = match self.values.get(name) {
+            None => return Some(false),
+            Some(Value::Bool(flag)) => return Some(*flag),
+            Some(Value::Null) => FieldProblem::Null,
+            Some(Value::Text(_) | Value::Other) => FieldProblem::NotABool,
+        };
+        errors.add(name, problem);
+        None
     }
 
     /// The rules that hold for every required text.
@@ -249,6 +264,28 @@ mod tests {
         for value in ["", "null", r#""""#, r#""  ""#] {
             assert_eq!(read(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn flags_are_bools_and_off_where_absent() {
+        const NOT_A_BOOL: &str = "Must be a valid boolean.";
+        for (value, message) in [
+            ("", ""),
+            ("true", ""),
+            ("false", ""),
+            ("null", NULL),
+            (r#""true""#, NOT_A_BOOL),
+            (r#""""#, NOT_A_BOOL),
+            ("1", NOT_A_BOOL),
+            ("0", NOT_A_BOOL),
+            ("[]", NOT_A_BOOL),
+            ("[true]", NOT_A_BOOL),
+            ("{}", NOT_A_BOOL),
+        ] {
+            assert_eq!(error_of(value, Fields::flag), message, "{value}");
+        }
+        let read = |value: &str| with(value).flag("f", &mut FieldErrors::default());
+        assert_eq!([read(""), read("false"), read("true")], [false, false, true].map(Some));
     }
 
     #[test]

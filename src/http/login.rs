@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde::Serialize;
 
+use super::cookies::{self, Cookies};
 use super::errors::ApiError;
-use super::field_errors::FieldErrors;
+use super::field_errors::{FieldErrors, FieldProblem};
 use super::respond::{self, Answer};
 use super::router::Request;
 use super::user::UserBody;
@@ -16,26 +17,44 @@ use crate::flows::login::{self, LoginRefused};
 /// The answer; clients see its keys in this order.
 #[derive(Serialize)]
 struct LoggedInBody<'a> {
-    refresh: &'a str,
+    /// None where it goes into a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<&'a str>,
     access: &'a str,
     user: UserBody,
 }
 
-pub(super) async fn log_in(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
+pub(super) async fn log_in(
+    app: &Arc<App>,
+    cookies: &Cookies,
+    request: Request,
+) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
     let mut errors = FieldErrors::default();
     let email = fields.email("email", &mut errors);
     let password = fields.password("password", &mut errors);
+    let wants_cookie = fields.flag("cookie", &mut errors);
+    if wants_cookie == Some(true) && !cookies.are_enabled() {
+        errors.add("cookie", FieldProblem::CookiesDisabled);
+    }
     errors.into_result()?;
-    let (Some(email), Some(password)) = (email, password) else { return Err(ApiError::Internal) };
+    let (Some(email), Some(password), Some(wants_cookie)) = (email, password, wants_cookie) else {
+        return Err(ApiError::Internal);
+    };
 
     let logged_in = login::log_in(app, email, password, request.client).await?;
+    let tokens = logged_in.tokens;
     let body = LoggedInBody {
-        refresh: logged_in.tokens.refresh.expose(),
-        access: logged_in.tokens.access.expose(),
+        refresh: (!wants_cookie).then_some(tokens.refresh.expose()),
+        access: tokens.access.expose(),
         user: logged_in.user.into(),
     };
-    Ok(respond::no_store(respond::json(StatusCode::OK, &body)))
+    let answer = respond::no_store(respond::json(StatusCode::OK, &body));
+    Ok(if wants_cookie {
+        cookies::keep(answer, &tokens.refresh, tokens.refresh_for)
+    } else {
+        answer
+    })
 }
 
 impl From<LoginRefused> for ApiError {

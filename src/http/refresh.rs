@@ -5,32 +5,65 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde::Serialize;
 
+use super::cookies::{self, Cookies};
 use super::errors::ApiError;
 use super::field_errors::FieldErrors;
 use super::fields::Trim;
 use super::respond::{self, Answer};
 use super::router::Request;
 use crate::app::App;
+use crate::domain::Client;
 use crate::flows::refresh::{self, RefreshRefused};
 use crate::jwt::TokenError;
+use crate::secret::Secret;
 
 /// The answer; clients see its keys in this order.
 #[derive(Serialize)]
 struct RefreshedBody<'a> {
     access: &'a str,
-    refresh: &'a str,
+    /// None where it goes into a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<&'a str>,
 }
 
-pub(super) async fn refresh(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
+pub(super) async fn refresh(
+    app: &Arc<App>,
+    cookies: &Cookies,
+    request: Request,
+) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
+    if !fields.has("refresh")
+        && let Some(token) = cookies.refresh_token(&request.head.headers)?
+    {
+        return refresh_by_cookie(app, &token, request.client).await;
+    }
     let mut errors = FieldErrors::default();
     let token = fields.required_text("refresh", Trim::Yes, &mut errors);
     errors.into_result()?;
     let Some(token) = token else { return Err(ApiError::Internal) };
 
     let tokens = refresh::refresh(app, token.expose(), request.client).await?;
-    let body = RefreshedBody { access: tokens.access.expose(), refresh: tokens.refresh.expose() };
+    let body =
+        RefreshedBody { access: tokens.access.expose(), refresh: Some(tokens.refresh.expose()) };
     Ok(respond::no_store(respond::json(StatusCode::OK, &body)))
+}
+
+/// The same from cookie to cookie. A token that will never be good again is taken away, so that
+/// the app need not come back with it; one that could not be looked at stays.
+async fn refresh_by_cookie(
+    app: &Arc<App>,
+    token: &Secret<String>,
+    client: Client,
+) -> Result<Answer, ApiError> {
+    match refresh::refresh(app, token.expose(), client).await {
+        Ok(tokens) => {
+            let body = RefreshedBody { access: tokens.access.expose(), refresh: None };
+            let answer = respond::no_store(respond::json(StatusCode::OK, &body));
+            Ok(cookies::keep(answer, &tokens.refresh, tokens.refresh_for))
+        }
+        Err(RefreshRefused::Failed(failure)) => Err(failure.into()),
+        Err(dead) => Ok(cookies::clear(ApiError::from(dead).into_answer())),
+    }
 }
 
 impl From<RefreshRefused> for ApiError {

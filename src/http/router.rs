@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use tracing::{debug, info, warn};
 
 use super::client::{ProxyNote, client};
+use super::cookies::Cookies;
 use super::cors::Cors;
 use super::errors::ApiError;
 use super::fields::Fields;
@@ -19,13 +20,14 @@ use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
-    input, login, passwords, probes, profile, refresh, register, reset_page, verification,
-    well_known,
+    input, login, passwords, probes, profile, refresh, register, reset_page, revoked_sessions,
+    sessions, token_endpoints, verification, well_known,
 };
 use crate::app::App;
 use crate::clock::ClockBehind;
 use crate::domain::Client;
 use crate::flows::Failure;
+use crate::flows::revocation::RevocationFeed;
 use crate::server::{BodyProblem, Incoming};
 use crate::store::StoreError;
 
@@ -74,6 +76,10 @@ pub struct Router {
     app: Arc<App>,
     table: RouteTable,
     cors: Cors,
+    /// Refresh tokens in cookies, as far as that is switched on.
+    cookies: Cookies,
+    /// The list of revoked sessions, kept signed between requests.
+    revocations: RevocationFeed,
     pages: Pages,
     /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
     has_warned_of_proxy: AtomicBool,
@@ -88,12 +94,15 @@ impl Router {
     /// [`PagesError`], if a page cannot be made.
     pub fn new(app: Arc<App>) -> Result<Self, PagesError> {
         let server = &app.config.server;
-        let cors = Cors::new(server.allowed_origins.clone());
+        let cors = Cors::new(server.allowed_origins.clone(), app.config.cookies.is_enabled);
+        let cookies = Cookies::new(&app.config, &app.public_url);
         let pages = Pages::new(server.frontend_url.as_deref())?;
         Ok(Self {
             app,
             table: RouteTable::new(),
             cors,
+            cookies,
+            revocations: RevocationFeed::default(),
             pages,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
@@ -168,11 +177,20 @@ impl Router {
     }
 
     async fn dispatch(&self, route: Route, request: Request) -> Result<Answer, ApiError> {
-        let (app, pages) = (&self.app, &self.pages);
+        let (app, pages, cookies) = (&self.app, &self.pages, &self.cookies);
         match route {
             Route::Register => register::register(app, request).await,
-            Route::LogIn => login::log_in(app, request).await,
-            Route::Refresh => refresh::refresh(app, request).await,
+            Route::LogIn => login::log_in(app, cookies, request).await,
+            Route::Refresh => refresh::refresh(app, cookies, request).await,
+            Route::LogOut => sessions::log_out(app, cookies, request).await,
+            Route::LogOutEverywhere => sessions::log_out_everywhere(app, cookies, request).await,
+            Route::Sessions => sessions::list(app, &request),
+            Route::EndSession => sessions::end(app, request).await,
+            Route::VerifyToken => token_endpoints::verify(app, &request),
+            Route::BlacklistToken => token_endpoints::blacklist(app, request).await,
+            Route::RevokedSessions => {
+                revoked_sessions::show(app, &self.revocations, &request).await
+            }
             Route::Profile => profile::show(app, &request),
             Route::ChangeProfile => profile::change(app, request).await,
             Route::DeleteAccount => profile::delete(app, request).await,

@@ -29,6 +29,20 @@ pub enum Route {
     OpenResetLink,
     /// Answer the page behind it.
     AnswerReset,
+    /// End the session of a token.
+    LogOut,
+    /// End all sessions.
+    LogOutEverywhere,
+    /// Which sessions have I?
+    Sessions,
+    /// End one of them.
+    EndSession,
+    /// Is a token good?
+    VerifyToken,
+    /// End the session of a refresh token.
+    BlacklistToken,
+    /// Which sessions have ended before their access tokens died?
+    RevokedSessions,
     /// Open the mailed verification link.
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
@@ -46,6 +60,13 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
     (Method::POST, "/api/token/refresh", Route::Refresh),
+    (Method::POST, "/api/token/verify", Route::VerifyToken),
+    (Method::POST, "/api/token/blacklist", Route::BlacklistToken),
+    (Method::POST, "/api/logout", Route::LogOut),
+    (Method::POST, "/api/logout/all", Route::LogOutEverywhere),
+    (Method::GET, "/api/sessions", Route::Sessions),
+    (Method::DELETE, "/api/sessions/{id}", Route::EndSession),
+    (Method::GET, "/.well-known/revoked-sessions", Route::RevokedSessions),
     (Method::GET, "/api/profile", Route::Profile),
     (Method::PATCH, "/api/profile", Route::ChangeProfile),
     (Method::PUT, "/api/profile", Route::ChangeProfile),

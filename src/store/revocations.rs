@@ -22,7 +22,33 @@ pub struct Revocations {
     pub is_complete: bool,
 }
 
+/// What tells one state of the list from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevocationsVersion {
+    /// How many marks there are.
+    count: u64,
+    /// The first to go. Marks go from this end only and none comes back, so that marks which came
+    /// and went in equal numbers show here.
+    first: Option<(u64, [u8; 16])>,
+    /// Until when the list is not complete.
+    incomplete_until: Option<u64>,
+}
+
 impl Store {
+    /// The version of the list: while it stays the same, so do the sessions that were ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revocations_version(&self) -> Result<RevocationsVersion, StoreError> {
+        self.read(|read| {
+            let revoked = read.open(REVOKED_SESSIONS)?;
+            let first = revoked.first()?.map(|(key, _)| (key.value().0, *key.value().1));
+            let incomplete_until =
+                read.open(META)?.get(meta::REVOKED_INCOMPLETE_UNTIL)?.map(|until| until.value());
+            Ok(RevocationsVersion { count: revoked.len()?, first, incomplete_until })
+        })
+    }
+
     /// What services that verify access tokens by themselves should no longer honour at `now`.
     ///
     /// # Errors

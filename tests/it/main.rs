@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod clock;
+mod cookies;
 mod edges;
 mod layers;
 mod limits;
@@ -20,6 +21,9 @@ mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod revocation;
 mod secrets;
+mod sessions;
 mod support;
+mod token_endpoints;
 mod verification;

@@ -1,0 +1,133 @@
+//! A person's sessions: listing them, ending them, and telling whether a token is still good.
+
+use super::Failure;
+use super::profile::NotAuthenticated;
+use super::refresh::RefreshRefused;
+use crate::app::App;
+use crate::domain::{Client, Session, SessionId, UserId};
+use crate::jwt::{Expiry, TokenError};
+use crate::store::{Authorised, SessionOfUser};
+
+/// A user's sessions that can still be used, newest first.
+///
+/// # Errors
+/// [`Failure`].
+pub fn list(app: &App, user: UserId) -> Result<Vec<Session>, Failure> {
+    let now = app.moment()?.now;
+    Ok(app.store.find_sessions(user, now)?)
+}
+
+/// Why a session was not ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EndRefused {
+    /// There is none of that name among those of who asks: which of both is not told.
+    NotFound,
+    /// Who asks has been logged out meanwhile.
+    NotAuthenticated,
+    /// It could not be carried out.
+    Failed(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for EndRefused {
+    fn from(failure: F) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// Ends one session of the user who acts.
+///
+/// # Errors
+/// [`EndRefused`]; nothing was changed then.
+pub async fn end(app: &App, by: Authorised, id: SessionId) -> Result<(), EndRefused> {
+    let at = app.moment()?;
+    match app.store.end_session(by, id, at).await? {
+        Some(true) => Ok(()),
+        Some(false) => Err(EndRefused::NotFound),
+        None => Err(EndRefused::NotAuthenticated),
+    }
+}
+
+/// Ends all sessions of the user who acts.
+///
+/// # Errors
+/// [`NotAuthenticated`], where who acts has been logged out meanwhile.
+pub async fn end_all(app: &App, by: Authorised) -> Result<(), NotAuthenticated> {
+    let at = app.moment()?;
+    let is_done = app.store.end_all_sessions(by, at).await?;
+    if is_done { Ok(()) } else { Err(NotAuthenticated::NoSession) }
+}
+
+/// Ends the session of a refresh token. Any authentic one will do, expired or superseded too, and
+/// ending what has ended is success: whoever logs out wants to be out, and is.
+///
+/// # Errors
+/// [`RefreshRefused`], never for its session.
+pub async fn log_out_by_refresh_token(
+    app: &App,
+    token: &str,
+    client: Client,
+) -> Result<(), RefreshRefused> {
+    let at = app.moment()?;
+    let claims =
+        app.tokens.check_refresh(token, at.now, Expiry::Ignored).map_err(RefreshRefused::Token)?;
+    app.store
+        .log_out(Authorised { user: claims.user, session: claims.session, client }, at)
+        .await?;
+    Ok(())
+}
+
+/// Ends the session of an access token that has not expired; ending what has ended is success.
+///
+/// # Errors
+/// [`NotAuthenticated`], never for its user or session.
+pub async fn log_out_by_access_token(
+    app: &App,
+    token: &str,
+    client: Client,
+) -> Result<(), NotAuthenticated> {
+    let at = app.moment()?;
+    let claims = app.tokens.check_access(token, at.now).map_err(NotAuthenticated::Token)?;
+    app.store
+        .log_out(Authorised { user: claims.user, session: claims.session, client }, at)
+        .await?;
+    Ok(())
+}
+
+/// Ends the session of a refresh token that has not expired, and tells whether there was one. One
+/// that was superseded ends it as well: it asks for less than it could have done.
+///
+/// # Errors
+/// [`RefreshRefused`].
+pub async fn revoke(app: &App, token: &str, client: Client) -> Result<(), RefreshRefused> {
+    let at = app.moment()?;
+    let claims =
+        app.tokens.check_refresh(token, at.now, Expiry::Enforced).map_err(RefreshRefused::Token)?;
+    let of = Authorised { user: claims.user, session: claims.session, client };
+    let was_there = app.store.log_out(of, at).await?;
+    if was_there { Ok(()) } else { Err(RefreshRefused::Session) }
+}
+
+/// Whether a token of either kind is good: an access token whose session lives, or the current
+/// refresh token of one. It only looks, so that a superseded token shown here is no reuse.
+///
+/// # Errors
+/// [`Failure`].
+pub fn is_good(app: &App, token: &str) -> Result<bool, Failure> {
+    let now = app.moment()?.now;
+    let (user, session, generation) = match app.tokens.check_access(token, now) {
+        Ok(claims) => (claims.user, claims.session, None),
+        Err(TokenError::Invalid) => return Ok(false),
+        Err(TokenError::WrongType) => {
+            match app.tokens.check_refresh(token, now, Expiry::Enforced) {
+                Ok(claims) => (claims.user, claims.session, Some(claims.generation)),
+                Err(_) => return Ok(false),
+            }
+        }
+    };
+    Ok(match app.store.find_session_of_user(session, user, now)? {
+        SessionOfUser::Live(_, found) => {
+            generation.is_none_or(|generation| generation == found.generation)
+        }
+        SessionOfUser::NoUser | SessionOfUser::NoSession => false,
+    })
+}

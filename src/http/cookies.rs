@@ -1,0 +1,261 @@
+//! Refresh tokens in a cookie, for browser apps of the same site: out of reach of their scripts.
+//!
+//! The `__Host-` prefix holds browsers to what makes the cookie safe: only this very host can set
+//! it, over HTTPS, for all paths (RFC 6265bis, section 4.1.3.2). Since a browser adds it to
+//! requests by itself, a request that relies on it has to show by its `Origin` that an app meant
+//! it; `SameSite=Strict` alone would let any other host of the same site in.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use url::Url;
+
+use super::cors;
+use super::errors::ApiError;
+use super::respond::{self, Answer};
+use crate::config::Config;
+use crate::secret::Secret;
+
+/// The cookie's name.
+const NAME: &str = "__Host-latchkey_refresh";
+
+/// What browsers are to hold it to. Leaving `Domain` out keeps it from other hosts.
+const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+
+/// Reads and writes the cookie, as far as that is switched on.
+#[derive(Clone, Debug)]
+pub(super) struct Cookies {
+    is_enabled: bool,
+    /// The origins whose requests may rely on it, as browsers send them: our own by the public
+    /// URL, and those that may call us. `Host` tells nothing: whoever sends a request chooses it.
+    origins: Vec<String>,
+}
+
+/// What a request's cookies hold.
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    Token(Secret<String>),
+    /// Several of the name, which no browser sends: one cannot be picked.
+    Several,
+}
+
+impl Cookies {
+    pub(super) fn new(config: &Config, public_url: &str) -> Self {
+        let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
+        let allowed = config.server.allowed_origins.iter().cloned();
+        Self {
+            is_enabled: config.cookies.is_enabled,
+            origins: own.into_iter().chain(allowed).collect(),
+        }
+    }
+
+    /// Whether a login may ask for its token in a cookie.
+    pub(super) const fn are_enabled(&self) -> bool {
+        self.is_enabled
+    }
+
+    /// The refresh token that a request carries in its cookie, where cookies are switched on.
+    ///
+    /// # Errors
+    /// [`ApiError::CrossSite`] if the cookie is there, but no app of ours is known to have sent
+    /// it; [`ApiError::InvalidRefreshToken`] if there are several.
+    pub(super) fn refresh_token(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Secret<String>>, ApiError> {
+        let found = if self.is_enabled { find(headers) } else { Found::Nothing };
+        if let Found::Nothing = found {
+            return Ok(None);
+        }
+        let is_known =
+            |origin: &HeaderValue| self.origins.iter().any(|known| origin == known.as_str());
+        if !cors::origin(headers).is_some_and(is_known) {
+            return Err(ApiError::CrossSite);
+        }
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Token(token) => Ok(Some(token)),
+            Found::Several => Err(ApiError::InvalidRefreshToken),
+        }
+    }
+
+    /// Whether a request carries the cookie, be it as it may.
+    pub(super) fn is_carried(&self, headers: &HeaderMap) -> bool {
+        self.is_enabled && !matches!(find(headers), Found::Nothing)
+    }
+}
+
+/// The answer with the cookie that keeps `token` for as long as it is good.
+#[must_use]
+pub(super) fn keep(mut answer: Answer, token: &Secret<String>, lifetime: Duration) -> Answer {
+    let seconds = lifetime.as_secs();
+    let cookie = Secret::new(format!("{NAME}={}; Max-Age={seconds}; {ATTRIBUTES}", token.expose()));
+    let Ok(mut value) = HeaderValue::from_str(cookie.expose()) else {
+        tracing::error!("cannot put a token into a cookie");
+        return respond::internal_error();
+    };
+    value.set_sensitive(true);
+    answer.headers_mut().append(SET_COOKIE, value);
+    answer
+}
+
+/// The answer with the cookie that takes the token away.
+#[must_use]
+pub(super) fn clear(mut answer: Answer) -> Answer {
+    // `from_static` takes no `format!`; a test holds both to the same name and attributes.
+    let value = "__Host-latchkey_refresh=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Strict";
+    answer.headers_mut().append(SET_COOKIE, HeaderValue::from_static(value));
+    answer
+}
+
+/// The value of our cookie (RFC 6265, section 4.2.1). How much there is to read is bounded by the
+/// limit on a request's head; whatever the value is, it is nothing but a token to be checked.
+fn find(headers: &HeaderMap) -> Found {
+    let mut values = headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(NAME.as_bytes())?.strip_prefix(b"="));
+    match (values.next(), values.next()) {
+        // A client that empties cookies instead of dropping them has none.
+        (None | Some(b""), None) => Found::Nothing,
+        (Some(value), None) => {
+            // What is no text is no token either.
+            let token = std::str::from_utf8(value).unwrap_or("?");
+            Found::Token(Secret::new(token.to_owned()))
+        }
+        (_, Some(_)) => Found::Several,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::respond::tests::header;
+    use hyper::header::HeaderName;
+
+    const OWN: &str = "https://accounts.example.com";
+    const APP: &str = "https://app.example.com";
+
+    fn cookies(is_enabled: bool, public_url: &str) -> Cookies {
+        let mut config = Config::load(None, &[]).unwrap().config;
+        config.cookies.is_enabled = is_enabled;
+        config.server.allowed_origins = vec![APP.to_owned()];
+        Cookies::new(&config, public_url)
+    }
+
+    fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    /// The token of a request, or the status of its refusal.
+    fn read(cookies: &Cookies, headers: &[(&'static str, &'static str)]) -> Result<String, u16> {
+        match cookies.refresh_token(&request(headers)) {
+            Ok(token) => Ok(token.map_or_else(String::new, |token| token.expose().clone())),
+            Err(error) => Err(error.into_answer().status().as_u16()),
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let cookies = cookies(true, OWN);
+        for (value, token) in [
+            ("__Host-latchkey_refresh=a.b-c._d", "a.b-c._d"),
+            ("x=1; __Host-latchkey_refresh=a.b.c; y=2", "a.b.c"),
+            ("x=1;__Host-latchkey_refresh=a.b.c;", "a.b.c"),
+            ("x=__Host-latchkey_refresh=b", ""),
+            ("__Host-latchkey_refresh2=b", ""),
+            ("__host-latchkey_refresh=b", ""),
+            ("latchkey_refresh=b", ""),
+            ("__Host-latchkey_refresh =b", ""),
+            ("__Host-latchkey_refresh", ""),
+            ("__Host-latchkey_refresh=", ""),
+            ("__Host-latchkey_refresh=\"a.b.c\"", "\"a.b.c\""),
+            ("__Host-latchkey_refresh=a=b", "a=b"),
+            ("", ""),
+            (";;; ;=", ""),
+        ] {
+            let read = read(&cookies, &[("origin", OWN), ("cookie", value)]);
+            assert_eq!(read.as_deref(), Ok(token), "{value}");
+        }
+    }
+
+    #[test]
+    fn several_of_the_name_are_refused() {
+        let one = ("cookie", "__Host-latchkey_refresh=a.b.c");
+        let two = ("cookie", "__Host-latchkey_refresh=a.b.c; __Host-latchkey_refresh=a.b.c");
+        let cookies = cookies(true, OWN);
+        assert_eq!(read(&cookies, &[("origin", OWN), two]), Err(401));
+        assert_eq!(read(&cookies, &[("origin", OWN), one, one]), Err(401));
+        assert_eq!(read(&cookies, &[one, one]), Err(403));
+    }
+
+    #[test]
+    fn only_our_own_origin_and_the_allowed_ones_may_rely_on_it() {
+        let cookie = ("cookie", "__Host-latchkey_refresh=a.b.c");
+        let accounts = cookies(true, "https://accounts.example.com/auth");
+        for origin in [OWN, APP] {
+            assert_eq!(read(&accounts, &[("origin", origin), cookie]).as_deref(), Ok("a.b.c"));
+        }
+        for origin in [
+            "null",
+            "",
+            "http://accounts.example.com",
+            "https://accounts.example.com:8443",
+            "https://accounts.example.com/",
+            "https://accounts.example.com/auth",
+            "https://accounts.example.com.evil.example",
+            "https://evil.example.com",
+            "HTTPS://ACCOUNTS.EXAMPLE.COM",
+        ] {
+            let host = ("host", "evil.example.com");
+            assert_eq!(read(&accounts, &[("origin", origin), host, cookie]), Err(403), "{origin}");
+            assert_eq!(read(&accounts, &[("origin", origin)]).as_deref(), Ok(""), "{origin}");
+        }
+        assert_eq!(read(&accounts, &[cookie]), Err(403));
+        assert_eq!(read(&accounts, &[("origin", OWN), ("origin", OWN), cookie]), Err(403));
+        assert_eq!(
+            read(&accounts, &[("referer", OWN), ("host", "accounts.example.com"), cookie]),
+            Err(403)
+        );
+        let local = cookies(true, "http://127.0.0.1:8000");
+        assert_eq!(
+            read(&local, &[("origin", "http://127.0.0.1:8000"), cookie]).as_deref(),
+            Ok("a.b.c")
+        );
+    }
+
+    #[test]
+    fn switched_off_there_is_none() {
+        let cookie = ("cookie", "__Host-latchkey_refresh=a.b.c");
+        let off = cookies(false, OWN);
+        assert_eq!(read(&off, &[cookie]).as_deref(), Ok(""));
+        assert!(!off.is_carried(&request(&[cookie])));
+        assert!(cookies(true, OWN).is_carried(&request(&[cookie])));
+        assert!(!cookies(true, OWN).is_carried(&request(&[("cookie", "x=1")])));
+    }
+
+    #[test]
+    fn it_is_set_as_browsers_hold_it_safe_and_never_shown() {
+        let token = Secret::new("a.b.c".to_owned());
+        let answer = keep(respond::no_content(), &token, Duration::from_millis(86_399_999));
+        let attributes = "Path=/; Secure; HttpOnly; SameSite=Strict";
+        assert_eq!(
+            header(&answer, "set-cookie"),
+            format!("__Host-latchkey_refresh=a.b.c; Max-Age=86399; {attributes}")
+        );
+        assert!(!format!("{answer:?}").contains("a.b.c"));
+        assert_eq!(
+            header(&clear(respond::no_content()), "set-cookie"),
+            format!("{NAME}=; Max-Age=0; {ATTRIBUTES}")
+        );
+        let unfit = Secret::new("a\r\nx: y".to_owned());
+        assert_eq!(keep(respond::no_content(), &unfit, Duration::MAX).status(), 500);
+    }
+}

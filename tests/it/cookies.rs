@@ -1,0 +1,326 @@
+//! Refresh tokens in cookies.
+
+use serde_json::{Value, json};
+
+use crate::support::{Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
+
+const EMAIL: &str = "ann@example.com";
+const OWN: &str = "https://accounts.example.com";
+const APP: &str = "https://app.example.com";
+const CLEARED: &str =
+    "__Host-latchkey_refresh=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Strict";
+
+fn start() -> TestApp {
+    TestApp::start_with(|config| {
+        config.cookies.is_enabled = true;
+        config.server.allowed_origins = vec![APP.to_owned()];
+    })
+}
+
+fn logging_in(app: &TestApp, cookie: &Value) -> Call {
+    let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": cookie});
+    app.post("/api/login/", &body)
+}
+
+/// The token that an answer puts into the cookie, which has to be as it should, and for how long.
+fn kept(reply: &Reply) -> (String, u64) {
+    let cookie = reply.header("set-cookie").unwrap();
+    let (pair, attributes) = cookie.split_once("; ").unwrap();
+    let token = pair.strip_prefix("__Host-latchkey_refresh=").unwrap();
+    let (age, attributes) = attributes.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Strict");
+    (token.to_owned(), age.strip_prefix("Max-Age=").unwrap().parse().unwrap())
+}
+
+/// Logs in by cookie: the access token of the body and the refresh token of the cookie.
+async fn log_in(app: &TestApp) -> Tokens {
+    let reply = logging_in(app, &json!(true)).header("origin", APP).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    Tokens { access: reply.field("access"), refresh: kept(&reply).0 }
+}
+
+/// A POST without a body that carries the cookie, as from a page of `origin`.
+fn carrying(app: &TestApp, path: &str, token: &str, origin: &str) -> Call {
+    let call = app.call("POST", path).header("cookie", format!("__Host-latchkey_refresh={token}"));
+    if origin.is_empty() { call } else { call.header("origin", origin) }
+}
+
+fn refreshing(app: &TestApp, token: &str) -> Call {
+    carrying(app, "/api/token/refresh/", token, APP)
+}
+
+fn logging_out(app: &TestApp, token: &str) -> Call {
+    carrying(app, "/api/logout/", token, APP)
+}
+
+#[tokio::test]
+async fn a_login_may_keep_its_refresh_token_in_a_cookie() {
+    let app = start();
+    app.register(EMAIL).await;
+    let reply = logging_in(&app, &json!(true)).header("origin", APP).await;
+    let access = reply.field("access");
+    let user = reply.json()["user"].clone();
+    assert_eq!(reply.json(), json!({"access": access, "user": user}));
+    assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
+    let (refresh, age) = kept(&reply);
+    assert_eq!(age, 24 * 60 * 60);
+    assert_eq!(claims(&refresh)["sid"], claims(&access)["sid"]);
+
+    for cookie in [json!(false), json!(null)] {
+        let reply = logging_in(&app, &cookie).await;
+        assert_eq!(reply.header("set-cookie"), None);
+        assert_eq!(reply.status, if cookie.is_null() { 400 } else { 200 });
+    }
+    let reply = app.login(EMAIL, PASSWORD).await;
+    assert_eq!(reply.header("set-cookie"), None);
+    Tokens::of(&reply);
+}
+
+#[tokio::test]
+async fn only_a_bool_asks_for_it_and_only_where_cookies_are_on() {
+    let (on, off) = (start(), TestApp::start());
+    for app in [&on, &off] {
+        app.register(EMAIL).await;
+        for cookie in [json!("true"), json!(1), json!("")] {
+            let reply = app.unchanged(async || logging_in(app, &cookie).await).await;
+            assert_eq!(reply.told(), (400, json!({"cookie": ["Must be a valid boolean."]})));
+        }
+        let form = [("email", EMAIL), ("password", PASSWORD), ("cookie", "true")];
+        let reply = app.unchanged(async || app.call("POST", "/api/login/").form(&form).await).await;
+        assert_eq!(reply.told(), (400, json!({"cookie": ["Must be a valid boolean."]})));
+    }
+    let reply = off.unchanged(async || logging_in(&off, &json!(true)).await).await;
+    assert_eq!(reply.told(), (400, json!({"cookie": ["Cookies are not enabled."]})));
+    let body = json!({"cookie": true});
+    let required = json!(["This field is required."]);
+    assert_eq!(
+        off.post("/api/login/", &body).await.json(),
+        json!({"email": required, "password": required, "cookie": ["Cookies are not enabled."]})
+    );
+    assert_eq!(logging_in(&off, &json!(false)).await.status, 200);
+    let wrong = json!({"email": EMAIL, "password": "wrong wrong", "cookie": true});
+    let reply = on.post("/api/login/", &wrong).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (401, None));
+}
+
+#[tokio::test]
+async fn a_refresh_goes_from_cookie_to_cookie() {
+    let app = start();
+    app.register(EMAIL).await;
+    let mut token = log_in(&app).await.refresh;
+    app.advance(60);
+    for origin in [APP, OWN] {
+        let reply = carrying(&app, "/api/token/refresh/", &token, origin).await;
+        assert_eq!(reply.json(), json!({"access": reply.field("access")}));
+        assert_eq!(app.profile(&reply.field("access")).await.status, 200);
+        let (successor, age) = kept(&reply);
+        assert_ne!(successor, token);
+        assert_eq!(age, 24 * 60 * 60);
+        token = successor;
+    }
+    app.advance(20);
+    let (again, age) = kept(&refreshing(&app, &token).await);
+    let repeated = refreshing(&app, &token).await;
+    assert_eq!(kept(&repeated), (again, age), "the grace gives the same successor");
+}
+
+#[tokio::test]
+async fn the_cookie_does_not_outlive_the_session() {
+    let app = TestApp::start_with(|config| {
+        config.cookies.is_enabled = true;
+        config.tokens.sessions.session = Some(std::time::Duration::from_secs(25 * 60 * 60));
+    });
+    app.register(EMAIL).await;
+    let token = log_in(&app).await.refresh;
+    app.advance(20 * 60 * 60);
+    let reply = carrying(&app, "/api/token/refresh/", &token, OWN).await;
+    assert_eq!(kept(&reply).1, 5 * 60 * 60);
+}
+
+#[tokio::test]
+async fn two_tabs_that_refresh_at_once_keep_one_token() {
+    let app = start();
+    app.register(EMAIL).await;
+    let token = log_in(&app).await.refresh;
+    let replies = at_once((0..8).map(|_| refreshing(&app, &token))).await;
+    let first = kept(&replies[0]);
+    assert!(replies.iter().all(|reply| reply.status == 200 && kept(reply) == first));
+}
+
+#[tokio::test]
+async fn a_request_that_may_come_from_elsewhere_is_refused_and_changes_nothing() {
+    let app = start();
+    app.register(EMAIL).await;
+    let tokens = log_in(&app).await;
+    let refused = (403, json!({"detail": "Cross-site request refused."}));
+    for path in ["/api/token/refresh/", "/api/logout/"] {
+        for origin in [
+            "",
+            "null",
+            "https://evil.example",
+            "http://accounts.example.com",
+            "https://accounts.example.com:8443",
+            "https://accounts.example.com.evil.example",
+            "https://other.example.com",
+        ] {
+            let calls = [
+                carrying(&app, path, &tokens.refresh, origin),
+                carrying(&app, path, &tokens.refresh, origin).header("host", "evil.example"),
+                carrying(&app, path, &tokens.refresh, origin).header("referer", OWN),
+                carrying(&app, path, &tokens.refresh, origin).json(&json!({})),
+                carrying(&app, path, "garbage", origin),
+            ];
+            for call in calls {
+                let reply = app.unchanged(async || call.await).await;
+                assert_eq!(reply.told(), refused, "{path} {origin}");
+                assert_eq!(reply.header("set-cookie"), None);
+            }
+        }
+        let two = carrying(&app, path, &tokens.refresh, OWN).header("origin", APP);
+        assert_eq!(two.await.told(), refused);
+    }
+    let claims = claims(&kept(&refreshing(&app, &tokens.refresh).await).0);
+    assert_eq!(claims["gen"], 1, "no refused request has rotated it");
+}
+
+#[tokio::test]
+async fn the_body_counts_before_the_cookie_and_needs_no_origin() {
+    let app = start();
+    app.register(EMAIL).await;
+    let kept = log_in(&app).await;
+    let shown = app.log_in(EMAIL).await;
+    let body = json!({"refresh": shown.refresh});
+    let reply = carrying(&app, "/api/token/refresh/", &kept.refresh, "").json(&body).await;
+    assert_eq!(reply.header("set-cookie"), None);
+    let shown = Tokens::of(&reply);
+    let body = json!({"refresh": shown.refresh});
+    let reply = carrying(&app, "/api/logout/", &kept.refresh, "https://evil.example").json(&body);
+    assert_eq!(reply.await.status, 204);
+    assert_eq!(app.profile(&shown.access).await.status, 401);
+    assert_eq!(app.profile(&kept.access).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_dead_token_is_taken_out_of_its_cookie() {
+    let app = start();
+    app.register(EMAIL).await;
+    let ended = log_in(&app).await;
+    assert_eq!(logging_out(&app, &ended.refresh).await.status, 204);
+    let invalid = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
+    let wrong = json!({"detail": "Token has wrong type", "code": "token_not_valid"});
+    for (token, expected) in
+        [("garbage", &invalid), (&ended.refresh, &invalid), (&ended.access, &wrong)]
+    {
+        let reply = app.unchanged(async || refreshing(&app, token).await).await;
+        assert_eq!(reply.told(), (401, expected.clone()));
+        assert_eq!(reply.header("set-cookie"), Some(CLEARED));
+    }
+    let stolen = log_in(&app).await;
+    let second = kept(&refreshing(&app, &stolen.refresh).await).0;
+    refreshing(&app, &second).await;
+    let reply = refreshing(&app, &stolen.refresh).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (401, Some(CLEARED)));
+    assert_eq!(app.profile(&stolen.access).await.status, 401, "reuse ends the session");
+
+    let token = log_in(&app).await.refresh;
+    app.disk.set_full(true);
+    let reply = refreshing(&app, &token).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (503, None), "it may be good yet");
+    let reply = logging_out(&app, &token).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (503, None));
+    app.disk.set_full(false);
+    assert_eq!(refreshing(&app, &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_cookie_the_field_is_required_as_ever() {
+    let app = start();
+    let required = (400, json!({"refresh": ["This field is required."]}));
+    assert_eq!(app.call("POST", "/api/token/refresh/").await.told(), required);
+    assert_eq!(refreshing(&app, "").await.told(), required);
+    let other = app.call("POST", "/api/token/refresh/").header("cookie", "sessionid=1");
+    assert_eq!(other.await.told(), required);
+    let off = TestApp::start();
+    let tokens = off.newcomer(EMAIL).await;
+    let reply = carrying(&off, "/api/token/refresh/", &tokens.refresh, OWN).await;
+    assert_eq!(reply.told(), required);
+}
+
+#[tokio::test]
+async fn several_cookies_of_the_name_are_refused() {
+    let app = start();
+    app.register(EMAIL).await;
+    let token = log_in(&app).await.refresh;
+    for path in ["/api/token/refresh/", "/api/logout/"] {
+        let pair = format!("__Host-latchkey_refresh={token}");
+        for call in [
+            carrying(&app, path, &token, APP).header("cookie", &pair),
+            app.call("POST", path)
+                .header("origin", APP)
+                .header("cookie", format!("{pair}; {pair}")),
+        ] {
+            let reply = app.unchanged(async || call.await).await;
+            assert_eq!(reply.status, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_logout_ends_what_cookie_and_bearer_name_and_clears_the_cookie() {
+    let app = start();
+    app.register(EMAIL).await;
+
+    let by_cookie = log_in(&app).await;
+    for _ in 0..2 {
+        let reply = logging_out(&app, &by_cookie.refresh).await;
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        assert_eq!(reply.header("set-cookie"), Some(CLEARED));
+        assert_eq!(app.profile(&by_cookie.access).await.status, 401);
+    }
+
+    let (cookie, bearer) = (log_in(&app).await, app.log_in(EMAIL).await);
+    let reply = logging_out(&app, &cookie.refresh).bearer(&bearer.access).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
+    assert_eq!(app.profile(&cookie.access).await.status, 401);
+    assert_eq!(app.profile(&bearer.access).await.status, 401);
+
+    let stale = log_in(&app).await;
+    let reply = logging_out(&app, &stale.refresh).bearer("garbage").await;
+    assert_eq!(reply.status, 204, "a stale bearer is no obstacle");
+    let bearer = app.log_in(EMAIL).await;
+    let reply = logging_out(&app, "garbage").bearer(&bearer.access).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
+    assert_eq!(app.profile(&bearer.access).await.status, 401);
+
+    let reply = app.unchanged(async || logging_out(&app, "garbage").bearer("x").await).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (401, Some(CLEARED)));
+    assert_eq!(
+        reply.json(),
+        json!({"detail": "Token is invalid or expired", "code": "token_not_valid"})
+    );
+
+    let everywhere = log_in(&app).await;
+    let call = carrying(&app, "/api/logout/all/", &everywhere.refresh, APP);
+    let reply = call.bearer(&everywhere.access).await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
+}
+
+#[tokio::test]
+async fn a_preflight_lets_allowed_origins_send_cookies() {
+    for (app, origin, granted) in [
+        (start(), APP, Some("true")),
+        (start(), "https://evil.example", None),
+        (
+            TestApp::start_with(|config| config.server.allowed_origins = vec![APP.to_owned()]),
+            APP,
+            None,
+        ),
+    ] {
+        let reply = app
+            .call("OPTIONS", "/api/token/refresh/")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .await;
+        assert_eq!(reply.header("access-control-allow-credentials"), granted, "{origin}");
+    }
+}

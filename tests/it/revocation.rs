@@ -1,0 +1,211 @@
+//! `GET /.well-known/revoked-sessions`
+
+use std::num::NonZeroUsize;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::config::SigningAlgorithm;
+use latchkey::domain::{Client, Session, SessionId, UserId};
+use latchkey::store::Opening;
+use serde_json::{Value, json};
+
+use crate::support::{Call, Reply, START, TestApp, Tokens, at_once, claims};
+
+const EMAIL: &str = "ann@example.com";
+
+fn reading(app: &TestApp) -> Call {
+    app.get("/.well-known/revoked-sessions")
+}
+
+/// The claims of the list.
+async fn list(app: &TestApp) -> Value {
+    let reply = reading(app).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("content-type"), Some("application/jwt"));
+    assert_eq!(reply.header("cache-control"), Some("public, max-age=10"));
+    claims(reply.text())
+}
+
+/// What stands for a session in the list: by its `sid`, as a service computes it.
+fn mark(tokens: &Tokens) -> Value {
+    let sid = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sid.as_bytes());
+    json!(URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]))
+}
+
+async fn log_out(app: &TestApp, tokens: &Tokens) {
+    let reply = app.post("/api/logout/", &json!({"refresh": tokens.refresh})).await;
+    assert_eq!(reply.status, 204);
+}
+
+fn tag(reply: &Reply) -> String {
+    let tag = reply.header("etag").unwrap();
+    assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() == 24, "{tag}");
+    tag.to_owned()
+}
+
+#[tokio::test]
+async fn a_logout_is_in_the_list_at_once_and_until_its_access_token_has_died() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let other = app.log_in(EMAIL).await;
+    let now = START.unix_seconds();
+    let iss = "https://accounts.example.com";
+    assert_eq!(
+        list(&app).await,
+        json!({"iss": iss, "iat": now, "exp": now + 300, "sessions": [], "complete": true})
+    );
+    log_out(&app, &tokens).await;
+    assert_eq!(list(&app).await["sessions"], json!([mark(&tokens)]));
+    app.advance(60);
+    log_out(&app, &other).await;
+    assert_eq!(list(&app).await["sessions"], json!([mark(&tokens), mark(&other)]));
+    app.advance(29 * 60);
+    assert_eq!(list(&app).await["sessions"], json!([mark(&other)]));
+    // What has died goes when the list is signed the next time.
+    app.advance(2 * 60);
+    assert_eq!(list(&app).await["sessions"], json!([]));
+}
+
+#[tokio::test]
+async fn the_list_outlives_a_restart() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    log_out(&app, &tokens).await;
+    let app = app.restart().await;
+    assert_eq!(list(&app).await["sessions"], json!([mark(&tokens)]));
+}
+
+#[tokio::test]
+async fn every_way_to_end_a_session_is_in_the_list() {
+    let app = TestApp::start();
+    let here = app.newcomer(EMAIL).await;
+    let (one, two, three) =
+        (app.log_in(EMAIL).await, app.log_in(EMAIL).await, app.log_in(EMAIL).await);
+    let id = claims(&one.access)["sid"].as_str().unwrap().to_owned();
+    app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&here.access).await;
+    app.post("/api/token/blacklist/", &json!({"refresh": two.refresh})).await;
+    let stolen = app.refresh(&app.refresh(&three.refresh).await.refresh).await;
+    assert_eq!(app.refreshing(&three.refresh).await.status, 401);
+    assert_eq!(mark(&stolen), mark(&three));
+    app.call("POST", "/api/logout/all/").bearer(&here.access).await;
+    let listed = list(&app).await["sessions"].clone();
+    for tokens in [&here, &one, &two, &three] {
+        assert!(listed.as_array().unwrap().contains(&mark(tokens)), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let first = reading(&app).await;
+    app.advance(119);
+    let same = reading(&app).await;
+    assert_eq!((tag(&same), same.text()), (tag(&first), first.text()));
+    for known in [tag(&first), format!("W/{}", tag(&first)), format!("\"x\", {}", tag(&first))] {
+        let reply = reading(&app).header("if-none-match", known).await;
+        assert_eq!((reply.status, reply.text()), (304, ""));
+        assert_eq!(tag(&reply), tag(&first));
+        assert_eq!(reply.header("cache-control"), Some("public, max-age=10"));
+    }
+    app.advance(1);
+    let renewed = reading(&app).header("if-none-match", tag(&first)).await;
+    assert_eq!(renewed.status, 200, "it would expire in the reader's hands");
+    assert_eq!(claims(renewed.text())["exp"], START.unix_seconds() + 120 + 300);
+    log_out(&app, &tokens).await;
+    let changed = reading(&app).header("if-none-match", tag(&renewed)).await;
+    assert_eq!(changed.status, 200);
+    assert_ne!(tag(&changed), tag(&renewed));
+}
+
+#[tokio::test]
+async fn head_tells_of_it_and_other_methods_are_refused() {
+    let app = TestApp::start();
+    let get = reading(&app).await;
+    let head = app.call("HEAD", "/.well-known/revoked-sessions/").await;
+    assert_eq!((head.status, head.text()), (200, ""));
+    assert_eq!(head.header("content-type"), Some("application/jwt"));
+    assert_eq!(head.header("content-length"), Some(get.text().len().to_string().as_str()));
+    assert_eq!(tag(&head), tag(&get));
+    let reply = app.call("POST", "/.well-known/revoked-sessions").await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+}
+
+#[tokio::test]
+async fn it_passes_for_no_token_and_no_token_for_it() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let jwt = reading(&app).await.text().to_owned();
+    let header = |jwt: &str| {
+        let part = jwt.split('.').next().unwrap();
+        serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    let (own, access) = (header(&jwt), header(&tokens.access));
+    assert_eq!(own["typ"], "revoked-sessions+jwt");
+    assert_eq!(access["typ"], "JWT");
+    assert_eq!((&own["kid"], &own["alg"]), (&access["kid"], &access["alg"]));
+    assert_eq!(claims(&jwt).get("sub"), None);
+    assert_eq!(app.profile(&jwt).await.status, 401);
+    assert_eq!(app.refreshing(&jwt).await.status, 401);
+    assert_eq!(app.post("/api/token/verify/", &json!({"token": jwt})).await.status, 401);
+}
+
+#[tokio::test]
+async fn under_a_shared_secret_there_is_none() {
+    let app = TestApp::start_with(|config| config.tokens.algorithm = SigningAlgorithm::Hs256);
+    for _ in 0..2 {
+        let reply = reading(&app).await;
+        assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
+    }
+}
+
+#[tokio::test]
+async fn many_who_read_at_once_get_the_same() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    log_out(&app, &tokens).await;
+    let replies = at_once((0..32).map(|_| reading(&app))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == replies[0].body));
+}
+
+#[tokio::test]
+async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let (store, at) = (&app.app.store, app.app.moment().unwrap());
+    let user = store.find_user(UserId(1)).unwrap().unwrap();
+    let client = Client::new("192.0.2.1".parse().unwrap(), "");
+    let mut marks = Vec::new();
+    for _ in 0..1_100 {
+        let id = SessionId::new(at.now, app.app.random.bytes());
+        marks.push(json!(URL_SAFE_NO_PAD.encode(id.digest())));
+        let lifetimes = app.app.config.tokens.sessions;
+        let opening = Opening {
+            session: Session::open(id, user.id, client.clone(), at.now, lifetimes),
+            credential_version: user.credential_version,
+            sessions_per_user: NonZeroUsize::MAX,
+        };
+        assert!(store.open_session(opening, at).await.unwrap());
+    }
+    let other = app.newcomer("bob@example.com").await;
+    app.call("POST", "/api/logout/all/").bearer(&tokens.access).await;
+    let long = list(&app).await["sessions"].clone();
+    let long = long.as_array().unwrap();
+    assert_eq!(long.len(), 1_101);
+    assert!(marks.iter().all(|mark| long.contains(mark)));
+
+    log_out(&app, &other).await;
+    assert_eq!(list(&app).await["sessions"].as_array().unwrap().len(), 1_101);
+    app.advance(1);
+    assert!(list(&app).await["sessions"].as_array().unwrap().contains(&mark(&other)));
+}
+
+#[tokio::test]
+async fn while_the_clock_is_behind_no_list_is_signed() {
+    let app = TestApp::start();
+    app.newcomer(EMAIL).await;
+    reading(&app).await;
+    app.clock.set_wall(START.saturating_sub(std::time::Duration::from_secs(3_600)));
+    assert_eq!(reading(&app).await.status, 503);
+}

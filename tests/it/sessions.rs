@@ -1,0 +1,354 @@
+//! `/api/sessions/` and `/api/logout/`
+
+use latchkey::config::Config;
+use latchkey::domain::EventKind;
+use serde_json::{Value, json};
+
+use crate::support::{Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
+
+const EMAIL: &str = "ann@example.com";
+const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
+
+/// A token that was signed by nobody.
+const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
+
+fn not_found() -> (u16, Value) {
+    (404, json!({"detail": "Not found."}))
+}
+
+fn no_credentials() -> (u16, Value) {
+    (401, json!({"detail": "Authentication credentials were not provided."}))
+}
+
+fn bad_access(message: &str) -> (u16, Value) {
+    let messages =
+        json!([{"token_class": "AccessToken", "token_type": "access", "message": message}]);
+    let detail = "Given token not valid for any token type";
+    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
+}
+
+fn bad_refresh(message: &str) -> (u16, Value) {
+    (401, json!({"detail": message, "code": "token_not_valid"}))
+}
+
+fn id(tokens: &Tokens) -> String {
+    claims(&tokens.access)["sid"].as_str().unwrap().to_owned()
+}
+
+fn ending(app: &TestApp, tokens: &Tokens, id: &str) -> Call {
+    app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&tokens.access)
+}
+
+fn logging_out(app: &TestApp, refresh: &str) -> Call {
+    app.post("/api/logout/", &json!({"refresh": refresh}))
+}
+
+/// Whether tokens are of any use.
+async fn is_live(app: &TestApp, tokens: &Tokens) -> bool {
+    let profile = app.profile(&tokens.access).await.status;
+    let refresh = app.refreshing(&tokens.refresh).await.status;
+    assert_eq!(profile, refresh, "access and refresh token end together");
+    profile == 200
+}
+
+/// The kinds of all events there are, oldest first.
+fn events(app: &TestApp) -> Vec<EventKind> {
+    app.app.store.events(0, 100).unwrap().iter().map(|event| event.kind).collect()
+}
+
+async fn listed(app: &TestApp, tokens: &Tokens) -> Vec<Value> {
+    let reply = app.get("/api/sessions/").bearer(&tokens.access).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json().as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_list_shows_each_device_newest_first() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    app.register("bob@example.com").await;
+    app.log_in("bob@example.com").await;
+    let login = app.login(EMAIL, PASSWORD).from("2001:db8::7").header("user-agent", FIREFOX);
+    let first = Tokens::of(&login.await);
+    app.advance(60);
+    let second = app.log_in(EMAIL).await;
+    app.advance(15 * 60 * 60);
+    let second = app.refresh(&second.refresh).await;
+
+    let reply = app.get("/api/sessions").bearer(&second.access).await;
+    assert_eq!(
+        reply.told(),
+        (
+            200,
+            json!([
+                {
+                    "id": id(&second), "opened_at": "2024-12-06T10:01:00.123456Z",
+                    "last_used": "2024-12-07", "address": "192.0.2.1", "user_agent": "",
+                    "device": "Unknown device", "current": true,
+                },
+                {
+                    "id": id(&first), "opened_at": "2024-12-06T10:00:00.123456Z",
+                    "last_used": "2024-12-06", "address": "2001:db8::7", "user_agent": FIREFOX,
+                    "device": "Firefox on Windows", "current": false,
+                },
+            ])
+        )
+    );
+    app.advance(9 * 60 * 60);
+    let second = app.refresh(&second.refresh).await;
+    assert_eq!(listed(&app, &second).await.len(), 1, "one that is over is no session");
+}
+
+#[tokio::test]
+async fn without_a_good_access_token_nothing_is_told_or_done() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let ended = app.log_in(EMAIL).await;
+    assert_eq!(logging_out(&app, &ended.refresh).await.status, 204);
+    let one = format!("/api/sessions/{}/", id(&tokens));
+    for (method, path) in
+        [("GET", "/api/sessions/"), ("DELETE", one.as_str()), ("POST", "/api/logout/all/")]
+    {
+        for (authorization, expected) in [
+            ("", no_credentials()),
+            ("Basic YTpi", no_credentials()),
+            (&format!("Bearer {FORGED}"), bad_access("Token is invalid or expired")),
+            (&format!("Bearer {}", ended.access), bad_access("Token is invalid or expired")),
+            (&format!("Bearer {}", tokens.refresh), bad_access("Token has wrong type")),
+        ] {
+            let call = app.call(method, path);
+            let call = if authorization.is_empty() {
+                call
+            } else {
+                call.header("authorization", authorization)
+            };
+            let reply = app.unchanged(async || call.await).await;
+            assert_eq!(reply.told(), expected, "{method} {path} {authorization}");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
+        }
+    }
+    app.advance(30 * 60);
+    let reply = ending(&app, &tokens, &id(&tokens)).await;
+    assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "expired");
+    app.refresh(&tokens.refresh).await;
+}
+
+#[tokio::test]
+async fn one_session_ends_at_once_and_for_good() {
+    let app = TestApp::start();
+    let here = app.newcomer(EMAIL).await;
+    let there = app.log_in(EMAIL).await;
+    let reply = ending(&app, &here, &id(&there)).await;
+    assert_eq!((reply.status, reply.text()), (204, ""));
+    assert!(!is_live(&app, &there).await);
+    assert!(app.profile(&here.access).await.status == 200);
+    assert_eq!(listed(&app, &here).await.len(), 1);
+    assert_eq!(events(&app).last(), Some(&EventKind::SessionEnded));
+    let reply = app.unchanged(async || ending(&app, &here, &id(&there)).await).await;
+    assert_eq!(reply.told(), not_found(), "it is there no more");
+
+    let app = app.restart().await;
+    assert!(!is_live(&app, &there).await, "what was answered outlives a restart");
+    assert_eq!(ending(&app, &here, &id(&here)).await.status, 204, "the current one too");
+    assert!(!is_live(&app, &here).await);
+}
+
+#[tokio::test]
+async fn what_is_not_ones_own_is_not_there() {
+    let app = TestApp::start();
+    let ann = app.newcomer(EMAIL).await;
+    let bob = app.newcomer("bob@example.com").await;
+    for id in [
+        id(&bob).as_str(),
+        &"0".repeat(32),
+        &id(&ann).to_uppercase(),
+        "1",
+        "x",
+        "%00",
+        "..",
+        "current",
+        &"a".repeat(5_000),
+    ] {
+        let reply = app.unchanged(async || ending(&app, &ann, id).await).await;
+        assert_eq!(reply.told(), not_found(), "{id}");
+    }
+    assert!(is_live(&app, &bob).await);
+    let reply = app.get(&format!("/api/sessions/{}/", id(&ann))).bearer(&ann.access).await;
+    assert_eq!(reply.status, 405);
+    assert_eq!(reply.header("allow"), Some("DELETE, OPTIONS"));
+}
+
+#[tokio::test]
+async fn of_two_that_end_one_session_at_once_one_finds_it() {
+    let app = TestApp::start();
+    let here = app.newcomer(EMAIL).await;
+    let there = app.log_in(EMAIL).await;
+    let replies = at_once((0..2).map(|_| ending(&app, &here, &id(&there)))).await;
+    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 404]);
+    let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
+    assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+
+    let by_bearer = app.log_in(EMAIL).await;
+    for _ in 0..2 {
+        let reply = app.call("POST", "/api/logout/").bearer(&by_bearer.access).await;
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        assert!(!is_live(&app, &by_bearer).await);
+    }
+    let by_refresh = app.log_in(EMAIL).await;
+    for _ in 0..2 {
+        assert_eq!(logging_out(&app, &by_refresh.refresh).await.status, 204);
+        assert!(!is_live(&app, &by_refresh).await);
+    }
+    let by_form = app.log_in(EMAIL).await;
+    let form = app.call("POST", "/api/logout").form(&[("refresh", &by_form.refresh)]);
+    assert_eq!(form.await.status, 204);
+    assert!(!is_live(&app, &by_form).await);
+
+    let superseded = app.log_in(EMAIL).await;
+    let successor = app.refresh(&app.refresh(&superseded.refresh).await.refresh).await;
+    assert_eq!(logging_out(&app, &superseded.refresh).await.status, 204);
+    assert!(!is_live(&app, &successor).await);
+    assert!(!events(&app).contains(&EventKind::RefreshTokenReused), "a logout is no reuse");
+
+    let expired = app.log_in(EMAIL).await;
+    app.advance(23 * 60 * 60);
+    let successor = app.refresh(&expired.refresh).await;
+    app.advance(2 * 60 * 60);
+    assert_eq!(logging_out(&app, &expired.refresh).await.status, 204);
+    assert_eq!(app.refreshing(&successor.refresh).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_logout_by_nothing_or_garbage_is_refused() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let old = app.log_in(EMAIL).await;
+    app.advance(31 * 60);
+    let access = app.refresh(&tokens.refresh).await.access;
+    let invalid = || bad_refresh("Token is invalid or expired");
+    let post = |body: Value| app.post("/api/logout/", &body);
+    for (call, expected) in [
+        (app.call("POST", "/api/logout/"), no_credentials()),
+        (post(json!({})), no_credentials()),
+        (post(json!({"refresh": FORGED})), invalid()),
+        (post(json!({"refresh": "garbage"})), invalid()),
+        (post(json!({"refresh": access})), bad_refresh("Token has wrong type")),
+        (post(json!({"refresh": FORGED})).bearer(&access), invalid()),
+        (post(json!({})).bearer(FORGED), bad_access("Token is invalid or expired")),
+        (post(json!({})).bearer(&old.access), bad_access("Token is invalid or expired")),
+        (post(json!({})).bearer(&tokens.refresh), bad_access("Token has wrong type")),
+        (
+            post(json!({})).header("authorization", "Bearer"),
+            (
+                401,
+                json!({
+                    "detail": "Authorization header must contain two space-delimited values",
+                    "code": "bad_authorization_header",
+                }),
+            ),
+        ),
+        (post(json!({"refresh": ""})), (400, json!({"refresh": ["This field may not be blank."]}))),
+        (post(json!({"refresh": 1})), (400, json!({"refresh": ["Not a valid string."]}))),
+        (
+            post(json!({"refresh": null})),
+            (400, json!({"refresh": ["This field may not be null."]})),
+        ),
+    ] {
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_token_in_the_body_counts_before_a_stale_header() {
+    let app = TestApp::start();
+    let here = app.newcomer(EMAIL).await;
+    let there = app.log_in(EMAIL).await;
+    for bearer in [FORGED, here.access.as_str()] {
+        let reply = logging_out(&app, &there.refresh).bearer(bearer).await;
+        assert_eq!(reply.status, 204);
+    }
+    assert!(!is_live(&app, &there).await);
+    assert!(is_live(&app, &here).await);
+}
+
+#[tokio::test]
+async fn two_logouts_at_once_both_succeed_and_end_it_once() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let by_bearer = app.call("POST", "/api/logout/").bearer(&tokens.access);
+    let replies = at_once([logging_out(&app, &tokens.refresh), by_bearer]).await;
+    assert!(replies.iter().all(|reply| reply.status == 204));
+    let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
+    assert_eq!(ended, 1);
+}
+
+#[tokio::test]
+async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let replies =
+        at_once([app.refreshing(&tokens.refresh), logging_out(&app, &tokens.refresh)]).await;
+    assert_eq!(replies[1].status, 204);
+    if replies[0].status == 200 {
+        assert!(!is_live(&app, &Tokens::of(&replies[0])).await);
+    }
+    assert!(!is_live(&app, &tokens).await);
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_all_of_ones_own() {
+    let app = TestApp::start();
+    let bob = app.newcomer("bob@example.com").await;
+    let here = app.newcomer(EMAIL).await;
+    let there = app.log_in(EMAIL).await;
+    let everywhere = || app.call("POST", "/api/logout/all/").bearer(&here.access);
+    let reply = everywhere().await;
+    assert_eq!((reply.status, reply.text()), (204, ""));
+    assert!(!is_live(&app, &here).await);
+    assert!(!is_live(&app, &there).await);
+    assert!(is_live(&app, &bob).await);
+    assert_eq!(events(&app).last(), Some(&EventKind::AllSessionsEnded));
+    let reply = app.unchanged(async || everywhere().await).await;
+    assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "a replay");
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_nothing_is_said_to_have_ended() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.disk.set_full(true);
+    for call in [
+        ending(&app, &tokens, &id(&tokens)),
+        logging_out(&app, &tokens.refresh),
+        app.call("POST", "/api/logout/").bearer(&tokens.access),
+        app.call("POST", "/api/logout/all/").bearer(&tokens.access),
+    ] {
+        let reply: Reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.status, 503);
+        assert!(reply.retry_after().is_some());
+    }
+    app.disk.set_full(false);
+    assert!(is_live(&app, &tokens).await);
+}
+
+#[tokio::test]
+async fn without_cookies_a_cookie_logs_nobody_out() {
+    let app = TestApp::start_with(|config: &mut Config| config.cookies.is_enabled = false);
+    let tokens = app.newcomer(EMAIL).await;
+    let call = app
+        .call("POST", "/api/logout/")
+        .header("origin", "https://accounts.example.com")
+        .header("cookie", format!("__Host-latchkey_refresh={}", tokens.refresh));
+    let reply = app.unchanged(async || call.await).await;
+    assert_eq!(reply.told(), no_credentials());
+}
