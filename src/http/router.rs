@@ -79,7 +79,7 @@ impl Router {
     pub fn new(app: Arc<App>) -> Result<Self, PagesError> {
         let server = &app.config.server;
         let cors = Cors::new(server.allowed_origins.clone());
-        let pages = Pages::new(server.frontend_url.as_deref())?;
+        let pages = Pages::new(&app.public_url, server.frontend_url.as_deref())?;
         Ok(Self {
             app,
             table: RouteTable::new(),

@@ -9,6 +9,7 @@ use time::macros::format_description;
 use super::site::Site;
 use crate::clock::Timestamp;
 use crate::domain::{Email, QueuedMail};
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
 
 /// What a mail says, with everything its templates need that is not in the outbox.
@@ -158,7 +159,7 @@ pub(super) fn sample_address() -> Email {
 /// The link that confirms an address, or a change of it, or calls such a change off.
 pub fn verify_link(public_url: &str, token: &Secret<String>) -> Secret<String> {
     let base = public_url.trim_end_matches('/');
-    Secret::new(format!("{base}/api/verify-email/confirm/?token={}", token.expose()))
+    Secret::new(format!("{base}{CONFIRM_EMAIL}/?token={}", token.expose()))
 }
 
 /// The link to where a new password is chosen: at the frontend where there is one, else at ours.
@@ -168,7 +169,7 @@ pub fn reset_link(
     token: &Secret<String>,
 ) -> Secret<String> {
     let base = frontend_url.unwrap_or(public_url).trim_end_matches('/');
-    Secret::new(format!("{base}/reset-password/{}", token.expose()))
+    Secret::new(format!("{base}{RESET_PASSWORD}/{}", token.expose()))
 }
 
 /// A lifetime in words, rounded down to the minute so that it never promises too much:
