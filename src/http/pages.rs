@@ -18,8 +18,6 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
 };
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use self::policy::Origin;
 use super::field_errors::FieldProblem;
@@ -225,7 +223,7 @@ impl Pages {
                 .into_iter()
                 .collect::<BTreeMap<_, _>>(),
             email => email.as_str(),
-            at => for_people(at),
+            at => at.for_people(),
             at_machine => at.to_string(),
             token => token.expose().as_str(),
         }
@@ -297,13 +295,6 @@ fn path_of(url: &str) -> &str {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
     path.unwrap_or_default().trim_end_matches('/')
-}
-
-/// `6 December 2024, 10:00 UTC`
-fn for_people(moment: Timestamp) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
-    moment.to_utc().format(FORMAT).unwrap_or_else(|_| moment.to_string())
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use minijinja::{Value, context};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use super::site::Site;
 use crate::clock::Timestamp;
@@ -121,13 +119,13 @@ impl MailContent {
         let linked = |link: &Secret<String>, expires_at: Timestamp| {
             context! {
                 link => url_value(link.expose(), medium),
-                expires_at => date(expires_at),
+                expires_at => expires_at.for_people(),
                 expires_in => describe_lifetime(expires_at.saturating_since(mail.queued_at)),
             }
         };
         let own = match self {
             Self::VerifyEmail { link, created_at, expires_at } => context! {
-                created_at => date(*created_at),
+                created_at => created_at.for_people(),
                 ..linked(link, *expires_at)
             },
             Self::ResetPassword { link, expires_at } | Self::ChangeEmail { link, expires_at } => {
@@ -144,7 +142,7 @@ impl MailContent {
             to => mail.to.as_str(),
             site => site.authority.as_str(),
             public_url => url_value(&site.public_url, medium),
-            at => date(mail.queued_at),
+            at => mail.queued_at.for_people(),
             ..own
         }
     }
@@ -199,13 +197,6 @@ fn count(number: u64, unit: &str) -> String {
 
 fn some_of(number: u64, unit: &str) -> Option<String> {
     (number > 0).then(|| count(number, unit))
-}
-
-/// `6 December 2024, 10:00 UTC`.
-fn date(timestamp: Timestamp) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
-    timestamp.to_utc().format(FORMAT).unwrap_or_else(|_| timestamp.to_string())
 }
 
 /// A URL as a template's value. For HTML it comes escaped already: the engine's own escaping
