@@ -78,6 +78,13 @@ impl Timestamp {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
             .unwrap_or(time::macros::datetime!(9999-12-31 23:59:59.999999 UTC))
     }
+
+    /// This moment as mails and pages write it: `6 December 2024, 10:00 UTC`.
+    pub fn for_people(self) -> String {
+        const FORMAT: &[BorrowedFormatItem<'_>] =
+            format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
+        self.to_utc().format(FORMAT).unwrap_or_else(|_| self.to_string())
+    }
 }
 
 /// RFC 3339 in UTC with six digits after the second: `2024-12-06T10:00:00.123456Z`.
@@ -270,6 +277,12 @@ mod tests {
         let timestamp = Timestamp::from_micros(1_733_479_200_123_456);
         assert_eq!(timestamp.to_string(), "2024-12-06T10:00:00.123456Z");
         assert_eq!(Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn people_read_a_date_in_words() {
+        assert_eq!(START.for_people(), "6 December 2024, 10:00 UTC");
+        assert_eq!(Timestamp::from_micros(u64::MAX).for_people(), "31 December 9999, 23:59 UTC");
     }
 
     #[test]

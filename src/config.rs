@@ -157,7 +157,8 @@ pub struct RegistrationConfig {
     pub confirm: ConfirmBy,
     /// How long the mailed link is good.
     pub ticket_lifetime: Duration,
-    /// Registrations an hour from one address (an IPv6 /64).
+    /// Attempts to register an hour from one address (an IPv6 /64). Each that asks whether an email
+    /// or a username is taken counts, also if it is then refused.
     pub per_address_per_hour: Option<NonZeroU32>,
 }
 

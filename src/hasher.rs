@@ -5,9 +5,17 @@
 //! is kept while there is work, and a bounded queue before them decides who waits and who is
 //! refused at once: see `queue` for the rule by which addresses share it.
 //!
-//! A login of somebody unknown costs what any other costs: without a stored hash the password is
-//! held against a decoy with the configured parameters. A stored hash made with other parameters
-//! takes as long as those ask for, until the login that finds it outdated has it replaced.
+//! Every wrong password costs the same, measured in memory times passes: without a stored hash,
+//! or with one that is cheaper than the configured parameters, as many were before those were
+//! raised, the missing work is done all the same. A right password costs what its hash asks for,
+//! and the login that finds it outdated has it replaced.
+//!
+//! After the parameters were lowered, stored hashes may cost more than the configured ones. Each
+//! that is met and is costlier than any before, whether its password was right or wrong, raises
+//! what every wrong password costs from then on, until the next start. So one thing remains:
+//! until the first of them is met, at each start anew, a wrong password for such an account takes
+//! longer than one for an unknown address, and whoever times that first one learns that this
+//! account exists. The bound on what a stored hash may ask for bounds the cost of this.
 
 mod argon;
 mod memory;
@@ -72,7 +80,7 @@ impl Hasher {
     /// the system does not give the threads.
     pub fn start(config: &PasswordConfig, clock: Clock) -> io::Result<Self> {
         let random = Random::system();
-        let argon = Argon::new(config, random.bytes(), random.bytes())
+        let argon = Argon::new(config, random.bytes())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let threads = config
             .threads
@@ -123,8 +131,8 @@ impl Hasher {
     }
 
     /// Compares `password` with the `stored` hash, on behalf of `from`. Without a hash, or with
-    /// one that cannot be read or that asks for more than 256 MiB, the configured work is done
-    /// all the same and the verdict is [`Verdict::Mismatch`].
+    /// one that cannot be read or that asks for more than 256 MiB, the verdict is
+    /// [`Verdict::Mismatch`], for which the same work is done as for a wrong password.
     ///
     /// If the returned future is dropped while it waits for its turn, no work is done.
     ///

@@ -14,7 +14,7 @@
 //! application    flows (the use cases), app (what they reach for)
 //! adapters       store, hasher, keys, jwt, throttle, mail
 //! configuration  config (as written → as meant)
-//! values         domain, clock, random, secret
+//! values         domain, clock, paths, random, secret
 //! ```
 //!
 //! Only `store` knows the database, only `http` what the API answers, and only `clock` asks the
@@ -36,7 +36,8 @@
 //! # Modules in reading order
 //!
 //! - Values: [`domain`] has the words everything else speaks in, [`clock`] what a moment is and
-//!   when it is to be believed, [`random`] and [`secret`] the rest.
+//!   when it is to be believed, [`paths`] where mailed links lead, [`random`] and
+//!   [`secret`] the rest.
 //! - [`config`]: everything an operator can say.
 //! - [`store`]: sentences, each one transaction, and the writer that makes them durable together.
 //!   `domain::session` has the rule that the most delicate of them follows.
@@ -66,6 +67,7 @@ pub mod keys;
 pub mod keys_command;
 pub mod logging;
 pub mod mail;
+pub mod paths;
 pub mod random;
 pub mod secret;
 pub mod serve;

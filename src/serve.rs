@@ -76,7 +76,7 @@ impl std::error::Error for StartError {}
 pub fn check(config: &Config) -> Result<(), StartError> {
     let public_url = config.server.public_url.as_deref().unwrap_or("http://127.0.0.1");
     Mailer::collecting(&config.mail, public_url, Collector::new()).map_err(StartError::Mail)?;
-    Pages::new(config.server.frontend_url.as_deref()).map_err(StartError::Pages)?;
+    Pages::new(public_url, config.server.frontend_url.as_deref()).map_err(StartError::Pages)?;
     Ok(())
 }
 

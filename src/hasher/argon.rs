@@ -1,12 +1,15 @@
 //! Argon2 over a given block of memory, and the PHC strings that say how (RFC 9106; the PHC
 //! string format).
 
+mod cost;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
+use self::cost::{Cost, Highest};
 use super::Verdict;
 use super::memory::Memory;
 use crate::config::PasswordConfig;
@@ -32,8 +35,11 @@ const MOST_WORK: u64 = 4 * MOST_MEMORY_KIB;
 pub(super) struct Argon {
     /// What new hashes are made with.
     configured: Params,
-    /// What passwords are held against where there is no hash: it costs the same.
-    decoy: Stored,
+    /// What every wrong password is to cost, whatever it is held against: the configured
+    /// parameters, or those of the costliest stored hash that was met.
+    highest: Highest,
+    /// Salts the work that a comparison lacks.
+    decoy_salt: [u8; SALT],
     /// Whether an unreadable hash has been reported; one line tells the operator as much as a
     /// line for each attempt.
     has_reported: AtomicBool,
@@ -50,25 +56,18 @@ struct Stored {
 }
 
 impl Argon {
-    /// With the configured parameters, and a random salt and tag that stand in for missing ones.
+    /// With the configured parameters, and a random salt for the work that compares nothing.
     ///
     /// # Errors
     /// If Argon2 does not know such parameters, as less than 8 KiB a lane.
     pub(super) fn new(
         config: &PasswordConfig,
         decoy_salt: [u8; SALT],
-        decoy_tag: [u8; TAG],
     ) -> Result<Self, argon2::Error> {
         let configured =
             Params::new(config.memory_kib, config.iterations, config.parallelism, Some(TAG))?;
-        let decoy = Stored {
-            algorithm: Algorithm::Argon2id,
-            version: Version::V0x13,
-            params: configured.clone(),
-            salt: decoy_salt.to_vec(),
-            tag: decoy_tag.to_vec(),
-        };
-        Ok(Self { configured, decoy, has_reported: AtomicBool::new(false) })
+        let highest = Highest::new(Cost::of(&configured));
+        Ok(Self { configured, highest, decoy_salt, has_reported: AtomicBool::new(false) })
     }
 
     /// Makes a hash; none if the memory for it is not to be had.
@@ -93,7 +92,10 @@ impl Argon {
     }
 
     /// Compares a password with a hash; none if the memory for it is not to be had. Without a
-    /// hash, or with one that cannot be read, the same work is done and nothing matches.
+    /// hash, or with one that cannot be read, nothing matches.
+    ///
+    /// Whatever does not match costs the same, so that the time tells neither whether there was a
+    /// hash nor of which age: what the comparison cost less than the most is made up for.
     pub(super) fn verify(
         &self,
         password: &Secret<String>,
@@ -107,17 +109,37 @@ impl Argon {
         {
             tracing::error!("a stored password hash cannot be read: no password matches it");
         }
-        let against = readable.as_ref().unwrap_or(&self.decoy);
-        let how = (against.algorithm, against.version, &against.params);
-        let tag = tag(password, how, &against.salt, memory);
+        let verdict = self.compare(password, readable.as_ref(), memory);
         memory.keep_at_most(self.configured.block_count());
-        let is_equal = verify_slices_are_equal(&tag?, &against.tag).is_ok();
-        let is_match = is_equal && readable.is_some();
-        Some(if is_match {
-            Verdict::Match { is_outdated: self.is_outdated(against) }
-        } else {
-            Verdict::Mismatch
-        })
+        verdict
+    }
+
+    fn compare(
+        &self,
+        password: &Secret<String>,
+        stored: Option<&Stored>,
+        memory: &mut Memory,
+    ) -> Option<Verdict> {
+        let own_cost = stored.map_or(Cost::NONE, |stored| Cost::of(&stored.params));
+        let highest = self.highest.raise(own_cost);
+        // Getting memory takes time too, so everyone gets as much and at once.
+        memory.blocks(highest.blocks)?;
+        if let Some(stored) = stored {
+            let how = (stored.algorithm, stored.version, &stored.params);
+            let tag = tag(password, how, &stored.salt, memory)?;
+            if verify_slices_are_equal(&tag, &stored.tag).is_ok() {
+                return Some(Verdict::Match { is_outdated: self.is_outdated(stored) });
+            }
+        }
+        if let Some(missing) = highest.lacking(own_cost, self.configured.p_cost()) {
+            tag(
+                password,
+                (Algorithm::Argon2id, Version::V0x13, &missing),
+                &self.decoy_salt,
+                memory,
+            )?;
+        }
+        Some(Verdict::Mismatch)
     }
 
     fn is_outdated(&self, stored: &Stored) -> bool {
@@ -183,7 +205,7 @@ mod tests {
             threads: None,
             max_wait: std::time::Duration::from_secs(1),
         };
-        Argon::new(&config, [1; SALT], [2; TAG]).unwrap()
+        Argon::new(&config, [1; SALT]).unwrap()
     }
 
     fn secret(password: &str) -> Secret<String> {
@@ -262,29 +284,60 @@ mod tests {
         assert!(argon.read(&PasswordHash::new(own)).is_some());
     }
 
+    /// How many blocks have been written to.
+    fn filled(memory: &mut Memory) -> usize {
+        let blocks = memory.blocks(memory.len()).unwrap();
+        let is_filled = |block: &&argon2::Block| {
+            let words: &[u64] = (*block).as_ref();
+            words.iter().any(|word| *word != 0)
+        };
+        blocks.iter().filter(is_filled).count()
+    }
+
     #[test]
     fn without_a_hash_the_same_memory_is_filled_and_nothing_matches() {
         let argon = argon(256, 1);
         let mut memory = Memory::default();
         assert_eq!(argon.verify(&secret("x"), None, &mut memory), Some(Verdict::Mismatch));
-        assert_eq!(memory.len(), 256);
-        let filled = memory.blocks(256).unwrap().iter().filter(|block| {
-            let words: &[u64] = (*block).as_ref();
-            words.iter().any(|word| *word != 0)
-        });
-        assert_eq!(filled.count(), 256);
+        assert_eq!(filled(&mut memory), 256);
+    }
+
+    /// Known addresses used to be told by the cheaper hashes that were made before the
+    /// configured parameters were raised.
+    #[test]
+    fn a_wrong_password_makes_up_for_a_cheap_hash_and_a_right_one_does_not() {
+        let argon = argon(1024, 3);
+        // 1024 KiB in 3 passes, less 256 KiB in 2, is 853 KiB in 3, of which Argon2 uses 852.
+        for (password, expected, written) in
+            [("password", OUTDATED, 256), ("Password", Verdict::Mismatch, 852)]
+        {
+            let mut memory = Memory::default();
+            let stored = PasswordHash::new(REFERENCE.to_owned());
+            let verdict = argon.verify(&secret(password), Some(&stored), &mut memory);
+            assert_eq!(verdict, Some(expected));
+            assert_eq!(memory.len(), 1024, "whatever it is held against");
+            assert_eq!(filled(&mut memory), written, "{password}");
+        }
+    }
+
+    /// Known addresses used to be told by the costlier hashes that were made before the
+    /// configured parameters were lowered.
+    #[test]
+    fn once_a_costlier_hash_was_met_unknown_addresses_cost_as_much() {
+        for password in ["password", "Password"] {
+            let argon = argon(256, 1);
+            let costly = REFERENCE.replace("m=256", "m=1024");
+            verdict(&argon, password, &costly);
+            let highest = argon.highest.raise(Cost::NONE);
+            assert_eq!(highest, Cost { blocks: 1024, work: 2048 });
+        }
     }
 
     #[test]
-    fn the_decoy_never_matches_even_where_its_tag_does() {
-        let mut argon = argon(256, 1);
-        let how = (Algorithm::Argon2id, Version::V0x13, &argon.configured);
-        let tag = tag(&secret("x"), how, &argon.decoy.salt, &mut Memory::default()).unwrap();
-        argon.decoy.tag = tag.to_vec();
-        assert_eq!(
-            argon.verify(&secret("x"), None, &mut Memory::default()),
-            Some(Verdict::Mismatch)
-        );
+    fn what_is_refused_raises_no_cost() {
+        let argon = argon(256, 1);
+        verdict(&argon, "password", &REFERENCE.replace("m=256", "m=262145"));
+        assert_eq!(argon.highest.raise(Cost::NONE), Cost::of(&argon.configured));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use super::field_errors::{FieldErrors, FieldProblem, JsonKind};
 use super::fields::{Fields, Value};
 use crate::secret::Secret;
 
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Reads the fields of a body. An empty body has none, whatever type it claims to be; of a
 /// repeated field the last value counts. JSON is UTF-8 whatever `charset` says (RFC 8259,
 /// section 8.1).
@@ -29,13 +32,18 @@ pub fn read(headers: &HeaderMap, body: &Bytes) -> Result<Fields, ApiError> {
         return Ok(Fields::default());
     }
     let media_type = media_type(headers);
-    if media_type.eq_ignore_ascii_case("application/json") {
+    if media_type.eq_ignore_ascii_case(JSON) {
         read_json(body)
-    } else if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    } else if media_type.eq_ignore_ascii_case(FORM) {
         read_form(body)
     } else {
         Err(ApiError::UnsupportedMediaType(media_type))
     }
+}
+
+/// Whether a body claims to be a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    media_type(headers).eq_ignore_ascii_case(FORM)
 }
 
 /// The `Content-Type` as the client typed it, without its parameters.
@@ -216,9 +224,6 @@ mod tests {
     use crate::http::fields::Field;
     use hyper::header::HeaderValue;
 
-    const JSON: &str = "application/json";
-    const FORM: &str = "application/x-www-form-urlencoded";
-
     fn read_as(content_type: &str, body: impl AsRef<[u8]>) -> Result<Fields, ApiError> {
         let value = HeaderValue::from_bytes(content_type.as_bytes()).unwrap();
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
@@ -274,6 +279,22 @@ mod tests {
         }
         let untyped = read(&HeaderMap::new(), &Bytes::from_static(b"{}"));
         assert!(matches!(untyped, Err(ApiError::UnsupportedMediaType(name)) if name.is_empty()));
+    }
+
+    #[test]
+    fn a_form_is_one_whatever_its_parameters_and_case() {
+        for (content_type, expected) in [
+            (FORM, true),
+            (" application/x-WWW-form-urlencoded ; charset=UTF-8", true),
+            ("application/x-www-form-urlencoded2", false),
+            (JSON, false),
+            ("", false),
+        ] {
+            let value = HeaderValue::from_static(content_type);
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
+            assert_eq!(is_form(&headers), expected, "{content_type}");
+        }
+        assert!(!is_form(&HeaderMap::new()));
     }
 
     #[test]

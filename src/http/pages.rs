@@ -18,25 +18,18 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
 };
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use self::policy::Origin;
 use super::field_errors::FieldProblem;
 use super::respond::{self, Answer};
 use crate::clock::Timestamp;
 use crate::domain::Email;
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
 
 pub use notice::Notice;
 pub use question::{CancelChangePage, ChangePage, ConfirmPage, DisownPage, PageAction};
 pub use reset::{ResetPage, ResetProblems};
-
-/// Where the forms of the questions go.
-pub const FORM_ACTION: &str = "/api/verify-email/confirm/";
-
-/// Where the form with the new password goes.
-pub const RESET_ACTION: &str = "/reset-password/";
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -89,14 +82,20 @@ pub struct Pages {
     site: Option<String>,
     /// The same for every page, since the style is.
     policy: HeaderValue,
+    /// Where the forms of the questions go: as a browser must ask for it, so with the path of the
+    /// public URL, which a proxy takes off again.
+    confirm_action: String,
+    /// Where the form with the new password goes, likewise.
+    reset_action: String,
 }
 
 impl Pages {
-    /// Pages that may lead to `frontend_url` (or its origin alone), where there is one.
+    /// Pages that browsers see under `public_url`, and that may lead to `frontend_url` (or its
+    /// origin alone), where there is one.
     ///
     /// # Errors
     /// A frontend that is no URL, or a template that does not work with what it will be given.
-    pub fn new(frontend_url: Option<&str>) -> Result<Self, PagesError> {
+    pub fn new(public_url: &str, frontend_url: Option<&str>) -> Result<Self, PagesError> {
         let frontend = frontend_url
             .map(|url| Origin::of(url).ok_or_else(|| PagesError::Frontend(url.to_owned())))
             .transpose()?;
@@ -111,7 +110,14 @@ impl Pages {
         let policy = HeaderValue::from_str(&policy)
             .map_err(|_| PagesError::Frontend(frontend_url.unwrap_or_default().to_owned()))?;
         let site = frontend.map(|origin| origin.host.to_owned());
-        let pages = Self { templates, site, policy };
+        let prefix = path_of(public_url);
+        let pages = Self {
+            templates,
+            site,
+            policy,
+            confirm_action: format!("{prefix}{CONFIRM_EMAIL}/"),
+            reset_action: format!("{prefix}{RESET_PASSWORD}/"),
+        };
         pages.rehearse().map_err(PagesError::Template)?;
         Ok(pages)
     }
@@ -188,29 +194,44 @@ impl Pages {
     }
 
     fn render_confirm(&self, page: &ConfirmPage) -> Result<String, minijinja::Error> {
-        let question = question(&page.email, page.created_at, &page.token);
+        let question = self.question(&page.email, page.created_at, &page.token);
         let question = context! { can_reset => page.can_reset, ..question };
         self.render(CONFIRM, "Confirm your address", question)
     }
 
     fn render_disown(&self, page: &DisownPage) -> Result<String, minijinja::Error> {
-        let question = question(&page.email, page.created_at, &page.token);
+        let question = self.question(&page.email, page.created_at, &page.token);
         self.render(DISOWN, "Remove this account?", question)
     }
 
     fn render_change(&self, page: &ChangePage) -> Result<String, minijinja::Error> {
-        let question = question(&page.new_email, page.requested_at, &page.token);
+        let question = self.question(&page.new_email, page.requested_at, &page.token);
         self.render(CHANGE, "Confirm your new address", question)
     }
 
     fn render_cancel_change(&self, page: &CancelChangePage) -> Result<String, minijinja::Error> {
-        let question = question(&page.new_email, page.requested_at, &page.token);
+        let question = self.question(&page.new_email, page.requested_at, &page.token);
         self.render(CANCEL_CHANGE, "Call off the change of address?", question)
+    }
+
+    /// What every page with a question is filled in with: which address, since when, and its buttons.
+    fn question(&self, email: &Email, at: Timestamp, token: &Secret<String>) -> Value {
+        context! {
+            form_action => self.confirm_action.as_str(),
+            actions => PageAction::ALL
+                .map(|action| (action.as_str(), action.as_str()))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+            email => email.as_str(),
+            at => at.for_people(),
+            at_machine => at.to_string(),
+            token => token.expose().as_str(),
+        }
     }
 
     fn render_reset(&self, page: &ResetPage) -> Result<String, minijinja::Error> {
         let form = context! {
-            form_action => RESET_ACTION,
+            form_action => self.reset_action.as_str(),
             email => page.email.as_str(),
             token => page.token.expose().as_str(),
             min_length => page.min_length,
@@ -269,26 +290,11 @@ impl Pages {
     }
 }
 
-/// What every page with a question is filled in with: which address, since when, and its buttons.
-fn question(email: &Email, at: Timestamp, token: &Secret<String>) -> Value {
-    context! {
-        form_action => FORM_ACTION,
-        actions => PageAction::ALL
-            .map(|action| (action.as_str(), action.as_str()))
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
-        email => email.as_str(),
-        at => for_people(at),
-        at_machine => at.to_string(),
-        token => token.expose().as_str(),
-    }
-}
-
-/// `6 December 2024, 10:00 UTC`
-fn for_people(moment: Timestamp) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
-    moment.to_utc().format(FORMAT).unwrap_or_else(|_| moment.to_string())
+/// The path of a URL, without a slash at its end.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
+    path.unwrap_or_default().trim_end_matches('/')
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub(super) async fn register(app: &Arc<App>, request: Request) -> Result<Answer,
     let repeated = fields.password("password_confirm", &mut errors);
 
     let name = username.as_ref().and_then(Option::as_ref);
+    // The answer will tell whether they are taken, and whoever tries many of them must not get
+    // around the limit by a bad password beside. So this counts before anything else is judged,
+    // and a client over the limit is told that alone.
     if email.is_some() || name.is_some() {
         registration::count_attempt(app, &request.client)
             .map_err(|throttled| ApiError::Throttled { retry_after: throttled.retry_after })?;

@@ -11,15 +11,13 @@ use super::router::Request;
 use super::verification::sorry;
 use crate::app::App;
 use crate::flows::{Failure, password};
+use crate::paths::RESET_PASSWORD;
 use crate::secret::Secret;
-
-/// Where the links lead; the token is the rest of the path.
-const PREFIX: &str = "/reset-password/";
 
 /// `GET /reset-password/{token}`
 pub(super) fn open(app: &Arc<App>, pages: &Pages, request: &Request) -> Answer {
-    let rest = request.head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let token = Secret::new(rest.trim_end_matches('/').to_owned());
+    let rest = request.head.uri.path().strip_prefix(RESET_PASSWORD).unwrap_or_default();
+    let token = Secret::new(rest.trim_matches('/').to_owned());
     page(app, pages, token).unwrap_or_else(|failure| sorry(pages, failure))
 }
 

@@ -96,7 +96,7 @@ impl Router {
         let server = &app.config.server;
         let cors = Cors::new(server.allowed_origins.clone(), app.config.cookies.is_enabled);
         let cookies = Cookies::new(&app.config, &app.public_url);
-        let pages = Pages::new(server.frontend_url.as_deref())?;
+        let pages = Pages::new(&app.public_url, server.frontend_url.as_deref())?;
         Ok(Self {
             app,
             table: RouteTable::new(),

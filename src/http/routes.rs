@@ -2,6 +2,8 @@
 
 use hyper::Method;
 
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, RESET_PASSWORD_LINK};
+
 /// What a path and a method ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -75,11 +77,11 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/reset-password", Route::ResetPassword),
     (Method::POST, "/api/change-password", Route::ChangePassword),
     (Method::POST, "/api/resend-verification", Route::ResendVerification),
-    (Method::GET, "/reset-password/{token}", Route::OpenResetLink),
-    (Method::GET, "/reset-password", Route::OpenResetLink),
-    (Method::POST, "/reset-password", Route::AnswerReset),
-    (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
-    (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
+    (Method::GET, RESET_PASSWORD_LINK, Route::OpenResetLink),
+    (Method::GET, RESET_PASSWORD, Route::OpenResetLink),
+    (Method::POST, RESET_PASSWORD, Route::AnswerReset),
+    (Method::GET, CONFIRM_EMAIL, Route::OpenVerificationLink),
+    (Method::POST, CONFIRM_EMAIL, Route::AnswerVerification),
     (Method::GET, "/.well-known/jwks.json", Route::KeySet),
     (Method::GET, "/healthz", Route::Alive),
     (Method::GET, "/readyz", Route::Ready),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper::header::CONTENT_TYPE;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
 use super::fields::{Field, Fields, Trim};
+use super::input;
 use super::pages::{
     CancelChangePage, ChangePage, ConfirmPage, DisownPage, Notice, PageAction, Pages,
 };
@@ -71,7 +71,7 @@ pub(super) async fn answer(
     request: Request,
 ) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
-    if is_form(&request.head.headers) {
+    if input::is_form(&request.head.headers) {
         Ok(answer_form(app, pages, request, &fields).await)
     } else {
         confirm_as_json(app, &fields, request.client).await
@@ -176,14 +176,6 @@ pub(super) fn sorry(pages: &Pages, failure: crate::flows::Failure) -> Answer {
         ApiError::Unavailable { retry_after } => pages.notice(Notice::Unavailable { retry_after }),
         _ => pages.notice(Notice::Internal),
     }
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let is_form = |value: &[u8]| {
-        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-    };
-    headers.get(CONTENT_TYPE).is_some_and(|value| is_form(value.as_bytes()))
 }
 
 /// The token of a link; empty where there is none, which no link is.

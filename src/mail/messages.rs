@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use minijinja::{Value, context};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use super::site::Site;
 use crate::clock::Timestamp;
 use crate::domain::{Email, QueuedMail};
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
 
 /// What a mail says, with everything its templates need that is not in the outbox.
@@ -120,13 +119,13 @@ impl MailContent {
         let linked = |link: &Secret<String>, expires_at: Timestamp| {
             context! {
                 link => url_value(link.expose(), medium),
-                expires_at => date(expires_at),
+                expires_at => expires_at.for_people(),
                 expires_in => describe_lifetime(expires_at.saturating_since(mail.queued_at)),
             }
         };
         let own = match self {
             Self::VerifyEmail { link, created_at, expires_at } => context! {
-                created_at => date(*created_at),
+                created_at => created_at.for_people(),
                 ..linked(link, *expires_at)
             },
             Self::ResetPassword { link, expires_at } | Self::ChangeEmail { link, expires_at } => {
@@ -143,7 +142,7 @@ impl MailContent {
             to => mail.to.as_str(),
             site => site.authority.as_str(),
             public_url => url_value(&site.public_url, medium),
-            at => date(mail.queued_at),
+            at => mail.queued_at.for_people(),
             ..own
         }
     }
@@ -158,7 +157,7 @@ pub(super) fn sample_address() -> Email {
 /// The link that confirms an address, or a change of it, or calls such a change off.
 pub fn verify_link(public_url: &str, token: &Secret<String>) -> Secret<String> {
     let base = public_url.trim_end_matches('/');
-    Secret::new(format!("{base}/api/verify-email/confirm/?token={}", token.expose()))
+    Secret::new(format!("{base}{CONFIRM_EMAIL}/?token={}", token.expose()))
 }
 
 /// The link to where a new password is chosen: at the frontend where there is one, else at ours.
@@ -168,7 +167,7 @@ pub fn reset_link(
     token: &Secret<String>,
 ) -> Secret<String> {
     let base = frontend_url.unwrap_or(public_url).trim_end_matches('/');
-    Secret::new(format!("{base}/reset-password/{}", token.expose()))
+    Secret::new(format!("{base}{RESET_PASSWORD}/{}", token.expose()))
 }
 
 /// A lifetime in words, rounded down to the minute so that it never promises too much:
@@ -198,13 +197,6 @@ fn count(number: u64, unit: &str) -> String {
 
 fn some_of(number: u64, unit: &str) -> Option<String> {
     (number > 0).then(|| count(number, unit))
-}
-
-/// `6 December 2024, 10:00 UTC`.
-fn date(timestamp: Timestamp) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
-    timestamp.to_utc().format(FORMAT).unwrap_or_else(|_| timestamp.to_string())
 }
 
 /// A URL as a template's value. For HTML it comes escaped already: the engine's own escaping

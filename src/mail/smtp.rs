@@ -76,14 +76,6 @@ impl Smtp {
             SmtpSecurity::StartTls => Protection::StartTls(tls()?),
             SmtpSecurity::Tls => Protection::Tls(tls()?),
         };
-        let is_in_the_clear = matches!(protection, Protection::None) && !is_loopback(&host);
-        if is_in_the_clear {
-            tracing::warn!(
-                target: "latchkey::mail",
-                %host,
-                "mailed links, and the password where there is one, cross the network unprotected"
-            );
-        }
         Ok(Self {
             host,
             port: config.port,
@@ -234,10 +226,6 @@ fn read_certificates(path: &Path) -> Result<Certificate, MailSetupError> {
         return Err(certificates("it holds no certificate in PEM"));
     }
     Certificate::from_pem(pem.as_bytes()).map_err(|error| certificates(&innermost(&error)))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -544,13 +532,5 @@ mod tests {
         let server = Server::start(&[]).await;
         let debug = format!("{:?}", smtp(&server.config_with_login()));
         assert!(debug.contains("postmaster") && !debug.contains(PASSWORD), "{debug}");
-    }
-
-    #[test]
-    fn loopback_is_known_by_name_and_address() {
-        assert!(["localhost", "127.0.0.2", "::1"].iter().all(|host| is_loopback(host)));
-        assert!(
-            !["mail.example.com", "10.0.0.1", "localhost.example"].iter().any(|h| is_loopback(h))
-        );
     }
 }

@@ -71,7 +71,8 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
             if smtp.security == SmtpSecurity::None && !is_local(&smtp.host) =>
         {
             reader.warn(
-                "mail.smtp_security is \"none\": mailed links cross the network in the clear",
+                "mail.smtp_security is \"none\": mailed links, and smtp_password where there is one, \
+                 cross the network in the clear",
             );
         }
         _ => {}

@@ -620,8 +620,11 @@ fn what_is_allowed_but_doubtful_warns() {
         (format!("{exposed}mail.transport = 'log'"), Some("mail.transport is \"log\"")),
         ("mail.transport = 'log'".to_owned(), None),
         (format!("{smtp}smtp_host = 'mail.example.com'"), Some("mail.smtp_security is \"none\"")),
+        (format!("{smtp}smtp_host = '10.0.0.1'"), Some("mail.smtp_security is \"none\"")),
+        (format!("{smtp}smtp_host = 'localhost.example'"), Some("mail.smtp_security is \"none\"")),
         (format!("{smtp}smtp_host = 'localhost'"), None),
-        (format!("{smtp}smtp_host = '127.0.0.1'"), None),
+        (format!("{smtp}smtp_host = '127.0.0.2'"), None),
+        (format!("{smtp}smtp_host = '::1'"), None),
         ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies holds")),
     ] {
         let warnings = loaded(&toml, &[]).warnings;

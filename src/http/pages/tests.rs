@@ -3,6 +3,7 @@
 use super::*;
 use crate::http::field_errors::FieldErrors;
 use crate::http::respond::tests::{body, header};
+use crate::mail::{reset_link, verify_link};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,19 @@ const CREATED: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
 const TOKEN: &str = "dGlja2V0LXRpY2tldC10aWNrZXQ";
 
 fn pages() -> Pages {
-    Pages::new(Some("https://app.example:8443/welcome")).unwrap()
+    pages_at("https://a.example")
+}
+
+fn pages_at(public_url: &str) -> Pages {
+    Pages::new(public_url, Some("https://app.example:8443/welcome")).unwrap()
+}
+
+/// Where a page's only form goes.
+fn form_action(page: &str) -> String {
+    let mut forms = page.split(r#"<form method="post" action=""#).skip(1);
+    let action = forms.next().unwrap().split('"').next().unwrap();
+    assert!(forms.next().is_none(), "{page}");
+    action.replace("&#x2f;", "/")
 }
 
 fn confirm_page(email: &str, can_reset: bool) -> ConfirmPage {
@@ -110,14 +123,43 @@ fn each_page_offers_what_it_is_for() {
         (body(&pages.cancel_change(&cancel_change_page())), &[Cancel, KeepChange]),
     ] {
         assert_eq!(buttons(&page), expected);
-        let form = r#"<form method="post" action="/api/verify-email/confirm/""#;
-        assert_eq!(page.replace("&#x2f;", "/").matches(form).count(), 1, "{page}");
+        assert_eq!(form_action(&page), "/api/verify-email/confirm/");
         let field = format!(r#"<input type="hidden" name="token" value="{TOKEN}">"#);
         assert_eq!(page.matches(&field).count(), 1, "{page}");
         assert_eq!(page.matches(TOKEN).count(), 1, "the ticket is nowhere else");
     }
     for notice in Notice::ALL {
         assert!(!body(&pages.notice(notice)).contains("<form"), "{notice:?}");
+    }
+}
+
+/// With a path in the public URL, forms used to be sent to where only the proxy was at home.
+#[test]
+fn forms_go_to_where_the_mailed_links_lead() {
+    let token = Secret::new(TOKEN.to_owned());
+    for (public_url, prefix) in [
+        ("https://a.example", ""),
+        ("https://a.example/", ""),
+        ("http://127.0.0.1:8000", ""),
+        ("https://a.example/auth", "/auth"),
+        ("https://a.example/x/auth/", "/x/auth"),
+    ] {
+        let pages = pages_at(public_url);
+        let confirm = format!("{prefix}/api/verify-email/confirm/");
+        for question in [
+            pages.confirm(&confirm_page("a@example.com", true)),
+            pages.disown(&disown_page()),
+            pages.change(&change_page()),
+            pages.cancel_change(&cancel_change_page()),
+        ] {
+            assert_eq!(form_action(&body(&question)), confirm);
+        }
+        let reset = form_action(&body(&pages.reset(&reset_page(ResetProblems::default()))));
+        assert_eq!(reset, format!("{prefix}/reset-password/"));
+        let link = verify_link(public_url, &token);
+        assert!(link.expose().ends_with(&format!("{confirm}?token={TOKEN}")));
+        let link = reset_link(public_url, None, &token);
+        assert!(link.expose().ends_with(&format!("{reset}{TOKEN}")));
     }
 }
 
@@ -136,9 +178,8 @@ fn the_pages_of_a_change_name_the_new_address_and_when_it_was_asked_for() {
 fn the_form_for_a_new_password_is_one_that_password_managers_know() {
     let answer = pages().reset(&reset_page(ResetProblems::default()));
     assert_eq!(answer.status(), 200);
-    let page = body(&answer).replace("&#x2f;", "/");
-    let form = r#"<form method="post" action="/reset-password/">"#;
-    assert_eq!(page.matches(form).count(), 1, "{page}");
+    let page = body(&answer);
+    assert_eq!(form_action(&page), "/reset-password/");
     assert_eq!(field(&page, "token"), format!(r#" type="hidden" name="token" value="{TOKEN}""#));
     assert_eq!(page.matches(TOKEN).count(), 1, "the ticket is nowhere else");
     let username = field(&page, "username");
@@ -291,7 +332,7 @@ fn the_policy_admits_the_style_that_is_there_and_nothing_else() {
             assert!(!page.contains(word), "{word} in {page}");
         }
     }
-    let without_frontend = Pages::new(None).unwrap().notice(Notice::Confirmed);
+    let without_frontend = Pages::new("https://a.example", None).unwrap().notice(Notice::Confirmed);
     let policy = header(&without_frontend, "content-security-policy");
     assert!(policy.contains("; form-action 'self'; base-uri"), "{policy}");
     assert!(!body(&without_frontend).contains("<header"));
@@ -334,6 +375,6 @@ fn an_origin_is_what_a_policy_can_name() {
         ("https://bücher.example", None),
     ] {
         assert_eq!(Origin::of(url).map(|origin| (origin.text, origin.host)), expected, "{url}");
-        assert_eq!(Pages::new(Some(url)).is_ok(), expected.is_some(), "{url}");
+        assert_eq!(Pages::new("https://a.example", Some(url)).is_ok(), expected.is_some(), "{url}");
     }
 }

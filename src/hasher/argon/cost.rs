@@ -1,0 +1,124 @@
+//! What a hash costs, and what is missing from one cost to another.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use argon2::Params;
+
+/// What a hash costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Its memory, in blocks of 1 KiB.
+    pub(super) blocks: usize,
+    /// How many blocks it computes in all its passes. The time of a hash is about in proportion
+    /// to this: lanes are computed one after the other.
+    pub(super) work: u64,
+}
+
+impl Cost {
+    /// Of no hash at all.
+    pub(super) const NONE: Self = Self { blocks: 0, work: 0 };
+
+    /// Of a hash with these parameters.
+    pub(super) fn of(params: &Params) -> Self {
+        let blocks = params.block_count();
+        let passes = u64::from(params.t_cost());
+        Self { blocks, work: as_work(blocks).saturating_mul(passes) }
+    }
+
+    /// Parameters for the work that `done` lacks to this cost, within the memory of this cost;
+    /// none where nothing worth a hash is missing. With as many `lanes` where the memory has room
+    /// for them.
+    pub(super) fn lacking(self, done: Self, lanes: u32) -> Option<Params> {
+        let missing = self.work.saturating_sub(done.work);
+        let passes = missing.div_ceil(as_work(self.blocks).max(1)).max(1);
+        let memory = u32::try_from(missing / passes).ok()?;
+        let has_room = memory >= Params::MIN_M_COST.saturating_mul(lanes);
+        let lanes = if has_room { lanes } else { 1 };
+        Params::new(memory, u32::try_from(passes).ok()?, lanes, None).ok()
+    }
+}
+
+fn as_work(blocks: usize) -> u64 {
+    u64::try_from(blocks).unwrap_or(u64::MAX)
+}
+
+/// The highest cost that was met so far, memory and work each by itself.
+#[derive(Debug)]
+pub(super) struct Highest {
+    blocks: AtomicUsize,
+    work: AtomicU64,
+}
+
+impl Highest {
+    /// Begins with the configured cost.
+    pub(super) fn new(configured: Cost) -> Self {
+        Self { blocks: configured.blocks.into(), work: configured.work.into() }
+    }
+
+    /// Takes note of another cost, and returns the highest with it.
+    pub(super) fn raise(&self, met: Cost) -> Cost {
+        // Nothing else is ordered by these two, and each of them only ever grows.
+        let blocks = self.blocks.fetch_max(met.blocks, Ordering::Relaxed).max(met.blocks);
+        let work = self.work.fetch_max(met.work, Ordering::Relaxed).max(met.work);
+        Cost { blocks, work }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn params(memory: u32, passes: u32, lanes: u32) -> Params {
+        Params::new(memory, passes, lanes, None).unwrap()
+    }
+
+    #[test]
+    fn nothing_done_lacks_the_parameters_themselves() {
+        for (memory, passes, lanes) in [(8, 1, 1), (256, 1, 1), (19 * 1024, 2, 1), (65_536, 3, 4)] {
+            let params = params(memory, passes, lanes);
+            assert_eq!(Cost::of(&params).lacking(Cost::NONE, lanes), Some(params));
+        }
+    }
+
+    #[test]
+    fn all_done_lacks_nothing() {
+        let cost = Cost::of(&params(19 * 1024, 2, 1));
+        assert_eq!(cost.lacking(cost, 1), None);
+        let more = Cost::of(&params(19 * 1024, 3, 1));
+        assert_eq!(cost.lacking(more, 1), None);
+        let a_little_less = Cost { work: cost.work - 7, ..cost };
+        assert_eq!(cost.lacking(a_little_less, 1), None, "less than Argon2 can do");
+    }
+
+    #[test]
+    fn memory_and_work_are_the_highest_of_any() {
+        let highest = Highest::new(Cost { blocks: 256, work: 1024 });
+        assert_eq!(highest.raise(Cost::NONE), Cost { blocks: 256, work: 1024 });
+        assert_eq!(highest.raise(Cost { blocks: 512, work: 512 }).work, 1024);
+        assert_eq!(highest.raise(Cost::NONE), Cost { blocks: 512, work: 1024 });
+    }
+
+    proptest! {
+        /// Whatever was configured and whatever is stored: together with what is made up for it
+        /// costs as much as an unknown address, within a hundredth, and needs no more memory.
+        #[test]
+        fn what_is_missing_is_made_up_for(
+            (memory, passes, lanes) in (256_u32..300_000, 1_u32..8, 1_u32..=16),
+            (stored_memory, stored_passes) in (8_u32..300_000, 1_u32..8),
+        ) {
+            let stored = Cost::of(&params(stored_memory, stored_passes, 1));
+            let highest = Highest::new(Cost::of(&params(memory, passes, lanes))).raise(stored);
+            for done in [Cost::NONE, stored] {
+                let added = highest.lacking(done, lanes);
+                let added = added.map_or(Cost::NONE, |added| Cost::of(&added));
+                let total = done.work + added.work;
+                prop_assert!(total <= highest.work, "{total} of {}", highest.work);
+                let slack = (highest.work / 100).max(64 * u64::from(passes.max(stored_passes)));
+                prop_assert!(highest.work - total <= slack, "{total} of {}", highest.work);
+                prop_assert!(added.blocks <= highest.blocks);
+            }
+        }
+    }
+}
