@@ -217,14 +217,26 @@ struct GuardState {
     /// The last reading that was believed and renewed; both clocks are expected to have moved
     /// alike since.
     baseline: Reading,
-    /// When, by the monotonic clock, a jump was first seen; none while the clocks agree.
-    jumped_at: Option<Duration>,
+    /// The first reading after a jump; none while the clocks agree.
+    jump: Option<Reading>,
 }
 
 impl ClockGuard {
-    /// A guard that believes `start`, the reading at start-up.
-    pub fn new(start: Reading) -> Self {
-        Self { state: Mutex::new(GuardState { baseline: start, jumped_at: None }) }
+    /// A guard that begins with the reading `start` and with `mark`, the latest committed time as
+    /// it was found in the database, or the epoch in a new one.
+    ///
+    /// Nothing else tells what the time was before this start, so a wall clock that is more than
+    /// [`JUMP_TOLERANCE`] ahead of the mark counts as one that has jumped: a restart must not
+    /// confirm it. A server that was switched off for longer has its day of doubt too.
+    pub fn new(start: Reading, mark: Timestamp) -> Self {
+        let baseline =
+            if mark == Timestamp::EPOCH { start } else { Reading { wall: mark, ..start } };
+        let mut state = GuardState { baseline, jump: None };
+        if start.wall >= mark {
+            // The day that has to confirm a jump begins now, and not with the first request.
+            state.confirms(start);
+        }
+        Self { state: Mutex::new(state) }
     }
 
     /// Judges one reading against `mark`, the latest committed time.
@@ -241,28 +253,46 @@ impl ClockGuard {
 
 impl GuardState {
     fn confirms(&mut self, reading: Reading) -> bool {
-        let ran = reading.monotonic.saturating_sub(self.baseline.monotonic);
-        let went = reading.wall.saturating_since(self.baseline.wall);
-        let within_tolerance = went <= ran.saturating_add(JUMP_TOLERANCE);
-        if within_tolerance {
-            self.jumped_at = None;
+        if reading.wall <= latest_since(self.baseline, reading) {
+            self.jump = None;
             // The baseline is renewed once a day at most, so that several smaller steps within a
             // day add up to a jump; and whenever the clock was set back, so that a jump from
             // there is seen.
-            if ran >= JUMP_TOLERANCE || reading.wall < self.baseline.wall {
+            let is_old = ran_between(self.baseline, reading) >= JUMP_TOLERANCE;
+            if is_old || reading.wall < self.baseline.wall {
                 self.baseline = reading;
             }
             return true;
         }
-        let jumped_at = *self.jumped_at.get_or_insert(reading.monotonic);
-        let stood_for = reading.monotonic.saturating_sub(jumped_at);
-        if stood_for >= JUMP_TOLERANCE {
+        let jump = match self.jump {
+            Some(jump) if !is_apart(jump, reading) => jump,
+            // The first jump, or one that leads elsewhere than the one before: what has confirmed
+            // that says nothing about this.
+            _ => reading,
+        };
+        let has_stood = ran_between(jump, reading) >= JUMP_TOLERANCE;
+        if has_stood {
             self.baseline = reading;
-            self.jumped_at = None;
-            return true;
         }
-        false
+        self.jump = (!has_stood).then_some(jump);
+        has_stood
     }
+}
+
+/// How long the process ran from one reading to a later one.
+fn ran_between(from: Reading, to: Reading) -> Duration {
+    to.monotonic.saturating_sub(from.monotonic)
+}
+
+/// The latest that the wall clock may say at `to` without having jumped forward since `from`.
+fn latest_since(from: Reading, to: Reading) -> Timestamp {
+    from.wall.saturating_add(ran_between(from, to)).saturating_add(JUMP_TOLERANCE)
+}
+
+/// Whether the wall clock was set since `from`, forward or back, by more than the tolerance.
+fn is_apart(from: Reading, to: Reading) -> bool {
+    let unset = from.wall.saturating_add(ran_between(from, to));
+    to.wall > latest_since(from, to) || to.wall.saturating_add(JUMP_TOLERANCE) < unset
 }
 
 #[cfg(test)]
@@ -294,7 +324,7 @@ mod tests {
     #[test]
     fn half_a_second_back_is_forgiven_and_an_hour_is_not() {
         let clock = Clock::manual(START);
-        let guard = ClockGuard::new(clock.read());
+        let guard = ClockGuard::new(clock.read(), Timestamp::EPOCH);
         clock.set_wall(START.saturating_sub(Duration::from_millis(500)));
         assert!(guard.check(clock.read(), START).is_ok());
         clock.set_wall(START.saturating_sub(Duration::from_secs(3_600)));
@@ -307,7 +337,7 @@ mod tests {
     #[test]
     fn a_jump_forward_is_confirmed_by_a_day_of_running() {
         let clock = Clock::manual(START);
-        let guard = ClockGuard::new(clock.read());
+        let guard = ClockGuard::new(clock.read(), Timestamp::EPOCH);
         let confirmed = || guard.check(clock.read(), START).unwrap().confirmed;
         clock.advance(3 * DAY);
         assert!(confirmed(), "time that passed is no jump");
@@ -322,7 +352,7 @@ mod tests {
     #[test]
     fn a_jump_that_is_taken_back_leaves_no_trace() {
         let clock = Clock::manual(START);
-        let guard = ClockGuard::new(clock.read());
+        let guard = ClockGuard::new(clock.read(), Timestamp::EPOCH);
         let confirmed = || guard.check(clock.read(), START).unwrap().confirmed;
         clock.set_wall(START.saturating_add(365 * DAY));
         assert!(!confirmed());
@@ -335,12 +365,84 @@ mod tests {
     #[test]
     fn small_steps_within_a_day_add_up_to_a_jump() {
         let clock = Clock::manual(START);
-        let guard = ClockGuard::new(clock.read());
+        let guard = ClockGuard::new(clock.read(), Timestamp::EPOCH);
         for _ in 0..2 {
             clock.set_wall(clock.read().wall.saturating_add(DAY * 3 / 4));
             clock.advance(Duration::from_secs(1));
             let _ = guard.check(clock.read(), START);
         }
         assert!(!guard.check(clock.read(), START).unwrap().confirmed);
+    }
+
+    #[test]
+    fn a_second_jump_does_not_ride_on_the_day_of_the_first() {
+        let clock = Clock::manual(START);
+        let guard = ClockGuard::new(clock.read(), START);
+        let confirmed = || guard.check(clock.read(), START).unwrap().confirmed;
+        clock.set_wall(START.saturating_add(2 * DAY));
+        assert!(!confirmed());
+        clock.advance(DAY - Duration::from_secs(1));
+        clock.set_wall(clock.read().wall.saturating_add(400 * DAY));
+        assert!(!confirmed());
+        clock.advance(Duration::from_secs(1));
+        assert!(!confirmed(), "the second jump has stood for a second");
+        // Back by so much that it is still ahead is another jump too.
+        clock.set_wall(START.saturating_add(200 * DAY));
+        assert!(!confirmed());
+        clock.advance(DAY - Duration::from_secs(1));
+        assert!(!confirmed());
+        clock.advance(Duration::from_secs(1));
+        assert!(confirmed());
+    }
+
+    #[test]
+    fn a_start_far_ahead_of_the_mark_is_a_jump_however_often_it_is_repeated() {
+        let clock = Clock::manual(START.saturating_add(40 * DAY));
+        for _ in 0..3 {
+            let guard = ClockGuard::new(clock.read(), START);
+            assert!(!guard.check(clock.read(), START).unwrap().confirmed);
+            clock.advance(DAY - Duration::from_secs(1));
+            assert!(!guard.check(clock.read(), START).unwrap().confirmed);
+        }
+        // Set right, it is believed at once.
+        let guard = ClockGuard::new(clock.read(), START);
+        clock.set_wall(START.saturating_add(DAY / 2));
+        assert!(guard.check(clock.read(), START).unwrap().confirmed);
+    }
+
+    #[test]
+    fn a_server_that_was_switched_off_for_a_week_is_believed_after_a_day() {
+        let clock = Clock::manual(START.saturating_add(7 * DAY));
+        let guard = ClockGuard::new(clock.read(), START);
+        // Nobody asked anything at first: the day counts from the start.
+        clock.advance(DAY);
+        assert!(guard.check(clock.read(), START).unwrap().confirmed);
+    }
+
+    #[test]
+    fn a_start_that_the_mark_bears_out_is_believed() {
+        for (mark, off) in [(START, DAY), (START, Duration::ZERO), (Timestamp::EPOCH, DAY)] {
+            let clock = Clock::manual(START.saturating_add(off));
+            let guard = ClockGuard::new(clock.read(), mark);
+            assert!(guard.check(clock.read(), mark).unwrap().confirmed, "{mark} {off:?}");
+        }
+    }
+
+    #[test]
+    fn small_steps_add_up_to_a_jump_across_a_restart() {
+        let clock = Clock::manual(START.saturating_add(DAY * 3 / 4));
+        let guard = ClockGuard::new(clock.read(), START);
+        assert!(guard.check(clock.read(), START).unwrap().confirmed);
+        clock.set_wall(clock.read().wall.saturating_add(DAY / 2));
+        assert!(!guard.check(clock.read(), START).unwrap().confirmed);
+    }
+
+    #[test]
+    fn a_start_far_behind_leaves_no_doubt_once_the_clock_is_right() {
+        let clock = Clock::manual(START.saturating_sub(40 * DAY));
+        let guard = ClockGuard::new(clock.read(), START);
+        assert!(guard.check(clock.read(), START).is_err());
+        clock.set_wall(START);
+        assert!(guard.check(clock.read(), START).unwrap().confirmed);
     }
 }

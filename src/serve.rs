@@ -133,7 +133,7 @@ impl Server {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: Tokens::new(keys.clone(), token_settings),
             keys,
-            guard: ClockGuard::new(start),
+            guard: ClockGuard::new(clock.read(), store.mark()),
             public_url,
             config,
             clock,

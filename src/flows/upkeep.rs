@@ -64,8 +64,10 @@ impl Upkeep {
                 if !at.confirmed && !self.was_unconfirmed {
                     warn!(
                         clock = %at.now,
-                        "the clock jumped forward by more than a day; nothing is swept until a \
-                         day of running has confirmed it; set the clock if it is wrong"
+                        latest_commit = %app.store.mark(),
+                        "the clock jumped forward by more than a day, or the server was off for \
+                         longer; nothing is swept until a day of running has confirmed it; set \
+                         the clock if it is wrong"
                     );
                 }
                 self.was_unconfirmed = !at.confirmed;

@@ -137,3 +137,24 @@ async fn an_ordinary_day_moves_the_mark_and_sweeps_what_is_over() {
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(1));
 }
+
+#[tokio::test]
+async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let mark = app.app.store.mark();
+    app.clock.set_wall(START.saturating_add(Duration::from_secs(40 * DAY)));
+    let mut app = app.restart().await;
+    for _ in 0..2 {
+        app.log_in(EMAIL).await;
+        Upkeep::default().round(&app.app).await;
+        app = app.restart().await;
+    }
+    assert_eq!(app.app.store.mark(), mark);
+    assert_eq!(app.app.store.count_sessions(), Ok(3), "nothing was swept");
+    // Set right, it locks nobody out.
+    app.clock.set_wall(START.saturating_add(Duration::from_secs(60)));
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.refresh(&tokens.refresh).await;
+    assert_eq!(app.app.store.mark(), START.saturating_add(Duration::from_secs(60)));
+}

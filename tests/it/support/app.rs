@@ -149,7 +149,7 @@ impl TestApp {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: TokenMaker::new(live.clone(), token_settings),
             keys: live,
-            guard: ClockGuard::new(clock.read()),
+            guard: ClockGuard::new(clock.read(), store.mark()),
             public_url,
             config: config.clone(),
             clock: clock.clone(),
