@@ -13,6 +13,7 @@ use super::client::{ProxyNote, client};
 use super::cors::Cors;
 use super::errors::ApiError;
 use super::fields::Fields;
+use super::openapi::Description;
 use super::pages::{Pages, PagesError};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
@@ -64,6 +65,7 @@ pub struct Router {
     table: RouteTable,
     cors: Cors,
     pages: Pages,
+    description: Description,
     /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
     has_warned_of_proxy: AtomicBool,
     /// Whether the server is going down, for the readiness probe.
@@ -79,11 +81,13 @@ impl Router {
         let server = &app.config.server;
         let cors = Cors::new(server.allowed_origins.clone());
         let pages = Pages::new(server.frontend_url.as_deref())?;
+        let description = Description::new(&app);
         Ok(Self {
             app,
             table: RouteTable::new(),
             cors,
             pages,
+            description,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
         })
@@ -173,6 +177,7 @@ impl Router {
             Route::AnswerReset => reset_page::answer(app, pages, request).await,
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,
+            Route::Schema => Ok(self.description.show()),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
         }

@@ -33,6 +33,8 @@ pub enum Route {
     OpenVerificationLink,
     /// Answer the page behind it, or confirm as JSON.
     AnswerVerification,
+    /// What is there to ask for?
+    Schema,
     /// Is the process alive?
     Alive,
     /// Can it serve?
@@ -40,7 +42,7 @@ pub enum Route {
 }
 
 /// The list. Paths are written without their trailing slash; each works with it as well.
-const ROUTES: &[(Method, &str, Route)] = &[
+pub(super) const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
     (Method::POST, "/api/token/refresh", Route::Refresh),
@@ -56,6 +58,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/reset-password", Route::AnswerReset),
     (Method::GET, "/api/verify-email/confirm", Route::OpenVerificationLink),
     (Method::POST, "/api/verify-email/confirm", Route::AnswerVerification),
+    (Method::GET, "/api/schema", Route::Schema),
     (Method::GET, "/healthz", Route::Alive),
     (Method::GET, "/readyz", Route::Ready),
 ];
