@@ -13,6 +13,7 @@ pub mod field_errors;
 pub mod fields;
 pub mod input;
 mod login;
+mod openapi;
 pub mod pages;
 mod passwords;
 mod probes;

@@ -15,6 +15,7 @@ use super::cookies::Cookies;
 use super::cors::Cors;
 use super::errors::ApiError;
 use super::fields::Fields;
+use super::openapi::Description;
 use super::pages::{Pages, PagesError};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
@@ -81,6 +82,7 @@ pub struct Router {
     /// The list of revoked sessions, kept signed between requests.
     revocations: RevocationFeed,
     pages: Pages,
+    description: Description,
     /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
     has_warned_of_proxy: AtomicBool,
     /// Whether the server is going down, for the readiness probe.
@@ -97,6 +99,7 @@ impl Router {
         let cors = Cors::new(server.allowed_origins.clone(), app.config.cookies.is_enabled);
         let cookies = Cookies::new(&app.config, &app.public_url);
         let pages = Pages::new(&app.public_url, server.frontend_url.as_deref())?;
+        let description = Description::new(&app);
         Ok(Self {
             app,
             table: RouteTable::new(),
@@ -104,6 +107,7 @@ impl Router {
             cookies,
             revocations: RevocationFeed::default(),
             pages,
+            description,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
         })
@@ -203,6 +207,7 @@ impl Router {
             Route::OpenVerificationLink => verification::open(app, pages, &request).await,
             Route::AnswerVerification => verification::answer(app, pages, request).await,
             Route::KeySet => well_known::jwks(app),
+            Route::Schema => Ok(self.description.show()),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
         }

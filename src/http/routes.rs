@@ -51,6 +51,8 @@ pub enum Route {
     AnswerVerification,
     /// The public keys of access tokens.
     KeySet,
+    /// What is there to ask for?
+    Schema,
     /// Is the process alive?
     Alive,
     /// Can it serve?
@@ -58,7 +60,7 @@ pub enum Route {
 }
 
 /// The list. Paths are written without their trailing slash; each works with it as well.
-const ROUTES: &[(Method, &str, Route)] = &[
+pub(super) const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
     (Method::POST, "/api/token/refresh", Route::Refresh),
@@ -83,6 +85,7 @@ const ROUTES: &[(Method, &str, Route)] = &[
     (Method::GET, CONFIRM_EMAIL, Route::OpenVerificationLink),
     (Method::POST, CONFIRM_EMAIL, Route::AnswerVerification),
     (Method::GET, "/.well-known/jwks.json", Route::KeySet),
+    (Method::GET, "/api/schema", Route::Schema),
     (Method::GET, "/healthz", Route::Alive),
     (Method::GET, "/readyz", Route::Ready),
 ];

@@ -1,0 +1,305 @@
+//! Holds the description to the routes, to the refusals and to itself.
+
+mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Map, Value};
+
+use self::schema::Schemas;
+use super::*;
+use crate::http::errors::ApiError;
+use crate::http::field_errors::{FieldErrors, FieldProblem};
+use crate::http::respond::tests::{body, header};
+use crate::http::routes::ROUTES;
+
+/// What is described and not served yet: the list is to be empty when the work is done, and the
+/// test that reads it says which lines have to go.
+const COMING: &[(&str, &str)] = &[
+    ("POST", "/api/token/verify"),
+    ("POST", "/api/token/blacklist"),
+    ("POST", "/api/logout"),
+    ("POST", "/api/logout/all"),
+    ("GET", "/api/sessions"),
+    ("DELETE", "/api/sessions/{id}"),
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/revoked-sessions"),
+    ("GET", "/reset-password"),
+];
+
+fn description() -> Value {
+    serde_json::from_str(TEXT).unwrap()
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap()
+}
+
+/// Every operation: its method, its path as the document has it, and what is said of it.
+fn operations(description: &Value) -> Vec<(String, &str, &Value)> {
+    let mut operations = Vec::new();
+    for (path, item) in object(&description["paths"]) {
+        for (key, operation) in object(item) {
+            if key != "parameters" {
+                operations.push((key.to_uppercase(), path.as_str(), operation));
+            }
+        }
+    }
+    operations
+}
+
+/// Calls `visit` with every object in `value` and the path that leads there.
+fn walk<'a>(value: &'a Value, path: &str, visit: &mut impl FnMut(&str, &'a Map<String, Value>)) {
+    match value {
+        Value::Object(map) => {
+            visit(path, map);
+            for (key, value) in map {
+                walk(value, &format!("{path}/{key}"), visit);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                walk(value, &format!("{path}/{index}"), visit);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let description = description();
+    let described: BTreeSet<(String, &str)> = operations(&description)
+        .into_iter()
+        .map(|(method, path, _)| (method, path.strip_suffix('/').unwrap_or(path)))
+        .collect();
+    let served: BTreeSet<(String, &str)> =
+        ROUTES.iter().map(|(method, path, _)| (method.to_string(), *path)).collect();
+    let coming: BTreeSet<(String, &str)> =
+        COMING.iter().map(|(method, path)| ((*method).to_owned(), *path)).collect();
+    let served_already: Vec<_> = coming.intersection(&served).collect();
+    assert!(served_already.is_empty(), "take these out of COMING: {served_already:?}");
+    let undescribed: Vec<_> = served.difference(&described).collect();
+    assert!(undescribed.is_empty(), "served and not described: {undescribed:?}");
+    let expected: BTreeSet<_> = served.union(&coming).cloned().collect();
+    let unserved: Vec<_> = described.difference(&expected).collect();
+    assert!(unserved.is_empty(), "described and not served: {unserved:?}");
+}
+
+#[test]
+fn parameters_of_a_path_are_those_in_its_pattern() {
+    for (method, path, operation) in operations(&description()) {
+        let in_pattern: BTreeSet<&str> = path
+            .split('{')
+            .skip(1)
+            .map(|rest| rest.split_once('}').expect("a brace that closes").0)
+            .collect();
+        let described = &description()["paths"][path];
+        let described: BTreeSet<String> = [&described["parameters"], &operation["parameters"]]
+            .into_iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(described.iter().map(String::as_str).eq(in_pattern), "{method} {path}");
+    }
+}
+
+#[test]
+fn operations_are_complete_and_have_names_of_their_own() {
+    let description = description();
+    let tags: Vec<&Value> =
+        description["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    let schemes = object(&description["components"]["securitySchemes"]);
+    let mut names = BTreeSet::new();
+    for (method, path, operation) in operations(&description) {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name), "{name} twice");
+        assert!(operation["summary"].is_string(), "{name}");
+        assert!(operation["tags"].as_array().unwrap().iter().all(|tag| tags.contains(&tag)));
+        for scheme in operation["security"].as_array().unwrap().iter().flat_map(object) {
+            assert!(schemes.contains_key(scheme.0), "{name}");
+        }
+        let statuses: BTreeSet<&str> =
+            object(&operation["responses"]).keys().map(String::as_str).collect();
+        for status in ["400", "405", "408", "413", "503"] {
+            assert!(statuses.contains(status), "{method} {path} may well answer {status}");
+        }
+        let reads_fields = operation.get("requestBody").is_some();
+        assert_eq!(statuses.contains("415"), reads_fields, "{method} {path}");
+        let wants_bearer = operation["security"][0].get("bearer").is_some();
+        assert!(statuses.contains("401") || !wants_bearer, "{method} {path}");
+    }
+}
+
+#[test]
+fn every_answer_names_its_request() {
+    let description = description();
+    let mut count = 0;
+    walk(&description, "", &mut |path, map| {
+        let is_answer = map.contains_key("description")
+            && (path.starts_with("/components/responses/") || path.contains("/responses/"))
+            && !path.contains("/headers")
+            && !path.contains("/content");
+        if is_answer {
+            count += 1;
+            let headers = map.get("headers").unwrap_or(&Value::Null);
+            assert!(headers.get("X-Request-Id").is_some(), "{path}");
+        }
+    });
+    assert!(count > 50, "{count}");
+}
+
+#[test]
+fn references_lead_somewhere_and_every_part_is_used() {
+    let description = description();
+    let mut used = BTreeSet::new();
+    walk(&description, "", &mut |path, map| {
+        if let Some(reference) = map.get("$ref") {
+            let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+            assert!(description.pointer(pointer).is_some(), "{path}: {pointer}");
+            used.insert(pointer.to_owned());
+        }
+    });
+    for kind in ["schemas", "responses", "headers"] {
+        for name in object(&description["components"][kind]).keys() {
+            assert!(used.contains(&format!("/components/{kind}/{name}")), "{kind} {name}");
+        }
+    }
+}
+
+#[test]
+fn examples_are_what_they_are_examples_of() {
+    let description = description();
+    let schemas = Schemas::new(&description);
+    let mut count = 0;
+    walk(&description, "", &mut |path, map| {
+        let Some(schema) = map.get("schema") else { return };
+        let several = map.get("examples").map(object).into_iter().flatten();
+        let several = several.map(|(_, example)| &example["value"]);
+        for example in map.get("example").into_iter().chain(several) {
+            count += 1;
+            assert_eq!(schemas.problems(schema, example), Vec::<String>::new(), "{path}");
+        }
+    });
+    assert!(count > 50, "{count}");
+}
+
+#[test]
+fn the_version_is_that_of_the_release() {
+    assert_eq!(description()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(description()["openapi"], "3.1.0");
+}
+
+#[test]
+fn what_is_configured_is_filled_in() {
+    for (pattern, name) in [(SERVER, "server"), (MIN_PASSWORD, "password")] {
+        assert_eq!(TEXT.matches(pattern).count(), 1, "{name}");
+    }
+    let url = "https://accounts.example.org/a\"b";
+    let answer = Description::of(url, 12).show();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(header(&answer, "content-type"), "application/json");
+    assert_eq!(header(&answer, "cache-control"), "public, max-age=300");
+    let shown: Value = serde_json::from_str(&body(&answer)).unwrap();
+    let mut expected = description();
+    expected["servers"][0]["url"] = url.into();
+    expected["components"]["schemas"]["NewPassword"]["minLength"] = 12.into();
+    assert_eq!(shown, expected);
+}
+
+/// Where an error is described: a response of the components, or one of an operation.
+///
+/// There is no way around this match: a new error has to be described to compile.
+fn pointer_to(error: &ApiError) -> Option<&'static str> {
+    Some(match error {
+        ApiError::Fields(_) | ApiError::BadJson(_) | ApiError::BadForm => {
+            "/paths/~1api~1register~1/post/responses/400"
+        }
+        ApiError::BadBody => "/components/responses/BrokenBody",
+        ApiError::UnsupportedMediaType(_) => "/components/responses/UnsupportedMediaType",
+        ApiError::NotFound => "/components/responses/NotFound",
+        ApiError::MethodNotAllowed { .. } => "/components/responses/MethodNotAllowed",
+        ApiError::BodyTooLarge => "/components/responses/BodyTooLarge",
+        ApiError::TimedOut => "/components/responses/TimedOut",
+        ApiError::Unavailable { .. } => "/components/responses/Unavailable",
+        ApiError::NotReady(_) => "/paths/~1readyz/get/responses/503",
+        ApiError::Throttled { .. } => "/components/responses/Throttled",
+        ApiError::LockedOut { .. } => "/components/responses/LockedOut",
+        ApiError::InvalidCredentials => "/paths/~1api~1login~1/post/responses/401",
+        ApiError::EmailNotVerified => "/paths/~1api~1login~1/post/responses/403",
+        ApiError::RegistrationClosed => "/paths/~1api~1register~1/post/responses/403",
+        ApiError::NotAuthenticated
+        | ApiError::BadAuthorizationHeader
+        | ApiError::InvalidAccessToken
+        | ApiError::AccessTokenWrongType
+        | ApiError::UserNotFound => "/components/responses/NotAuthenticated",
+        ApiError::InvalidRefreshToken | ApiError::RefreshTokenWrongType => {
+            "/paths/~1api~1token~1refresh~1/post/responses/401"
+        }
+        // Said once, in the introduction.
+        ApiError::Internal => return None,
+    })
+}
+
+#[test]
+fn every_refusal_is_as_described() {
+    let retry_after = Duration::from_secs(12);
+    let mut fields = FieldErrors::of("email", FieldProblem::Required);
+    fields.add("password", FieldProblem::TooCommon);
+    let description = description();
+    let schemas = Schemas::new(&description);
+    for error in [
+        ApiError::Fields(fields),
+        FieldErrors::non_field(FieldProblem::NoData).into(),
+        ApiError::BadJson("expected value at line 1 column 1".to_owned()),
+        ApiError::BadForm,
+        ApiError::BadBody,
+        ApiError::UnsupportedMediaType("text/plain".to_owned()),
+        ApiError::NotFound,
+        ApiError::MethodNotAllowed { method: Method::GET, allow: respond::allow(&[Method::POST]) },
+        ApiError::BodyTooLarge,
+        ApiError::TimedOut,
+        ApiError::Unavailable { retry_after },
+        ApiError::NotReady("Clock is behind.".to_owned()),
+        ApiError::Throttled { retry_after },
+        ApiError::LockedOut { retry_after },
+        ApiError::InvalidCredentials,
+        ApiError::EmailNotVerified,
+        ApiError::RegistrationClosed,
+        ApiError::NotAuthenticated,
+        ApiError::BadAuthorizationHeader,
+        ApiError::InvalidAccessToken,
+        ApiError::AccessTokenWrongType,
+        ApiError::UserNotFound,
+        ApiError::InvalidRefreshToken,
+        ApiError::RefreshTokenWrongType,
+        ApiError::Internal,
+    ] {
+        let shown = format!("{error:?}");
+        let Some(pointer) = pointer_to(&error) else { continue };
+        let described = description.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        let answer = error.into_answer();
+        let status = answer.status().as_u16().to_string();
+        if let Some((_, described_status)) = pointer.split_once("/responses/")
+            && pointer.starts_with("/paths/")
+        {
+            assert_eq!(described_status, status, "{shown}");
+        }
+        let value: Value = serde_json::from_str(&body(&answer)).unwrap();
+        let schema = &described["content"]["application/json"]["schema"];
+        assert_eq!(schemas.problems(schema, &value), Vec::<String>::new(), "{shown}");
+
+        let headers: BTreeMap<&str, &Value> = object(&described["headers"])
+            .iter()
+            .map(|(name, header)| (name.as_str(), schemas.resolve(header)))
+            .collect();
+        for name in ["Retry-After", "WWW-Authenticate", "Allow"] {
+            let is_described = headers.get(name).is_some_and(|header| header["required"] == true);
+            assert_eq!(answer.headers().contains_key(name), is_described, "{shown}: {name}");
+        }
+    }
+}
