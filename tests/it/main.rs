@@ -11,6 +11,7 @@
 mod clock;
 mod edges;
 mod limits;
+mod logging;
 mod login;
 mod mail;
 mod profile;
