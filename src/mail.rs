@@ -32,6 +32,10 @@ use site::Site;
 use smtp::Smtp;
 use templates::{Rendered, Templates};
 
+/// The target of the log lines that stand for mails under `transport = "log"`. The log writes them
+/// whatever its level, because without its line such a mail is lost.
+pub const LOG_TARGET: &str = "latchkey::mail";
+
 /// Renders mails and hands them on.
 #[derive(Debug)]
 pub struct Mailer {
@@ -209,7 +213,7 @@ impl Mailer {
 /// The one place where a mailed link goes into the log, as asked for by `transport = "log"`.
 fn log(content: &MailContent, composed: &Composed) -> Delivery {
     tracing::info!(
-        target: "latchkey::mail",
+        target: LOG_TARGET,
         purpose = content.purpose(),
         to = %composed.to,
         link = content.link().map(|link| link.expose().as_str()),

@@ -14,7 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
-    match run() {
+    let outcome = run();
+    logging::flush();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "latchkey: {error}");
@@ -53,7 +55,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Serve => {
             let loaded = load(line.config)?;
-            logging::start(&loaded.config.log);
+            logging::start(&loaded.config.log)?;
             for warning in loaded.warnings {
                 tracing::warn!("{warning}");
             }
@@ -92,6 +94,7 @@ async fn serve_until_told(config: Config) -> Result<(), StartError> {
             tracing::info!("stopping; a second signal stops at once");
             tokio::spawn(async move {
                 next(&mut terminate, &mut interrupt).await;
+                logging::flush();
                 std::process::exit(1);
             });
         })

@@ -13,6 +13,7 @@ mod cookies;
 mod edges;
 mod layers;
 mod limits;
+mod logging;
 mod login;
 mod mail;
 mod process;

@@ -1,0 +1,123 @@
+//! What a line may look like, and the lines that the log writes about itself.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use tracing::Level;
+
+use crate::clock::Timestamp;
+use crate::config::LogFormat;
+
+/// The longest line, in bytes with its end. Everything that is logged has a limit far below this,
+/// so it guards against a mistake.
+pub(super) const MAX_LINE: usize = 8 * 1024;
+
+/// What stands at the end of a line that was longer.
+const CUT: &str = "… (cut)\n";
+
+/// How much is kept of a line of JSON that is too long. It becomes a string in another line, where
+/// each of its bytes may take two.
+const MAX_BEGINNING: usize = MAX_LINE / 2 - 256;
+
+/// The line itself, or what is shown of one that is too long: in JSON that is an object again.
+pub(super) fn bounded(
+    format: LogFormat,
+    level: Level,
+    line: &[u8],
+    now: impl FnOnce() -> Timestamp,
+) -> Cow<'_, [u8]> {
+    if line.len() <= MAX_LINE {
+        return Cow::Borrowed(line);
+    }
+    let text = match format {
+        LogFormat::Text => format!("{}{CUT}", beginning(line, MAX_LINE - CUT.len())),
+        LogFormat::Json => json(&Own {
+            beginning: Some(&beginning(line, MAX_BEGINNING)),
+            ..Own::new(now(), level, "a log line was too long")
+        }),
+    };
+    Cow::Owned(text.into_bytes())
+}
+
+/// Says that `lines` lines were dropped.
+pub(super) fn dropped(format: LogFormat, now: Timestamp, lines: u64) -> String {
+    const MESSAGE: &str = "log lines were dropped: stderr is too slow, or was away";
+    match format {
+        LogFormat::Text => format!("{now}  WARN {MESSAGE} lines={lines}\n"),
+        LogFormat::Json => json(&Own { lines: Some(lines), ..Own::new(now, Level::WARN, MESSAGE) }),
+    }
+}
+
+/// A line in JSON that no event is behind, with the fields that every line has in front.
+#[derive(Serialize)]
+struct Own<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beginning: Option<&'a str>,
+}
+
+impl Own<'_> {
+    fn new(now: Timestamp, level: Level, message: &'static str) -> Self {
+        let timestamp = now.to_string();
+        Self { timestamp, level: level.as_str(), message, lines: None, beginning: None }
+    }
+}
+
+fn json(line: &Own<'_>) -> String {
+    // Texts and numbers can always be written.
+    let mut text = serde_json::to_string(line).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The first `most` bytes as text, or a few less, so that no character is cut in two.
+fn beginning(line: &[u8], most: usize) -> Cow<'_, str> {
+    let mut chunks = line.get(..most).unwrap_or(line).utf8_chunks();
+    Cow::Borrowed(chunks.next().map_or("", |chunk| chunk.valid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounded_text(format: LogFormat, line: &str) -> String {
+        let bytes = bounded(format, Level::WARN, line.as_bytes(), || Timestamp::EPOCH);
+        String::from_utf8(bytes.into_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_the_limit_stays_as_it_is() {
+        let line = format!("{}\n", "x".repeat(MAX_LINE - 1));
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(bounded_text(format, &line), line);
+        }
+    }
+
+    #[test]
+    fn a_longer_line_is_cut_where_it_can_be_seen() {
+        for filling in ["x", "é", "😀"] {
+            let line = format!("a{}\n", filling.repeat(MAX_LINE));
+            let cut = bounded_text(LogFormat::Text, &line);
+            assert!((MAX_LINE - 4..=MAX_LINE).contains(&cut.len()), "{}", cut.len());
+            assert!(line.starts_with(cut.strip_suffix("… (cut)\n").unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_longer_line_of_json_becomes_an_object_of_its_own() {
+        for filling in ["x", "\"", "\\", "é"] {
+            let line = format!("{{{}\n", filling.repeat(MAX_LINE));
+            let cut = bounded_text(LogFormat::Json, &line);
+            assert!(cut.len() <= MAX_LINE && cut.ends_with("}\n"), "{}", cut.len());
+            let object: serde_json::Value = serde_json::from_str(&cut).unwrap();
+            assert_eq!(object["level"], "WARN");
+            assert_eq!(object["timestamp"], "1970-01-01T00:00:00.000000Z");
+            let beginning = object["beginning"].as_str().unwrap();
+            assert!(beginning.len() > 3_000 && line.starts_with(beginning));
+        }
+    }
+}
