@@ -48,6 +48,7 @@
 //! - [`http`]: `routes` is the list of endpoints, `router` the way from a request to its answer,
 //!   `errors` every answer outside 2xx.
 //! - the [`server`]: sockets.
+//! - [`server`] knows sockets, and nothing of what is said over them.
 //! - [`serve`]: all of it put together and taken down again; [`cli`], [`clock_command`] and
 //!   [`logging`] are what the executable needs besides.
 

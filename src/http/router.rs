@@ -1,5 +1,6 @@
 //! From a request to its answer: who asks, for what, and what came of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,7 +39,6 @@ const MAX_LOGGED_SEGMENT: usize = 24;
 const MAX_LOGGED_SEGMENTS: usize = 6;
 
 /// What every handler is given.
-#[derive(Debug)]
 pub struct Request {
     /// Method, target and header fields.
     pub head: Parts,
@@ -55,6 +55,16 @@ impl Request {
     /// See [`input::read`].
     pub fn fields(&self) -> Result<Fields, ApiError> {
         input::read(&self.head.headers, &self.body)
+    }
+}
+
+/// Shows neither target, fields nor body: each may hold a password or a token.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.head.method)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }
 

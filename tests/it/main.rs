@@ -10,13 +10,16 @@
 
 mod clock;
 mod edges;
+mod layers;
 mod limits;
 mod login;
 mod mail;
+mod process;
 mod profile;
 mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod secrets;
 mod support;
 mod verification;

@@ -3,10 +3,16 @@
 mod app;
 mod call;
 mod disk;
+mod process;
+mod scan;
+mod wire;
 
 pub(crate) use app::{CONFIRM, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::Disk;
+pub(crate) use process::{Ended, Program, Running};
+pub(crate) use scan::{forms, forms_found};
+pub(crate) use wire::Wire;
 
 /// Waits until something that happens after an answer has happened.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {

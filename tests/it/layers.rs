@@ -1,0 +1,265 @@
+//! The floors of the house: imports point downwards only, and each engine stays behind its wall.
+//!
+//! The source is read as text, by the house's own manner: `crate::` and `super::` paths in code
+//! that is not for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The floors, lowest first, each with the modules that live there.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("values", &["clock", "random", "secret", "domain"]),
+    ("configuration", &["config"]),
+    ("adapters", &["store", "hasher", "keys", "jwt", "throttle", "mail"]),
+    ("application", &["app"]),
+    ("flows", &["flows"]),
+    ("edge", &["server", "http"]),
+    ("start", &["serve", "cli", "logging", "clock_command", "main", "lib"]),
+];
+
+/// What only some modules may name, and which.
+const WALLS: &[(&str, &[&str])] = &[
+    ("redb", &["store"]),
+    ("hyper", &["http", "server", "serve"]),
+    ("hyper_util", &["http", "server", "serve"]),
+    ("http_body_util", &["http", "server", "serve"]),
+    ("matchit", &["http"]),
+    ("argon2", &["hasher"]),
+    ("jsonwebtoken", &["jwt", "keys"]),
+    ("lettre", &["mail", "config"]),
+    ("toml", &["config"]),
+    ("lexopt", &["cli"]),
+    ("tracing_subscriber", &["logging"]),
+];
+
+/// A source file: its path below `src`, and its text.
+type Source = (String, String);
+
+/// One import: the file and line it stands in, and the modules it leads from and to.
+#[derive(Debug)]
+struct Import {
+    place: String,
+    from: String,
+    to: String,
+}
+
+#[test]
+fn imports_point_downwards_only() {
+    let sources = sources();
+    assert_eq!(upward_imports(&sources), Vec::<String>::new());
+    // Every module has a floor, so that a new one cannot be overlooked.
+    let known: BTreeSet<&str> = FLOORS.iter().flat_map(|(_, modules)| *modules).copied().collect();
+    let present: BTreeSet<String> = sources.iter().map(|(path, _)| module_of(path)).collect();
+    assert_eq!(present.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+    let found = imports(&sources);
+    assert!(found.len() > 100, "only {} imports were found", found.len());
+}
+
+#[test]
+fn imports_on_one_floor_make_no_circle() {
+    assert_eq!(circles(&imports(&sources())), Vec::<String>::new());
+}
+
+#[test]
+fn each_engine_stays_behind_its_wall() {
+    assert_eq!(breaches(&sources()), Vec::<String>::new());
+}
+
+#[test]
+fn the_search_finds_what_it_is_there_to_find() {
+    let source = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    for (path, text) in [
+        ("store/users.rs", "use crate::flows::login;\n"),
+        ("domain/user.rs", "use crate::{clock::Timestamp, config::Config};\n"),
+        ("config.rs", "fn f() { crate::store::open() }\n"),
+        ("jwt.rs", "use super::app::App;\n"),
+        ("jwt/wire.rs", "use super::super::http;\n"),
+        (
+            "flows.rs",
+            "#[cfg(test)]\nmod tests {\n    use crate::http;\n}\n\nuse crate::server::run;\n",
+        ),
+        ("mail.rs", "use crate::nowhere::Thing;\n"),
+    ] {
+        assert_eq!(upward_imports(&[source(path, text)]).len(), 1, "{path}: {text}");
+    }
+    for (path, text) in [
+        ("flows/login.rs", "use crate::store::Store;\nuse super::super::app::App;\n"),
+        ("store.rs", "// As crate::flows has it.\n/// See [`run`](crate::serve::run).\n"),
+        ("store.rs", "#[cfg(test)]\nmod tests {\n    use crate::serve::run;\n}\n"),
+        ("store/tests.rs", "use crate::serve::run;\n"),
+    ] {
+        assert_eq!(upward_imports(&[source(path, text)]), Vec::<String>::new(), "{path}: {text}");
+    }
+    let circle = [
+        source("keys.rs", "use crate::jwt::Tokens;\n"),
+        source("jwt.rs", "use crate::store::Store;\n"),
+        source("store.rs", "use crate::keys::Keys;\n"),
+    ];
+    assert_eq!(circles(&imports(&circle)).len(), 3);
+    for (path, text) in [
+        ("flows/login.rs", "use redb::Database;\n"),
+        ("app.rs", "fn f(status: hyper::StatusCode) {}\n"),
+        ("clock_command.rs", "    redb::Builder::new();\n"),
+    ] {
+        assert_eq!(breaches(&[source(path, text)]).len(), 1, "{path}: {text}");
+    }
+    assert_eq!(breaches(&[source("store.rs", "use redb::Database;\n")]), Vec::<String>::new());
+}
+
+/// All source files.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut directories = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                sources.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    sources.sort();
+    sources
+}
+
+/// The module of the first level that a file belongs to.
+fn module_of(path: &str) -> String {
+    path.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// How many modules deep a file lies: 1 for `store.rs`, 2 for `store/users.rs`.
+fn depth_of(path: &str) -> usize {
+    path.split('/').count()
+}
+
+/// The lines of code outside tests, with their numbers.
+fn code((path, text): &Source) -> Vec<(usize, &str)> {
+    if path.ends_with("/tests.rs") {
+        return Vec::new();
+    }
+    let mut code = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            // An item ends with the first line that ends it on its own level.
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let end = format!("{indent}}}");
+            lines.by_ref().find(|(_, line)| {
+                *line == end || (line.ends_with(';') && !line.starts_with(&format!("{indent} ")))
+            });
+        } else if !line.trim_start().starts_with("//") {
+            code.push((number + 1, line));
+        }
+    }
+    code
+}
+
+/// Every path in code that leads to a module of the first level.
+fn imports(sources: &[Source]) -> Vec<Import> {
+    let mut found = Vec::new();
+    for source in sources {
+        let from = module_of(&source.0);
+        for (number, line) in code(source) {
+            let to_root = "super::".repeat(depth_of(&source.0));
+            for prefix in ["crate::", to_root.as_str(), "latchkey::"] {
+                for (at, _) in line.match_indices(prefix) {
+                    let is_whole = !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == ':');
+                    if !is_whole {
+                        continue;
+                    }
+                    for to in targets(&line[at + prefix.len()..]) {
+                        let place = format!("src/{}:{number}", source.0);
+                        found.push(Import { place, from: from.clone(), to });
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The first words of what follows `crate::`: one, or several in braces.
+fn targets(rest: &str) -> Vec<String> {
+    let word = |text: &str| -> String {
+        text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let Some(group) = rest.strip_prefix('{') else { return vec![word(rest)] };
+    let mut depth = 0_usize;
+    let mut items = vec![String::new()];
+    for character in group.chars() {
+        match character {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => items.push(String::new()),
+            other => {
+                depth = match other {
+                    '{' => depth + 1,
+                    '}' => depth - 1,
+                    _ => depth,
+                };
+                items.last_mut().unwrap().push(other);
+            }
+        }
+    }
+    items.iter().map(|item| word(item)).filter(|word| !word.is_empty()).collect()
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|(_, modules)| modules.contains(&module))
+}
+
+fn upward_imports(sources: &[Source]) -> Vec<String> {
+    let is_upward = |import: &Import| match (floor_of(&import.from), floor_of(&import.to)) {
+        (Some(from), Some(to)) => to > from,
+        _ => true,
+    };
+    let complaint =
+        |import: &Import| format!("{}: {} must not know {}", import.place, import.from, import.to);
+    imports(sources).iter().filter(|import| is_upward(import)).map(complaint).collect()
+}
+
+/// The modules that, by way of others, import themselves.
+fn circles(imports: &[Import]) -> Vec<String> {
+    let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for import in imports.iter().filter(|import| import.from != import.to) {
+        known.entry(&import.from).or_default().insert(&import.to);
+    }
+    let reaches_itself = |module: &&str| {
+        let mut reached = BTreeSet::new();
+        let mut waiting = vec![*module];
+        while let Some(next) = waiting.pop() {
+            for to in known.get(next).into_iter().flatten() {
+                if reached.insert(*to) {
+                    waiting.push(to);
+                }
+            }
+        }
+        reached.contains(module)
+    };
+    known
+        .keys()
+        .filter(|module| reaches_itself(module))
+        .map(|module| (*module).to_owned())
+        .collect()
+}
+
+fn breaches(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources {
+        let module = module_of(&source.0);
+        for (number, line) in code(source) {
+            for (name, allowed) in WALLS {
+                let is_named = line.match_indices(&format!("{name}::")).any(|(at, _)| {
+                    !line[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c))
+                });
+                if is_named && !allowed.contains(&module.as_str()) {
+                    found.push(format!("src/{}:{number}: {module} must not name {name}", source.0));
+                }
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,265 @@
+//! Promise 6: nothing leaks. Everything is done once under a log that takes down every line there
+//! is, and no secret may be in it; nor in a `Debug` of anything that holds one.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use latchkey::config::{Config, MailTransport, SmtpConfig, SmtpSecurity};
+use latchkey::domain::{Client, Email, NewPassword, Purpose, TicketId};
+use latchkey::flows::{login, registration};
+use latchkey::http::{input, router};
+use latchkey::mail::{Delivery, MailContent, Mailer, verify_link};
+use latchkey::secret::Secret;
+use latchkey::server::{BodyProblem, Incoming};
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{CONFIRM, START, TestApp, Tokens, forms, forms_found};
+
+const CANARY: &str = "canary/ä \"yellow\" + 5%";
+const PASSWORD: &str = "lantern/ö \"harbour\" + 7%";
+const WRONG: &str = "lanterns/ö \"harbour\" + 8%";
+const EMAIL: &str = "secretive@example.com";
+
+/// Where every log line of this process goes from the first call on.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// The one log, which takes down all there is to be told, of every test.
+    fn start() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let log = LOG.get_or_init(|| {
+            let log = Self::default();
+            let lines = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(log.clone())
+                .finish();
+            tracing::subscriber::set_global_default(lines).unwrap();
+            log
+        });
+        log.clone()
+    }
+
+    fn text(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn assert_holds_none(text: &[u8], secrets: &[String], what: &str) {
+    for secret in secrets {
+        let found = forms_found(text, secret);
+        assert_eq!(found, Vec::<String>::new(), "{secret} is in {what}");
+    }
+}
+
+/// A token whole, and its secret part alone.
+fn with_signature(token: &str) -> [String; 2] {
+    [token.to_owned(), token.rsplit('.').next().unwrap().to_owned()]
+}
+
+#[test]
+fn the_scan_finds_a_canary_in_every_form() {
+    let log = Log::start();
+    for (name, form) in forms(CANARY) {
+        tracing::trace!("<{form}>");
+        assert!(forms_found(format!("<{form}>").as_bytes(), CANARY).contains(&name), "{name}");
+    }
+    let found = forms_found(&log.text(), CANARY);
+    let every: Vec<String> = forms(CANARY).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(found, every);
+    for before in ["", "x", "xx", "xyz"] {
+        use base64::Engine;
+        let engine = base64::engine::general_purpose::STANDARD;
+        let encoded = engine.encode(format!("{before}{CANARY} and more"));
+        assert!(!forms_found(encoded.as_bytes(), CANARY).is_empty(), "after {before:?}");
+    }
+    assert_eq!(forms_found(b"nothing of that", CANARY), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn promise_6_nothing_leaks_into_the_log() {
+    let log = Log::start();
+    let app = TestApp::start();
+    let fields = json!({"email": EMAIL, "password": PASSWORD, "password_confirm": PASSWORD});
+    let mut secrets = vec![PASSWORD.to_owned(), WRONG.to_owned()];
+
+    assert_eq!(app.post("/api/register/", &fields).await.status, 201);
+    assert_eq!(app.post("/api/register/", &fields).await.status, 400);
+    let reason = "451 not now".to_owned();
+    app.mails.fail_next(1, Delivery::Deferred { reason });
+    app.deliver().await;
+    let ticket = app.mailed_token().await;
+    assert_eq!(app.login(EMAIL, WRONG).await.status, 401);
+    assert_eq!(app.login("nobody@example.com", WRONG).await.status, 401);
+    let first = Tokens::of(&app.login(EMAIL, PASSWORD).await);
+    let second = app.refresh(&first.refresh).await;
+    let third = app.refresh(&second.refresh).await;
+    assert_eq!(app.profile(&third.access).await.status, 200);
+    assert_eq!(app.profile(&third.refresh).await.status, 401);
+    assert_eq!(app.refreshing(&third.access).await.status, 401);
+    // Theft is warned about.
+    assert_eq!(app.refreshing(&first.refresh).await.status, 401);
+    let link = format!("{CONFIRM}?token={ticket}");
+    for target in [
+        link.clone(),
+        format!("{link}&extra=1"),
+        // Links and tokens that were mangled on the way.
+        format!("/api/verify-email/confirm/{ticket}"),
+        format!("/{ticket}/"),
+        format!("/api/profile/?access={}", third.access),
+        format!("/api/{}/x", third.access),
+        format!("/{}", third.refresh),
+    ] {
+        for method in ["GET", "HEAD", "POST", "DELETE"] {
+            app.call(method, &target).await;
+        }
+    }
+    app.press("disown", &ticket).await;
+    app.press("confirm", &ticket).await;
+    app.press("disown_confirmed", &ticket).await;
+    // Bodies that cannot be read, of types that are not, and too slow ones.
+    let text = format!("{{\"password\": \"{WRONG}\", \"email\": {PASSWORD}");
+    for media_type in ["application/json", "text/plain", "application/x-www-form-urlencoded", ""] {
+        for path in ["/api/login/", "/api/register/", "/api/token/refresh/", CONFIRM] {
+            app.call("POST", path).body(media_type, text.clone()).await;
+        }
+    }
+    app.call("POST", "/api/login/").bad_body(BodyProblem::Broken).await;
+    // A client that puts things where they do not belong.
+    let misplaced = app.get("/healthz").header("user-agent", third.refresh.as_bytes());
+    misplaced.header("x-forwarded-for", third.access.as_bytes()).await;
+    let named = app.get("/healthz").from("127.0.0.1").header("x-request-id", &third.access);
+    assert_eq!(named.await.status, 200);
+    // A disk that breaks, and parameters that change.
+    app.disk.set_broken(true);
+    app.login(EMAIL, PASSWORD).await;
+    app.refreshing(&third.refresh).await;
+    app.press("confirm", &ticket).await;
+    app.disk.set_broken(false);
+    let app = app.restart_with(|config| config.passwords.iterations = 2).await;
+    let last = Tokens::of(&app.login(EMAIL, PASSWORD).await);
+    let app = app.restart().await;
+
+    for tokens in [&first, &second, &third, &last] {
+        secrets.extend(with_signature(&tokens.access));
+        secrets.extend(with_signature(&tokens.refresh));
+    }
+    secrets.push(ticket);
+    secrets.push(link);
+    let text = log.text();
+    for told in ["method=POST path=\"/api/login\"", "superseded refresh token", "mail delivered"] {
+        assert_eq!(forms_found(&text, told).first().map(String::as_str), Some("raw"), "{told}");
+    }
+    assert_holds_none(&text, &secrets, "the log");
+    assert_holds_none(&app.disk.image(), &secrets, "the database");
+}
+
+#[tokio::test]
+async fn promise_6_nothing_leaks_into_a_debug() {
+    let app = TestApp::start();
+    let ticket = app.invited(EMAIL).await;
+    let tokens = app.newcomer("bob@example.com").await;
+    let client = Client::new([192, 0, 2, 1].into(), "tests");
+    let email = Email::parse(EMAIL).unwrap();
+    let secret = Secret::new(PASSWORD.to_owned());
+    let policy = app.app.config.passwords.policy;
+    let new_password = NewPassword::check(&secret, policy, None, None).unwrap();
+    let shared = &app.app;
+    let password = Secret::new(crate::support::PASSWORD.to_owned());
+    let bob = Email::parse("bob@example.com").unwrap();
+    let logged_in = login::log_in(shared, bob, password, client.clone()).await.unwrap();
+    let token = shared.keys.ticket().seal(Purpose::VerifyEmail, TicketId::from_bytes([7; 16]));
+    let mut config: Config = shared.config.clone();
+    config.mail.transport = MailTransport::Smtp(SmtpConfig {
+        host: "mail.example.com".to_owned(),
+        port: 25,
+        security: SmtpSecurity::None,
+        ca_file: None,
+        login: Some(("latchkey".to_owned(), secret.clone())),
+    });
+    let mailer = Mailer::new(&config.mail, "https://accounts.example.com").unwrap();
+    let head = || {
+        let target = format!("{CONFIRM}?token={ticket}");
+        let (head, ()) = Request::post(target)
+            .header(AUTHORIZATION, format!("Bearer {}", tokens.access))
+            .header(CONTENT_TYPE, "application/json")
+            .body(())
+            .unwrap()
+            .into_parts();
+        head
+    };
+    let body = Bytes::from(json!({"password": PASSWORD, "refresh": tokens.refresh}).to_string());
+    let peer = "192.0.2.1:5".parse().unwrap();
+    let incoming = Incoming { head: head(), body: Ok(body.clone()), peer };
+    let request = router::Request { head: head(), body: body.clone(), client };
+    let content = MailContent::VerifyEmail {
+        link: verify_link("https://accounts.example.com", &token),
+        created_at: START,
+        expires_at: START,
+    };
+
+    let shown = [
+        ("App", format!("{shared:?}")),
+        ("Router", format!("{:?}", app.router)),
+        ("Mailer", format!("{mailer:?}")),
+        ("Collector", format!("{:?}", app.mails)),
+        ("SentMail", format!("{:?}", app.mails.sent())),
+        ("MailContent", format!("{content:?}")),
+        ("Config", format!("{config:?}")),
+        ("Incoming", format!("{incoming:?}")),
+        ("Request", format!("{request:?}")),
+        ("Fields", format!("{:?}", input::read(&request.head.headers, &body))),
+        ("LoggedIn", format!("{logged_in:?}")),
+        (
+            "Registration",
+            format!(
+                "{:?}",
+                registration::Registration { email, username: None, password: new_password }
+            ),
+        ),
+    ];
+    let mut secrets = vec![
+        PASSWORD.to_owned(),
+        crate::support::PASSWORD.to_owned(),
+        ticket.clone(),
+        token.expose().clone(),
+    ];
+    for token in [
+        &tokens.access,
+        &tokens.refresh,
+        logged_in.tokens.access.expose(),
+        logged_in.tokens.refresh.expose(),
+    ] {
+        secrets.extend(with_signature(token));
+    }
+    for (what, text) in shown {
+        assert!(!text.is_empty());
+        for form in [text.clone(), text.replace("\\\\", "\\")] {
+            assert_holds_none(form.as_bytes(), &secrets, what);
+        }
+    }
+}
