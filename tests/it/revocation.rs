@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::config::SigningAlgorithm;
 use latchkey::domain::{Client, Session, SessionId, UserId};
-use latchkey::store::Opening;
+use latchkey::store::NewSession;
 use serde_json::{Value, json};
 
 use crate::support::{Call, Reply, START, TestApp, Tokens, at_once, claims};
@@ -181,7 +181,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
         let id = SessionId::new(at.now, app.app.random.bytes());
         marks.push(json!(URL_SAFE_NO_PAD.encode(id.digest())));
         let lifetimes = app.app.config.tokens.sessions;
-        let opening = Opening {
+        let opening = NewSession {
             session: Session::open(id, user.id, client.clone(), at.now, lifetimes),
             credential_version: user.credential_version,
             sessions_per_user: NonZeroUsize::MAX,
