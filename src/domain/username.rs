@@ -1,8 +1,10 @@
-//! User names: optional, shown to others, unique without regard to letter case.
+//! User names: optional, shown to others, unique without regard to letter case and to the forms
+//! in which Unicode has the same letter more than once.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest user name, in characters.
 pub const MAX_USERNAME: usize = 150;
@@ -36,7 +38,7 @@ impl Username {
         if text.is_empty() || !text.chars().all(is_allowed) {
             return Err(UsernameProblem::Invalid);
         }
-        Ok(Self { typed: text.to_owned(), key: text.to_lowercase() })
+        Ok(Self { typed: text.to_owned(), key: key(text) })
     }
 
     /// The name as it was typed.
@@ -44,10 +46,20 @@ impl Username {
         &self.typed
     }
 
-    /// What makes two names the same: lower case.
+    /// What makes two names the same: lower case, in Unicode's compatibility form (NFKC), so that
+    /// nobody passes for `admin` as `ａｄｍｉｎ`. Letters of different scripts that only look alike
+    /// stay apart.
     pub fn key(&self) -> &str {
         &self.key
     }
+}
+
+fn key(text: &str) -> String {
+    // A sigma is lower-cased to another letter at the end of a word than elsewhere.
+    let one_sigma = |letter| if letter == 'ς' { 'σ' } else { letter };
+    // Once before, since some forms have no lower case, and once after, since some lower-case
+    // letters come apart.
+    text.nfkc().flat_map(char::to_lowercase).map(one_sigma).nfkc().collect()
 }
 
 impl fmt::Display for Username {
@@ -71,6 +83,8 @@ impl<'de> Deserialize<'de> for Username {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -88,9 +102,45 @@ mod tests {
         assert_eq!(Username::parse(&"ä".repeat(151)), Err(UsernameProblem::TooLong));
     }
 
+    fn key_of(text: &str) -> String {
+        Username::parse(text).unwrap().key().to_owned()
+    }
+
+    /// Fullwidth letters used to make another name of the same word.
     #[test]
-    fn letter_case_makes_no_difference() {
-        let keys = ["ÄNN", "änn"].map(|text| Username::parse(text).unwrap().key().to_owned());
-        assert_eq!(keys[0], keys[1]);
+    fn neither_letter_case_nor_form_makes_a_difference() {
+        for (one, other) in [
+            ("ÄNN", "änn"),
+            ("admin", "ａｄｍｉｎ"),
+            ("admin", "ＡＤＭＩＮ"),
+            ("admin", "𝐚𝐝𝐦𝐢𝐧"),
+            ("admin", "ⓐⓓⓜⓘⓝ"),
+            ("file1", "ﬁle①"),
+            ("k", "\u{212a}"),
+            ("ΟΔΟΣ", "οδος"),
+            ("ΟΔΟΣ", "οδοσ"),
+            ("カナ", "ｶﾅ"),
+        ] {
+            assert_eq!(key_of(one), key_of(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_kept_and_other_letters_stay_others() {
+        assert_eq!(Username::parse("ＡＤＭＩＮ").unwrap().as_str(), "ＡＤＭＩＮ");
+        for (one, other) in [("a", "ä"), ("admin", "аdmin"), ("strasse", "straße"), ("a.b", "ab")]
+        {
+            assert_ne!(key_of(one), key_of(other), "{one} {other}");
+        }
+    }
+
+    proptest! {
+        /// A key is no more different from itself, and no longer than a database's key may be.
+        #[test]
+        fn a_key_is_its_own_key(text in "\\w{1,150}") {
+            let once = key(&text);
+            prop_assert_eq!(key(&once), once.clone());
+            prop_assert!(once.chars().count() <= 18 * text.chars().count());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Address;
-use lettre::address::AddressError;
+use lettre::address::Envelope;
 use lettre::message::header::{
     ContentTransferEncoding, ContentType, HeaderName, HeaderValue, MessageId as MessageIdHeader,
 };
@@ -12,7 +12,7 @@ use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePa
 use super::MailSetupError;
 use super::site::Site;
 use super::templates::Rendered;
-use crate::domain::QueuedMail;
+use crate::domain::{Email, QueuedMail};
 
 /// The longest line of a message, in bytes and without its end (RFC 5322, section 2.1.1).
 const MAX_LINE: usize = 998;
@@ -47,23 +47,23 @@ impl Sender {
     /// Builds the message. The same mail gives the same bytes at every attempt.
     ///
     /// # Errors
-    /// Says why the recipient's address cannot be written to.
+    /// Says why there is no such message.
     pub(super) fn compose(
         &self,
         mail: &QueuedMail,
         rendered: &Rendered,
     ) -> Result<Composed, String> {
-        let to: Address = mail
-            .to
-            .deliverable()
-            .parse()
-            .map_err(|error: AddressError| format!("the recipient's address: {error}"))?;
+        let to = recipient(&mail.to);
+        let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.clone()])
+            .map_err(|error| format!("the envelope: {error}"))?;
         let message_id = format!("<{}@{}>", mail.message_id, self.message_id_domain);
         // A `Date` has no room for years of five digits.
         let date = u64::try_from(mail.queued_at.to_utc().unix_timestamp()).unwrap_or(0);
         // The templates never see the message's random part, so no line of theirs can be this.
         let boundary = format!("=_{}", mail.message_id);
         let message = Message::builder()
+            // Otherwise it would be read off the header, by the parser that `recipient` avoids.
+            .envelope(envelope)
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
             .subject(rendered.subject.clone())
@@ -82,6 +82,15 @@ impl Sender {
             .map_err(|error| format!("the message: {error}"))?;
         Ok(Composed { from: self.from.email.clone(), to, message_id, raw: message.formatted() })
     }
+}
+
+/// An [`Email`] is ASCII, of atoms, dots and labels alone, so nothing in it could end a command or
+/// a header. It is not parsed once more, since that would refuse a local part of more than 64
+/// bytes; the recipient's server decides on those.
+fn recipient(email: &Email) -> Address {
+    let deliverable = email.deliverable();
+    let (local_part, domain) = deliverable.rsplit_once('@').unwrap_or((&deliverable, ""));
+    Address::new_dangerous(local_part, domain)
 }
 
 /// A sender that every mail server takes: its domain in ASCII, nothing that could end a header.

@@ -238,6 +238,7 @@ async fn a_layout_replaces_the_frame_of_every_mail_in_html() {
 async fn every_address_that_can_register_can_be_written_to() {
     let label = "b".repeat(63);
     let longest = format!("{}@{label}.{label}.{}.example", "l".repeat(64), "c".repeat(50));
+    let longest_local_part = format!("{}@x.org", "l".repeat(248));
     for (address, on_the_wire) in [
         ("a@localhost", "a@localhost"),
         ("a@1.2.3.44", "a@1.2.3.44"),
@@ -245,6 +246,7 @@ async fn every_address_that_can_register_can_be_written_to() {
         ("!#$%&'*+/=?^_`{|}~-@example.com", "!#$%&'*+/=?^_`{|}~-@example.com"),
         ("Foo@Bücher.Example", "Foo@xn--bcher-kva.example"),
         (&longest, &longest),
+        (&longest_local_part, &longest_local_part),
     ] {
         let sent = collect(&config(MailTransport::Log), URL, address).await;
         assert_eq!(sent.to, on_the_wire);
