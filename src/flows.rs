@@ -13,6 +13,7 @@ pub mod password;
 pub mod profile;
 pub mod refresh;
 pub mod registration;
+pub mod supervise;
 pub mod upkeep;
 
 use std::time::Duration;

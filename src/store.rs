@@ -43,7 +43,7 @@ pub use account::{AccountChange, Changed};
 pub use email_change::{CancelOutcome, ConfirmChangeOutcome, EmailChange};
 pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory};
-pub use outbox::{MailToSend, NewMail};
+pub use outbox::{FoundMail, MailToSend, NewMail, UnreadableMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
 pub use revocations::Revocations;
 pub use sessions::{Authorised, Opening, Presented, Refused, Rotated, SessionOfUser};
