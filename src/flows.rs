@@ -15,6 +15,7 @@ pub mod refresh;
 pub mod registration;
 pub mod revocation;
 pub mod sessions;
+pub mod supervise;
 pub mod upkeep;
 
 use std::time::Duration;

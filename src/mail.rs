@@ -196,7 +196,7 @@ impl Mailer {
             },
             Transport::Smtp(smtp) => smtp.deliver(&composed).await,
             Transport::Collector(collector) => {
-                collector.deliver(sent_mail(content, rendered, composed))
+                collector.deliver(sent_mail(content, rendered, composed)).await
             }
         }
     }

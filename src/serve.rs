@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::clock::{Clock, ClockGuard};
 use crate::config::{Config, MailTransport};
+use crate::flows::supervise::{supervise, until_stopped};
 use crate::flows::{delivery, key_watch, upkeep};
 use crate::hasher::Hasher;
 use crate::http::Router;
@@ -163,16 +164,24 @@ impl Server {
         let Self { app, mailer, router, listener, writer } = self;
         let timeout = app.config.server.shutdown_timeout;
         let (stop, stopped) = watch::channel(());
-        let background = [
-            tokio::spawn(deliver(Arc::clone(&app), mailer, stopped.clone())),
-            tokio::spawn(keep_up(Arc::clone(&app), stopped.clone())),
-            tokio::spawn(watch_keys(Arc::clone(&app), stopped)),
-        ];
+        let background = {
+            let (app, upkept, watched) = (Arc::clone(&app), Arc::clone(&app), Arc::clone(&app));
+            let deliver = move |stopped| deliver(Arc::clone(&app), Arc::clone(&mailer), stopped);
+            let keep_up = move |stopped| keep_up(Arc::clone(&upkept), stopped);
+            let watch_keys = move |stopped| watch_keys(Arc::clone(&watched), stopped);
+            [
+                tokio::spawn(supervise("delivery", stopped.clone(), deliver)),
+                tokio::spawn(supervise("upkeep", stopped.clone(), keep_up)),
+                tokio::spawn(supervise("key watch", stopped, watch_keys)),
+            ]
+        };
         let settings = app.config.server.clone();
         drop(app);
         let stopping = Arc::clone(&router);
         let shutdown = async move {
             shutdown.await;
+            // Mail under way ends beside the requests under way, not after them.
+            drop(stop);
             stopping.stop();
         };
         let handler: Handler = Arc::new(move |incoming| {
@@ -181,25 +190,25 @@ impl Server {
         });
         server::run(listener, settings, handler, shutdown).await;
 
-        drop(stop);
         for task in background {
-            // A task that panicked has been reported by the panic itself.
+            // Their panics are caught and reported within.
             let _ = task.await;
         }
         close(writer, timeout).await;
     }
 }
 
-async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, mut stopped: watch::Receiver<()>) {
-    delivery::run(&app, &mailer, async { while stopped.changed().await.is_ok() {} }).await;
+async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, stopped: watch::Receiver<()>) {
+    let grace = app.config.server.shutdown_timeout;
+    delivery::run(&app, &mailer, until_stopped(stopped), grace).await;
 }
 
-async fn keep_up(app: Arc<App>, mut stopped: watch::Receiver<()>) {
-    upkeep::run(&app, async { while stopped.changed().await.is_ok() {} }).await;
+async fn keep_up(app: Arc<App>, stopped: watch::Receiver<()>) {
+    upkeep::run(&app, until_stopped(stopped)).await;
 }
 
-async fn watch_keys(app: Arc<App>, mut stopped: watch::Receiver<()>) {
-    key_watch::run(&app, async { while stopped.changed().await.is_ok() {} }).await;
+async fn watch_keys(app: Arc<App>, stopped: watch::Receiver<()>) {
+    key_watch::run(&app, until_stopped(stopped)).await;
 }
 
 /// Waits until the writer has closed the database; everything answered is durable already, so

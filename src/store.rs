@@ -45,7 +45,7 @@ pub use account::{AccountChange, Changed};
 pub use email_change::{CancelOutcome, ConfirmChangeOutcome, EmailChange};
 pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory, Opening};
-pub use outbox::{MailToSend, NewMail};
+pub use outbox::{FoundMail, MailToSend, NewMail, UnreadableMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
 pub use revocations::{Revocations, RevocationsVersion};
 pub use sessions::{Authorised, NewSession, Presented, Refused, Rotated, SessionOfUser};

@@ -1,221 +1,237 @@
 //! Delivery: taking mail out of the outbox and to its transport, at least once.
+//!
+//! [`run`] keeps a few attempts going side by side and gives each slot that comes free to the mail
+//! whose turn it is (`lineup`). `attempt` is one attempt and the report of what became of it;
+//! `memory` has what storage cannot be asked about; `content` says what a mail says.
 
+mod attempt;
+mod content;
+mod lineup;
+mod memory;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{error, warn};
 
 use crate::app::App;
-use crate::clock::Timestamp;
-use crate::domain::{MailId, MailKind, Ticket};
-use crate::mail::{Delivery, MailContent, Mailer, next_attempt, reset_link, verify_link};
-use crate::store::{MailToSend, StoreError};
+use crate::clock::Moment;
+use crate::domain::MailId;
+use crate::mail::Mailer;
+use crate::store::{Health, MailToSend, StoreError};
+use attempt::{Ended, attempt};
+use lineup::{Lane, Lineup, Turn};
 
 /// The most mails under way at one time.
-const PARALLEL: usize = 4;
-/// The most mails looked up at one time.
-const BATCH: usize = 64;
+const PARALLEL: usize = 8;
+/// The most of them that have been tried before, or have waited since before the start: a mail
+/// that was just queued finds a free slot although a mail server keeps all of these waiting.
+const PARALLEL_BACKLOG: usize = 6;
 /// The longest wait before the outbox is looked at again.
 const PERIOD: Duration = Duration::from_secs(30);
-/// The wait before a result is reported to storage again, or before storage is asked again.
-const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+/// The wait before storage or the clock is asked again after it could not be relied on.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a mail is left alone whose attempt panicked, or whose report storage cannot take.
+const REST: Duration = Duration::from_secs(10 * 60);
 
-/// Delivers mail until `stop`: first everything that waits, since whatever kept it may be over
-/// after a restart; then each mail when it is due.
-pub async fn run(app: &Arc<App>, mailer: &Arc<Mailer>, stop: impl Future<Output = ()>) {
+/// Delivers mail until `stop`: everything that waits, since whatever kept it may be over after a
+/// restart, and meanwhile what is queued or comes due. On `stop` it begins nothing more, and gives
+/// the attempts under way up to `grace` to end and to be recorded: a mail that is sent without
+/// that is sent again.
+pub async fn run(
+    app: &Arc<App>,
+    mailer: &Arc<Mailer>,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) {
     let mut stop = pin!(stop);
-    tokio::select! {
+    let lineup = tokio::select! {
         () = &mut stop => return,
-        () = deliver_all(app, mailer) => {}
-    }
+        lineup = line_up(app) => lineup,
+    };
+    let mut desk = Desk::new(app, mailer, lineup);
     loop {
-        let wait = match deliver_due(app, mailer, stop.as_mut()).await {
-            Err(_) => STORAGE_PAUSE,
-            Ok(Round::Stopped) => return,
-            Ok(Round::Done) => {
-                mailer.rest().await;
-                wait_until_due(app)
-            }
-        };
+        let wait = desk.top_up();
+        desk.rest_if_idle();
         tokio::select! {
-            () = &mut stop => return,
+            biased;
+            () = &mut stop => break,
+            _ = desk.end_one(), if desk.is_busy() => {}
             () = app.store.mail_queued() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
+    desk.close(grace).await;
 }
 
-/// Tries every mail in the outbox once, due or not.
+/// Tries every mail in the outbox once, due or not. What hinders it (the clock, storage) leaves
+/// the rest to others.
 pub async fn deliver_all(app: &Arc<App>, mailer: &Arc<Mailer>) {
-    let mut after = None;
-    // A mail that storage cannot give now is found by the rounds that follow.
-    while let Ok(batch) = app.store.find_mail_after(after, BATCH)
-        && let Some(last) = batch.last()
-    {
-        after = Some(last.mail.id);
-        deliver(app, mailer, batch).await;
+    if let Ok(last) = app.store.find_last_mail() {
+        Desk::new(app, mailer, Lineup::everything(last)).work_off().await;
     }
 }
 
-/// How a round ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Round {
-    /// Nothing is due any more.
-    Done,
-    /// The server is stopping.
-    Stopped,
+/// Tries every mail that is due. What hinders it (the clock, storage) leaves the rest to others.
+pub async fn deliver_due(app: &Arc<App>, mailer: &Arc<Mailer>) {
+    Desk::new(app, mailer, Lineup::due()).work_off().await;
 }
 
-/// Tries every mail that is due.
-///
-/// # Errors
-/// [`StoreError`], if storage cannot say what is due.
-pub async fn deliver_due(
-    app: &Arc<App>,
-    mailer: &Arc<Mailer>,
-    mut stop: impl Future<Output = ()> + Unpin,
-) -> Result<Round, StoreError> {
+/// Waits until storage says what is left from before the start.
+async fn line_up(app: &App) -> Lineup {
     loop {
-        let now = app.clock.read().wall;
-        let batch = app.store.find_due_mail(now, BATCH)?;
-        if batch.is_empty() {
-            return Ok(Round::Done);
-        }
-        tokio::select! {
-            () = &mut stop => return Ok(Round::Stopped),
-            () = deliver(app, mailer, batch) => {}
+        match app.store.find_last_mail() {
+            Ok(last) => return Lineup::serving(last),
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-fn wait_until_due(app: &App) -> Duration {
-    let now = app.clock.read().wall;
-    match app.store.find_next_due() {
-        Ok(Some(due)) => due.saturating_since(now).clamp(Duration::from_millis(1), PERIOD),
-        _ => PERIOD,
-    }
+/// Where attempts are begun and their ends are noted.
+struct Desk<'a> {
+    app: &'a Arc<App>,
+    mailer: &'a Arc<Mailer>,
+    lineup: Lineup,
+    under_way: JoinSet<Ended>,
+    /// What each attempt under way is about.
+    mails: HashMap<Id, (MailId, Lane)>,
+    /// Whether anything was begun since the mailer was last told to rest.
+    is_warm: bool,
 }
 
-async fn deliver(app: &Arc<App>, mailer: &Arc<Mailer>, batch: Vec<MailToSend>) {
-    let mut under_way = JoinSet::new();
-    for item in batch {
-        if under_way.len() >= PARALLEL {
-            under_way.join_next().await;
+impl<'a> Desk<'a> {
+    fn new(app: &'a Arc<App>, mailer: &'a Arc<Mailer>, lineup: Lineup) -> Self {
+        Self {
+            app,
+            mailer,
+            lineup,
+            under_way: JoinSet::new(),
+            mails: HashMap::new(),
+            is_warm: false,
         }
-        let (app, mailer) = (Arc::clone(app), Arc::clone(mailer));
-        under_way.spawn(async move { deliver_one(&app, &mailer, item).await });
     }
-    while under_way.join_next().await.is_some() {}
-}
 
-/// What is to be reported to storage of an attempt.
-enum Report {
-    Finished,
-    Deferred(Timestamp),
-    Failed(String),
-}
+    fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
+    }
 
-async fn deliver_one(app: &App, mailer: &Mailer, item: MailToSend) {
-    let now = app.clock.read().wall;
-    let id = item.mail.id;
-    let report = match content(app, &item) {
-        // Its ticket is void: the account is gone, or the address confirmed.
-        None => Report::Finished,
-        Some(_) if now >= item.mail.give_up_at => {
-            Report::Failed("it could not be delivered in time".to_owned())
-        }
-        Some(content) => match mailer.deliver(&item.mail, &content).await {
-            Delivery::Sent => {
-                info!(mail = id.0, user = %item.mail.user, "mail delivered");
-                Report::Finished
+    /// Goes on until nobody's turn is left.
+    async fn work_off(mut self) {
+        loop {
+            self.top_up();
+            if !self.end_one().await {
+                return;
             }
-            Delivery::Deferred { reason } => {
-                let attempts = item.mail.attempts.saturating_add(1);
-                let due = next_attempt(attempts, now, u64::from_be_bytes(app.random.bytes()));
-                if due >= item.mail.give_up_at {
-                    Report::Failed(reason)
-                } else {
-                    warn!(
-                        mail = id.0, user = %item.mail.user, attempts, reason, next = %due,
-                        "mail not delivered; it will be tried again"
-                    );
-                    Report::Deferred(due)
-                }
-            }
-            Delivery::Failed { reason } => Report::Failed(reason),
-        },
-    };
-    if let Report::Failed(reason) = &report {
-        warn!(
-            mail = id.0, user = %item.mail.user, reason,
-            "mail given up; it is kept among the failed mail for mail.keep_failed"
-        );
+        }
     }
-    tell_storage(app, id, &report).await;
-}
 
-/// Reports an attempt until storage has taken it: a mail that was sent must not be sent again
-/// because a disk was away for a moment.
-async fn tell_storage(app: &App, id: MailId, report: &Report) {
-    loop {
-        let told = match app.moment() {
-            Err(_) => Err(StoreError::Unavailable),
-            Ok(at) => match report {
-                Report::Finished => app.store.finish_mail(id, at).await,
-                Report::Deferred(due) => app.store.defer_mail(id, *due, at).await,
-                Report::Failed(reason) => app.store.fail_mail(id, reason.clone(), at).await,
-            },
+    /// Begins attempts while there are free slots and mails whose turn it is. Says when to look
+    /// again, unless an attempt ends or mail is queued before.
+    fn top_up(&mut self) -> Duration {
+        while self.under_way.len() < PARALLEL {
+            // Nothing is sent that could not be recorded: it would be sent again.
+            let Ok(at) = self.app.moment() else { return PAUSE };
+            if self.app.store.health() != Health::Fine {
+                return PAUSE;
+            }
+            match self.next(at) {
+                Ok(Some((lane, item))) => self.begin(lane, item, at),
+                Ok(None) => return self.wait_until_due(at),
+                Err(_) => return PAUSE,
+            }
+        }
+        PERIOD
+    }
+
+    fn next(&mut self, at: Moment) -> Result<Option<(Lane, MailToSend)>, StoreError> {
+        let backlog = self.mails.values().filter(|(_, lane)| lane.is_backlog()).count();
+        let turn = Turn {
+            now: at.now,
+            monotonic: self.app.clock.read().monotonic,
+            has_room_for_backlog: backlog < PARALLEL_BACKLOG,
         };
-        match told {
-            Ok(()) | Err(StoreError::Corrupt) => return,
-            Err(StoreError::Unavailable) => tokio::time::sleep(STORAGE_PAUSE).await,
+        let mails = &self.mails;
+        let is_under_way = |id| mails.values().any(|(other, _)| *other == id);
+        self.lineup.next(&self.app.store, turn, is_under_way)
+    }
+
+    fn wait_until_due(&self, at: Moment) -> Duration {
+        match self.app.store.find_next_due(at.now) {
+            Ok(Some(due)) => due.saturating_since(at.now).clamp(Duration::from_millis(1), PERIOD),
+            Ok(None) => PERIOD,
+            Err(_) => PAUSE,
         }
     }
-}
 
-/// What a mail says; none if it has become pointless, because the ticket whose link it carries is
-/// redeemed or void. The link is made here, and lives no longer than the attempt.
-fn content(app: &App, item: &MailToSend) -> Option<MailContent> {
-    let ticket = item.ticket.as_ref().filter(|ticket| ticket.redeemed_at.is_none());
-    let token = |ticket: &Ticket| app.keys.ticket().seal(ticket.purpose, ticket.id);
-    let link = |ticket: &Ticket| verify_link(&app.public_url, &token(ticket));
-    Some(match &item.mail.kind {
-        MailKind::VerifyEmail { .. } => {
-            let ticket = ticket?;
-            MailContent::VerifyEmail {
-                link: link(ticket),
-                created_at: ticket.created_at,
-                expires_at: ticket.expires_at,
+    fn begin(&mut self, lane: Lane, item: MailToSend, at: Moment) {
+        let id = item.mail.id;
+        let owed = self.lineup.memory.take_owed(id);
+        let (app, mailer) = (Arc::clone(self.app), Arc::clone(self.mailer));
+        let task = self.under_way.spawn(attempt(app, mailer, item, at, owed));
+        self.mails.insert(task.id(), (id, lane));
+        self.is_warm = true;
+    }
+
+    /// Waits until one attempt has ended, and notes how; says at once if none is under way.
+    async fn end_one(&mut self) -> bool {
+        let Some(ended) = self.under_way.join_next_with_id().await else { return false };
+        self.note(ended);
+        true
+    }
+
+    fn note(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(error) => error.id(),
+        };
+        let Some((id, _)) = self.mails.remove(&task) else { return };
+        let owed = match ended {
+            Ok((_, Ended::Recorded)) => return,
+            Ok((_, Ended::Unrecorded(report))) => {
+                error!(
+                    mail = id.0, again_in = ?REST,
+                    "storage cannot record what became of a mail; it will be told again"
+                );
+                Some(report)
             }
-        }
-        MailKind::ResetPassword { .. } => {
-            let ticket = ticket?;
-            let frontend_url = app.config.server.frontend_url.as_deref();
-            MailContent::ResetPassword {
-                link: reset_link(&app.public_url, frontend_url, &token(ticket)),
-                expires_at: ticket.expires_at,
+            // The panic itself has been reported where it happened.
+            Err(_) => {
+                error!(
+                    mail = id.0, again_in = ?REST,
+                    "an attempt at a mail panicked; it will be tried again"
+                );
+                None
             }
+        };
+        let until = self.app.clock.read().monotonic.saturating_add(REST);
+        self.lineup.memory.rest(id, until, owed);
+    }
+
+    /// Lets the mailer end its connection when there is nothing to do; nobody waits for that.
+    fn rest_if_idle(&mut self) {
+        if self.is_warm && !self.is_busy() {
+            self.is_warm = false;
+            let mailer = Arc::clone(self.mailer);
+            tokio::spawn(async move { mailer.rest().await });
         }
-        MailKind::ChangeEmail { .. } => {
-            let ticket = ticket?;
-            MailContent::ChangeEmail { link: link(ticket), expires_at: ticket.expires_at }
+    }
+
+    /// Waits until everything under way has ended, but not longer than `grace`.
+    async fn close(mut self, grace: Duration) {
+        let ends = async {
+            while self.end_one().await {}
+            self.mailer.rest().await;
+        };
+        let is_late = tokio::time::timeout(grace, ends).await.is_err();
+        if is_late && self.is_busy() {
+            warn!(
+                mails = self.under_way.len(),
+                "mail under way is broken off by the stop; it is tried again after the next start"
+            );
         }
-        MailKind::EmailChangeRequested { new_email, .. } => {
-            let ticket = ticket?;
-            MailContent::EmailChangeRequested {
-                link: link(ticket),
-                expires_at: ticket.expires_at,
-                new_email: new_email.clone(),
-            }
-        }
-        MailKind::EmailChanged { new_email } => {
-            MailContent::EmailChanged { new_email: new_email.clone() }
-        }
-        MailKind::PasswordReset => MailContent::PasswordReset,
-        MailKind::PasswordChanged => MailContent::PasswordChanged,
-        MailKind::AccountDeleted => MailContent::AccountDeleted,
-    })
+    }
 }

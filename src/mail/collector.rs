@@ -17,8 +17,8 @@ pub struct Collector {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Told of every attempt.
-    attempted: Notify,
+    /// Told of every change.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -26,7 +26,16 @@ struct State {
     sent: Vec<SentMail>,
     attempts: usize,
     /// What becomes of the next attempts, in place of success.
-    outcomes: VecDeque<Delivery>,
+    orders: VecDeque<Order>,
+    /// How often those that were held were let go.
+    releases: usize,
+}
+
+/// What becomes of an attempt.
+enum Order {
+    End(Delivery),
+    Hold,
+    Panic,
 }
 
 /// A mail that was delivered.
@@ -66,7 +75,25 @@ impl Collector {
 
     /// Lets the next `count` attempts end as `outcome`, after those already ordered.
     pub fn fail_next(&self, count: usize, outcome: Delivery) {
-        self.lock().outcomes.extend(std::iter::repeat_n(outcome, count));
+        let orders = std::iter::repeat_n(outcome, count).map(Order::End);
+        self.lock().orders.extend(orders);
+    }
+
+    /// Lets the next attempt panic, after those already ordered.
+    pub fn panic_next(&self) {
+        self.lock().orders.push_back(Order::Panic);
+    }
+
+    /// Holds the next `count` attempts, after those already ordered, until
+    /// [`release`](Self::release); then they succeed.
+    pub fn hold_next(&self, count: usize) {
+        self.lock().orders.extend(std::iter::repeat_with(|| Order::Hold).take(count));
+    }
+
+    /// Lets go of the attempts that are held now.
+    pub fn release(&self) {
+        self.lock().releases += 1;
+        self.shared.changed.notify_waiters();
     }
 
     /// Waits until at least `count` mails were delivered, and returns all that were.
@@ -80,35 +107,49 @@ impl Collector {
         self.wait_until(|state| state.attempts >= count).await;
     }
 
-    /// Takes a mail, or lets it fail as ordered.
-    pub(super) fn deliver(&self, mail: SentMail) -> Delivery {
-        let outcome = {
+    /// Takes a mail, or does with it as ordered.
+    pub(super) async fn deliver(&self, mail: SentMail) -> Delivery {
+        let (order, releases) = {
             let mut state = self.lock();
             state.attempts += 1;
-            let outcome = state.outcomes.pop_front().unwrap_or(Delivery::Sent);
-            if outcome == Delivery::Sent {
-                state.sent.push(mail);
-            }
-            outcome
+            (state.orders.pop_front(), state.releases)
         };
-        self.shared.attempted.notify_waiters();
+        self.shared.changed.notify_waiters();
+        let outcome = match order {
+            None => Delivery::Sent,
+            Some(Order::End(outcome)) => outcome,
+            Some(Order::Hold) => {
+                self.wait_until(|state| state.releases > releases).await;
+                Delivery::Sent
+            }
+            Some(Order::Panic) => panicked(),
+        };
+        if outcome == Delivery::Sent {
+            self.lock().sent.push(mail);
+            self.shared.changed.notify_waiters();
+        }
         outcome
     }
 
     async fn wait_until(&self, is_reached: impl Fn(&State) -> bool) {
         loop {
             // Made before looking: it sees every notice from here on, even before it is awaited.
-            let attempted = self.shared.attempted.notified();
+            let changed = self.shared.changed.notified();
             if is_reached(&self.lock()) {
                 return;
             }
-            attempted.await;
+            changed.await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[expect(clippy::panic, reason = "a test has ordered it")]
+fn panicked() -> Delivery {
+    panic!("as ordered")
 }
 
 impl fmt::Debug for Collector {

@@ -95,13 +95,14 @@ impl Smtp {
         };
         match self.transact(&mut connection, message).await {
             Ok(()) => {
-                let earlier = self.swap_kept(Some(connection));
-                self.leave(earlier).await;
+                if let Some(earlier) = self.swap_kept(Some(connection)) {
+                    self.leave(earlier);
+                }
                 Delivery::Sent
             }
             Err(trouble) => {
                 if !matches!(trouble.cause, Cause::Silence(_)) {
-                    self.leave(Some(connection)).await;
+                    self.leave(connection);
                 }
                 trouble.into()
             }
@@ -110,8 +111,9 @@ impl Smtp {
 
     /// Ends the connection that is kept for a next mail.
     pub(super) async fn rest(&self) {
-        let kept = self.swap_kept(None);
-        self.leave(kept).await;
+        if let Some(kept) = self.swap_kept(None) {
+            say_goodbye(kept, self.patience.courtesy).await;
+        }
     }
 
     /// The kept connection if it still stands, or a new one.
@@ -148,7 +150,7 @@ impl Smtp {
             let credentials = Credentials::new(name.clone(), password.expose().clone());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
             if let Err(error) = connection.auth(&mechanisms, &credentials).await {
-                self.leave(Some(connection)).await;
+                self.leave(connection);
                 return Err(Trouble::new(Step::Login, error));
             }
         }
@@ -170,11 +172,9 @@ impl Smtp {
         Ok(())
     }
 
-    /// Says goodbye, but does not insist on an answer.
-    async fn leave(&self, connection: Option<AsyncSmtpConnection>) {
-        if let Some(mut connection) = connection {
-            let _ = tokio::time::timeout(self.patience.courtesy, connection.abort()).await;
-        }
+    /// Says goodbye on the side: what became of the mail is not held up by it.
+    fn leave(&self, connection: AsyncSmtpConnection) {
+        tokio::spawn(say_goodbye(connection, self.patience.courtesy));
     }
 
     fn swap_kept(&self, connection: Option<AsyncSmtpConnection>) -> Option<AsyncSmtpConnection> {
@@ -197,6 +197,11 @@ impl fmt::Debug for Smtp {
             .field("login", &self.login.as_ref().map(|(name, _)| name))
             .finish_non_exhaustive()
     }
+}
+
+/// Says goodbye, but does not insist on an answer.
+async fn say_goodbye(mut connection: AsyncSmtpConnection, courtesy: Duration) {
+    let _ = tokio::time::timeout(courtesy, connection.abort()).await;
 }
 
 fn tls_parameters(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, MailSetupError> {
@@ -251,7 +256,8 @@ mod tests {
     }
 
     /// What a line that starts with the first is answered with, instead of the usual; nothing at
-    /// all for an empty answer.
+    /// all for an empty answer. With `(side by side)` among them the server serves several
+    /// connections at one time.
     type Rules = &'static [(&'static str, &'static str)];
 
     impl Server {
@@ -263,8 +269,14 @@ mod tests {
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     task.hear("(connected)");
+                    let task = task.clone();
                     // A client that goes away in the middle is not the server's concern.
-                    let _ = task.converse(stream, rules).await;
+                    let serving = async move { drop(task.converse(stream, rules).await) };
+                    if rules.iter().any(|(start, _)| *start == "(side by side)") {
+                        tokio::spawn(serving);
+                    } else {
+                        serving.await;
+                    }
                 }
             });
             server
@@ -397,6 +409,34 @@ mod tests {
         assert_eq!(connections, 2, "{commands:?}");
         assert_eq!(commands[6..11], ["NOOP", "MAIL", "RCPT", "DATA", "."]);
         assert_eq!(commands[11], "QUIT");
+    }
+
+    /// Regression: what became of a mail was told only after a goodbye that nobody answered, and
+    /// a stop in between sent the mail again.
+    #[tokio::test]
+    async fn the_outcome_is_not_held_up_by_a_goodbye() {
+        let soon = Duration::from_secs(10);
+        let server = Server::start(&[("(side by side)", ""), ("QUIT", "")]).await;
+        let mut smtp = smtp(&server.config());
+        smtp.patience.courtesy = Duration::MAX;
+        // Two at one time make two connections, of which one is kept.
+        let (one, another) = (message(), message());
+        let both = async { tokio::join!(smtp.deliver(&one), smtp.deliver(&another)) };
+        let outcomes = tokio::time::timeout(soon, both).await;
+        assert_eq!(outcomes, Ok((Delivery::Sent, Delivery::Sent)));
+        let goodbye = async {
+            while !server.commands().contains(&"QUIT".to_owned()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(soon, goodbye).await.is_ok(), "{:?}", server.commands());
+        for refusing in [("RCPT", "550 no"), ("AUTH", "535 no")] {
+            let server = Server::start(Box::leak(Box::new([refusing, ("QUIT", "")]))).await;
+            let mut smtp = self::smtp(&server.config_with_login());
+            smtp.patience.courtesy = Duration::MAX;
+            let outcome = tokio::time::timeout(soon, smtp.deliver(&one)).await;
+            assert!(outcome.is_ok_and(|outcome| outcome != Delivery::Sent));
+        }
     }
 
     #[tokio::test]

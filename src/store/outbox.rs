@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
-use super::records::{FailedMailRecord, MailRecord, TicketRecord, encode, load, require};
+use super::records::{FailedMailRecord, MailRecord, TicketRecord, decode, encode, load, require};
 use super::tables::{OUTBOX, OUTBOX_BY_DUE, TICKETS, Write, meta};
 use super::{Fault, Store, StoreError};
 use crate::clock::{Moment, Timestamp};
@@ -40,62 +40,122 @@ pub struct MailToSend {
     pub ticket: Option<Ticket>,
 }
 
+/// What a search for the next mail came upon.
+#[derive(Debug, Default)]
+pub struct FoundMail {
+    /// The mail; none if there is no further one.
+    pub mail: Option<MailToSend>,
+    /// The mails on the way to it that cannot be read.
+    pub unreadable: Vec<UnreadableMail>,
+}
+
+/// A mail whose record, or whose ticket's, cannot be read.
+#[derive(Debug)]
+pub struct UnreadableMail {
+    /// Its place.
+    pub id: MailId,
+    fault: Fault,
+}
+
+impl FoundMail {
+    /// The last mail that was come upon, readable or not; searching goes on after it.
+    pub fn last(&self) -> Option<MailId> {
+        let mail = self.mail.as_ref().map(|item| item.mail.id);
+        mail.or_else(|| self.unreadable.last().map(|unreadable| unreadable.id))
+    }
+
+    /// Notes what a record held; says whether that is a mail. Only a failure of storage itself
+    /// ends the search.
+    fn note(&mut self, id: MailId, read: Result<MailToSend, Fault>) -> Result<bool, Fault> {
+        match read {
+            Ok(item) => self.mail = Some(item),
+            Err(fault @ Fault::Corrupt { .. }) => {
+                self.unreadable.push(UnreadableMail { id, fault });
+            }
+            Err(fault @ Fault::Storage(_)) => return Err(fault),
+        }
+        Ok(self.mail.is_some())
+    }
+}
+
+impl UnreadableMail {
+    /// Tells the log which record it is.
+    pub fn report(self) {
+        self.fault.report();
+    }
+}
+
 impl Store {
-    /// Up to `limit` mails that are due by `now`, the longest due first.
+    /// The mail that is longest due by `now`, but for those that are `out`. A mail that is due
+    /// more than `latest` after `now` counts as due, after the others.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn find_due_mail(
         &self,
         now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<MailToSend>, StoreError> {
+        latest: Duration,
+        is_out: impl Fn(MailId) -> bool,
+    ) -> Result<FoundMail, StoreError> {
         self.read(|read| {
             let (outbox, tickets) = (read.open(OUTBOX)?, read.open(TICKETS)?);
-            read.open(OUTBOX_BY_DUE)?
-                .range((0, 0)..=(now.as_micros(), u64::MAX))?
-                .take(limit)
-                .map(|entry| {
-                    let number = entry?.0.value().1;
-                    to_send(&tickets, MailId(number), require(&outbox, number)?)
-                })
-                .collect()
+            let by_due = read.open(OUTBOX_BY_DUE)?;
+            let latest = now.saturating_add(latest);
+            let due = by_due.range((0, 0)..=(now.as_micros(), u64::MAX))?;
+            let far_off = by_due.range((latest.as_micros().saturating_add(1), 0)..)?;
+            let mut found = FoundMail::default();
+            for entry in due.chain(far_off) {
+                let id = MailId(entry?.0.value().1);
+                if is_out(id) {
+                    continue;
+                }
+                let record = require(&outbox, id.0);
+                if found.note(id, record.and_then(|record| to_send(&tickets, id, record)))? {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 
-    /// Up to `limit` mails after `after`, due or not, oldest first: what a restart tries at once.
+    /// The first mail after `after`, due or not.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn find_mail_after(
-        &self,
-        after: Option<MailId>,
-        limit: usize,
-    ) -> Result<Vec<MailToSend>, StoreError> {
+    pub fn find_mail_after(&self, after: Option<MailId>) -> Result<FoundMail, StoreError> {
         self.read(|read| {
             let (outbox, tickets) = (read.open(OUTBOX)?, read.open(TICKETS)?);
             let first = after.map_or(0, |id| id.0.saturating_add(1));
-            outbox
-                .range(first..)?
-                .take(limit)
-                .map(|entry| {
-                    let (number, bytes) = entry?;
-                    let number = number.value();
-                    let record = super::records::decode("outbox_1", &number, bytes.value())?;
-                    to_send(&tickets, MailId(number), record)
-                })
-                .collect()
+            let mut found = FoundMail::default();
+            for entry in outbox.range(first..)? {
+                let (number, bytes) = entry?;
+                let id = MailId(number.value());
+                let record = decode(outbox.name(), &id.0, bytes.value());
+                if found.note(id, record.and_then(|record| to_send(&tickets, id, record)))? {
+                    break;
+                }
+            }
+            Ok(found)
         })
     }
 
-    /// When the next mail is due; none while nothing waits.
+    /// The mail that was queued last of those that wait; none while nothing waits.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn find_next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub fn find_last_mail(&self) -> Result<Option<MailId>, StoreError> {
+        self.read(|read| Ok(read.open(OUTBOX)?.last()?.map(|(key, _)| MailId(key.value()))))
+    }
+
+    /// When the next mail after `now` is due; none while none is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.read(|read| {
-            let first = read.open(OUTBOX_BY_DUE)?.first()?.map(|(key, _)| key.value().0);
-            Ok(first.map(Timestamp::from_micros))
+            let by_due = read.open(OUTBOX_BY_DUE)?;
+            let first = by_due.range((now.as_micros().saturating_add(1), 0)..)?.next();
+            Ok(first.transpose()?.map(|(key, _)| Timestamp::from_micros(key.value().0)))
         })
     }
 

@@ -1,7 +1,7 @@
 //! The outbox: from a registration to a delivered mail, whatever the mail server does.
 
-use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use latchkey::domain::Purpose;
 use latchkey::flows::delivery;
@@ -24,7 +24,7 @@ fn failed() -> Delivery {
 /// Tries what is due, and says how many attempts that were.
 async fn attempts_now(app: &TestApp) -> usize {
     let before = app.mails.attempts();
-    delivery::deliver_due(&app.app, &app.mailer, Box::pin(pending())).await.unwrap();
+    delivery::deliver_due(&app.app, &app.mailer).await;
     app.mails.attempts() - before
 }
 
@@ -38,7 +38,8 @@ async fn a_registration_queues_its_mail_and_the_task_delivers_it_at_once() {
     let (stop, stopped) = oneshot::channel::<()>();
     let (shared, mailer) = (Arc::clone(&app.app), Arc::clone(&app.mailer));
     let task = tokio::spawn(async move {
-        delivery::run(&shared, &mailer, async { drop(stopped.await) }).await;
+        let grace = Duration::from_secs(30);
+        delivery::run(&shared, &mailer, async { drop(stopped.await) }, grace).await;
     });
     for (number, email) in ["ann@example.com", "bob@example.com"].into_iter().enumerate() {
         app.register(email).await;
@@ -73,9 +74,9 @@ async fn a_mail_is_tried_again_after_a_second_then_two_then_four() {
     assert_eq!(attempts_now(&app).await, 1);
     // Each wait is twice the last, give or take a fifth, and ten minutes at most.
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256_u64] {
-        app.clock.advance(std::time::Duration::from_millis(seconds * 790));
+        app.clock.advance(Duration::from_millis(seconds * 790));
         assert_eq!(attempts_now(&app).await, 0, "too soon after {seconds} s");
-        app.clock.advance(std::time::Duration::from_millis(seconds * 410));
+        app.clock.advance(Duration::from_millis(seconds * 410));
         assert_eq!(attempts_now(&app).await, 1, "late after {seconds} s");
     }
     app.advance(400);
@@ -190,7 +191,7 @@ async fn a_mail_that_has_become_pointless_is_dropped() {
 
 /// What the mail that waits will hold.
 fn queued_token(app: &TestApp) -> String {
-    let queued = app.app.store.find_mail_after(None, 1).unwrap().remove(0);
+    let queued = app.app.store.find_mail_after(None).unwrap().mail.unwrap();
     let ticket = queued.ticket.unwrap();
     app.app.keys.ticket().seal(Purpose::VerifyEmail, ticket.id).expose().clone()
 }
