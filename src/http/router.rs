@@ -13,7 +13,7 @@ use super::client::{ProxyNote, client};
 use super::cors::Cors;
 use super::errors::ApiError;
 use super::fields::Fields;
-use super::pages::{Pages, PagesError};
+use super::pages::Pages;
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
@@ -72,22 +72,18 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over `app`.
-    ///
-    /// # Errors
-    /// [`PagesError`], if a page cannot be made.
-    pub fn new(app: Arc<App>) -> Result<Self, PagesError> {
+    /// A router over `app` that shows `pages`.
+    pub fn new(app: Arc<App>, pages: Pages) -> Self {
         let server = &app.config.server;
         let cors = Cors::new(server.allowed_origins.clone());
-        let pages = Pages::new(server.frontend_url.as_deref())?;
-        Ok(Self {
+        Self {
             app,
             table: RouteTable::new(),
             cors,
             pages,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Says from now on that the server is going down.

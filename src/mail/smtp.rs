@@ -76,14 +76,6 @@ impl Smtp {
             SmtpSecurity::StartTls => Protection::StartTls(tls()?),
             SmtpSecurity::Tls => Protection::Tls(tls()?),
         };
-        let is_in_the_clear = matches!(protection, Protection::None) && !is_loopback(&host);
-        if is_in_the_clear {
-            tracing::warn!(
-                target: "latchkey::mail",
-                %host,
-                "mailed links, and the password where there is one, cross the network unprotected"
-            );
-        }
         Ok(Self {
             host,
             port: config.port,
@@ -93,6 +85,17 @@ impl Smtp {
             patience: PATIENCE,
             kept: Mutex::new(None),
         })
+    }
+
+    /// Warns if whoever listens on the way can read what is sent.
+    pub(super) fn warn_if_in_the_clear(&self) {
+        if matches!(self.protection, Protection::None) && !is_loopback(&self.host) {
+            tracing::warn!(
+                target: "latchkey::mail",
+                host = %self.host,
+                "mailed links, and the password where there is one, cross the network unprotected"
+            );
+        }
     }
 
     /// Hands one message to the server.
