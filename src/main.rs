@@ -39,7 +39,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             writeln!(stdout, "the configuration is fine")?;
         }
         Command::AcceptClock => {
-            let accepted = clock_command::accept(&load(line.config)?.config)?;
+            let accepted = clock_command::accept(&load_and_log(line.config)?, now())?;
             writeln!(stdout, "the clock is taken as right: {accepted}; all sessions have ended")?;
         }
         Command::ListKeys => {
