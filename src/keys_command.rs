@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, SigningAlgorithm};
 use crate::keys::{self, KeyId, KeyState, KeysError, Schedule};
 use crate::random::Random;
+use crate::store::DataDirectory;
 
 /// Why it was not done.
 #[derive(Debug)]
@@ -82,13 +83,17 @@ pub fn rotate(config: &Config, now: Timestamp) -> Result<String, KeysCommandErro
     Ok(joined(&lines))
 }
 
-/// Replaces all access and refresh keys at once, and says what that means.
+/// Replaces all access and refresh keys at once, and says what that means. Keys that are lost are
+/// made; but only beside a database, or else the command has mistaken the place.
 ///
 /// # Errors
 /// [`KeysCommandError`]
 pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, KeysCommandError> {
     let schedule = Schedule::of(&config.tokens);
     let random = Random::system();
+    if !DataDirectory::holds_database(&config.storage.directory) {
+        keys::list(&config.storage.keys, schedule, now)?;
+    }
     let replaced = keys::replace_compromised(&config.storage.keys, schedule, now, &random)?;
     let line = |verb: &'static str| move |id: &KeyId| format!("{verb} {id}");
     let mut lines: Vec<String> = replaced.made.iter().map(line("made")).collect();

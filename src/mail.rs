@@ -123,18 +123,23 @@ impl Mailer {
     /// # Errors
     /// [`MailSetupError`] names the setting or file, and for a template the line.
     pub fn new(config: &MailConfig, public_url: &str) -> Result<Self, MailSetupError> {
-        let site = Site::new(public_url);
-        let transport = match &config.transport {
-            MailTransport::Log => Transport::Log,
-            MailTransport::File { directory } => {
-                let opened = MailDirectory::open(directory).map_err(|source| {
-                    MailSetupError::Directory { path: directory.clone(), source }
-                })?;
-                Transport::File(opened)
-            }
-            MailTransport::Smtp(smtp) => Transport::Smtp(Box::new(Smtp::new(smtp, &site)?)),
-        };
-        Self::with_transport(config, site, transport)
+        let mailer = Self::prepare(config, public_url)?;
+        if let (Transport::File(mails), MailTransport::File { directory }) =
+            (&mailer.transport, &config.transport)
+        {
+            mails
+                .make()
+                .map_err(|source| MailSetupError::Directory { path: directory.clone(), source })?;
+        }
+        Ok(mailer)
+    }
+
+    /// Finds out what [`new`](Self::new) would refuse, and makes no directory.
+    ///
+    /// # Errors
+    /// As [`Mailer::new`], but for a directory that cannot be made.
+    pub fn check(config: &MailConfig, public_url: &str) -> Result<(), MailSetupError> {
+        Self::prepare(config, public_url).map(|_| ())
     }
 
     /// One for tests, whose mails end in `collector` whatever transport is configured.
@@ -147,6 +152,17 @@ impl Mailer {
         collector: Collector,
     ) -> Result<Self, MailSetupError> {
         Self::with_transport(config, Site::new(public_url), Transport::Collector(collector))
+    }
+
+    /// All of it, as far as that changes nothing.
+    fn prepare(config: &MailConfig, public_url: &str) -> Result<Self, MailSetupError> {
+        let site = Site::new(public_url);
+        let transport = match &config.transport {
+            MailTransport::Log => Transport::Log,
+            MailTransport::File { directory } => Transport::File(MailDirectory::at(directory)),
+            MailTransport::Smtp(smtp) => Transport::Smtp(Box::new(Smtp::new(smtp, &site)?)),
+        };
+        Self::with_transport(config, site, transport)
     }
 
     fn with_transport(

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use latchkey::cli::{self, Command};
 use latchkey::clock::{Clock, Timestamp};
 use latchkey::config::{Config, Loaded};
+use latchkey::random::Random;
 use latchkey::serve::{self, Server, StartError};
 use latchkey::{clock_command, keys_command, logging};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,27 +41,24 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             writeln!(stdout, "the configuration is fine")?;
         }
         Command::AcceptClock => {
-            let accepted = clock_command::accept(&load(line.config)?.config)?;
+            let accepted = clock_command::accept(&load_and_log(line.config)?, now())?;
             writeln!(stdout, "the clock is taken as right: {accepted}; all sessions have ended")?;
         }
         Command::ListKeys => {
             write!(stdout, "{}", keys_command::list(&load(line.config)?.config, now())?)?;
         }
         Command::RotateKeys => {
+            Random::system().check()?;
             write!(stdout, "{}", keys_command::rotate(&load(line.config)?.config, now())?)?;
         }
         Command::ReplaceKeys => {
+            Random::system().check()?;
             let config = load(line.config)?.config;
             write!(stdout, "{}", keys_command::replace_compromised(&config, now())?)?;
         }
         Command::Serve => {
-            let loaded = load(line.config)?;
-            logging::start(&loaded.config.log)?;
-            for warning in loaded.warnings {
-                tracing::warn!("{warning}");
-            }
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(serve_until_told(loaded.config))?;
+            let config = load_and_log(line.config)?;
+            serve::block_on(serve_until_told(config)).map_err(StartError::Threads)??;
         }
     }
     Ok(())
@@ -77,12 +75,22 @@ fn load(file: Option<PathBuf>) -> Result<Loaded, Box<dyn std::error::Error>> {
     Ok(Config::load(file.as_deref(), &environment)?)
 }
 
+/// Loads the configuration for a command that logs what happens, and starts the log.
+fn load_and_log(file: Option<PathBuf>) -> Result<Config, Box<dyn std::error::Error>> {
+    let loaded = load(file)?;
+    logging::start(&loaded.config.log)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
 async fn serve_until_told(config: Config) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Threads)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let directory = config.storage.directory.clone();
     let server = Server::start(config).await?;
-    let address = server.address().map_err(StartError::Threads)?;
+    let address = server.address();
     let ready = format!(
         "latchkey {VERSION} listening on http://{address}, data in {}",
         directory.display()

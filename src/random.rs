@@ -14,7 +14,27 @@ pub struct Random {
 enum Source {
     System,
     Seeded(Box<Mutex<StdRng>>),
+    /// A system that has none.
+    #[cfg(test)]
+    Absent,
 }
+
+/// The operating system gives no random bytes.
+#[derive(Debug)]
+pub struct NoRandomness(String);
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the operating system gives no random bytes ({}); without them no key can be made; in \
+             a bare root directory on an old kernel, provide /dev/random and /dev/urandom",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NoRandomness {}
 
 impl Random {
     /// The operating system's generator.
@@ -27,10 +47,27 @@ impl Random {
         Self { source: Source::Seeded(Box::new(Mutex::new(StdRng::seed_from_u64(seed)))) }
     }
 
+    /// Asks for a byte and throws it away, so that a start can say what is missing rather than
+    /// panic at the first key.
+    ///
+    /// # Errors
+    /// [`NoRandomness`], if [`bytes`](Self::bytes) would panic now.
+    pub fn check(&self) -> Result<(), NoRandomness> {
+        match &self.source {
+            Source::System => {
+                SysRng.try_fill_bytes(&mut [0]).map_err(|error| NoRandomness(error.to_string()))
+            }
+            Source::Seeded(_) => Ok(()),
+            #[cfg(test)]
+            Source::Absent => Err(NoRandomness("no such file or directory".to_owned())),
+        }
+    }
+
     /// `N` fresh random bytes.
     ///
     /// # Panics
-    /// If the operating system has none to give: no key, salt or identifier may be made then.
+    /// If the operating system has none to give: no key, salt or identifier may be made then. A
+    /// start asks [`check`](Self::check) first, and a system that has some goes on having some.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         match &self.source {
@@ -41,6 +78,8 @@ impl Random {
             Source::Seeded(generator) => {
                 generator.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
             }
+            #[cfg(test)]
+            Source::Absent => {}
         }
         bytes
     }
@@ -51,6 +90,8 @@ impl fmt::Debug for Random {
         f.write_str(match self.source {
             Source::System => "Random::System",
             Source::Seeded(_) => "Random::Seeded",
+            #[cfg(test)]
+            Source::Absent => "Random::Absent",
         })
     }
 }
@@ -65,5 +106,14 @@ mod tests {
         assert_ne!(Random::seeded(7).bytes::<16>(), Random::seeded(8).bytes::<16>());
         let system = Random::system();
         assert_ne!(system.bytes::<16>(), system.bytes::<16>());
+    }
+
+    #[test]
+    fn a_system_without_randomness_is_found_out_before_it_is_needed() {
+        let error = Random { source: Source::Absent }.check().unwrap_err();
+        assert!(error.to_string().contains("/dev/urandom"), "{error}");
+        for random in [Random::system(), Random::seeded(7)] {
+            assert!(random.check().is_ok());
+        }
     }
 }

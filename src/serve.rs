@@ -1,84 +1,51 @@
 //! Serving: from a configuration and a listener to a running server, and back to nothing.
 
-use std::fmt;
 use std::future::Future;
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tracing::{info, warn};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::info;
 
 use crate::app::App;
-use crate::clock::{Clock, ClockGuard};
+use crate::clock::{Clock, ClockGuard, Timestamp};
 use crate::config::{Config, MailTransport};
 use crate::flows::supervise::{supervise, until_stopped};
 use crate::flows::{delivery, key_watch, upkeep};
 use crate::hasher::Hasher;
 use crate::http::Router;
-use crate::http::pages::{Pages, PagesError};
+use crate::http::pages::Pages;
 use crate::jwt::{TokenSettings, Tokens};
-use crate::keys::{Keys, KeysError, LiveKeys};
-use crate::mail::{Collector, MailSetupError, Mailer};
+use crate::keys::{self, KeyKind, Keys, KeysError, LiveKeys, Schedule};
+use crate::mail::Mailer;
 use crate::random::Random;
 use crate::server::{self, Handler};
-use crate::store::{
-    DataDirectory, DirectoryProblem, OpenError, Store, StoreSettings, WriterThread,
-};
+use crate::store::{DataDirectory, Store, StoreSettings, WriterThread};
 use crate::throttle::Throttle;
 
-/// Why the server does not start. Each says what to do in one line.
-#[derive(Debug)]
-pub enum StartError {
-    /// The address cannot be listened on.
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The mail templates or the transport.
-    Mail(MailSetupError),
-    /// The pages.
-    Pages(PagesError),
-    /// The data directory.
-    Directory(DirectoryProblem),
-    /// The keys.
-    Keys(KeysError),
-    /// The database.
-    Store(OpenError),
-    /// The hashing threads or the runtime.
-    Threads(io::Error),
-}
+mod error;
+mod stop;
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen { address, error } => {
-                write!(f, "cannot listen on {address} (server.listen): {error}")
-            }
-            Self::Mail(error) => error.fmt(f),
-            Self::Pages(error) => error.fmt(f),
-            Self::Directory(problem) => problem.fmt(f),
-            Self::Keys(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Threads(error) => write!(f, "cannot start threads: {error}"),
-        }
-    }
-}
+pub use error::StartError;
+pub use stop::block_on;
 
-impl std::error::Error for StartError {}
-
-/// Checks what a start would, as far as that touches nothing: the mail templates and the pages.
+/// Checks what a start would, as far as that touches nothing: the mail templates, the mail
+/// transport and the pages.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
+    prepare(config).map(|_| ())
+}
+
+fn prepare(config: &Config) -> Result<Pages, StartError> {
+    // What links begin with may not be known before the server listens; any URL will do here.
     let public_url = config.server.public_url.as_deref().unwrap_or("http://127.0.0.1");
-    Mailer::collecting(&config.mail, public_url, Collector::new()).map_err(StartError::Mail)?;
-    Pages::new(public_url, config.server.frontend_url.as_deref()).map_err(StartError::Pages)?;
-    Ok(())
+    Mailer::check(&config.mail, public_url).map_err(StartError::Mail)?;
+    Pages::new(public_url, config.server.frontend_url.as_deref()).map_err(StartError::Pages)
 }
 
 /// A server that has everything it needs and listens, but does not answer yet.
@@ -88,17 +55,23 @@ pub struct Server {
     mailer: Arc<Mailer>,
     router: Arc<Router>,
     listener: TcpListener,
+    address: SocketAddr,
     writer: WriterThread,
 }
 
 impl Server {
-    /// Checks the mail templates, listens, takes the data directory, and opens keys and database,
-    /// in this order, so that what fails early leaves the data untouched.
+    /// Checks the mail templates and makes the pages, listens, takes the data directory, makes the
+    /// one for mails, and opens keys and database, in this order, so that what fails early leaves
+    /// the data untouched.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let mut config = config;
+        let random = Random::system();
+        random.check().map_err(StartError::Random)?;
+        let pages = prepare(&config)?;
+
         server::raise_open_file_limit(&mut config.server);
         let address = config.server.listen;
         let listen_error = |error| StartError::Listen { address, error };
@@ -106,24 +79,13 @@ impl Server {
         let address = listener.local_addr().map_err(listen_error)?;
         let public_url =
             config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
 
         let directory =
             DataDirectory::open(&config.storage.directory).map_err(StartError::Directory)?;
+        let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
         let clock = Clock::system();
-        let random = Random::system();
-        let start = clock.read();
-        let algorithm = config.tokens.algorithm;
-        let keys = Keys::load_or_create(&config.storage.keys, algorithm, start.wall, &random)
-            .map(LiveKeys::new)
-            .map_err(StartError::Keys)?;
-        let settings = StoreSettings {
-            cache: config.storage.cache,
-            min_free: config.storage.min_free,
-            write_queue: config.storage.write_queue,
-            max_events: config.audit.max_events,
-            access_lifetime: config.tokens.access_lifetime,
-        };
+        let keys = open_keys(&config, clock.read().wall, &random)?;
+        let settings = store_settings(&config);
         let (store, writer) = Store::open(directory, settings).map_err(StartError::Store)?;
         let hasher =
             Hasher::start(&config.passwords, clock.clone()).map_err(StartError::Threads)?;
@@ -134,6 +96,7 @@ impl Server {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: Tokens::new(keys.clone(), token_settings),
             keys,
+            // Only the database knows what the time was before this start.
             guard: ClockGuard::new(clock.read(), store.mark()),
             public_url,
             config,
@@ -146,55 +109,51 @@ impl Server {
             info!("mails are printed to this log (mail.transport = \"log\"), links included");
         }
         let app = Arc::new(app);
-        let router = Arc::new(Router::new(Arc::clone(&app)).map_err(StartError::Pages)?);
-        Ok(Self { app, mailer: Arc::new(mailer), router, listener, writer })
+        let router = Arc::new(Router::new(Arc::clone(&app), pages));
+        Ok(Self { app, mailer: Arc::new(mailer), router, listener, address, writer })
     }
 
     /// The address that is listened on.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn address(&self) -> io::Result<std::net::SocketAddr> {
-        self.listener.local_addr()
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Serves until `shutdown`, then stops accepting, lets requests under way finish, and closes
-    /// the database.
+    /// Serves until `shutdown`, and goes down then within `server.shutdown_timeout`: it accepts
+    /// nobody new, lets requests and mails under way finish, and closes the database. What takes
+    /// longer is cut off with a warning; nothing that was answered is lost.
+    ///
+    /// On a runtime of one's own, [`block_on`] keeps to that time as well.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { app, mailer, router, listener, writer } = self;
-        let timeout = app.config.server.shutdown_timeout;
+        let Self { app, mailer, router, listener, writer, .. } = self;
+        let mut settings = app.config.server.clone();
+        let limit = settings.shutdown_timeout;
+        settings.shutdown_timeout = stop::time_to_finish(limit);
         let (stop, stopped) = watch::channel(());
-        let background = {
-            let (app, upkept, watched) = (Arc::clone(&app), Arc::clone(&app), Arc::clone(&app));
-            let deliver = move |stopped| deliver(Arc::clone(&app), Arc::clone(&mailer), stopped);
-            let keep_up = move |stopped| keep_up(Arc::clone(&upkept), stopped);
-            let watch_keys = move |stopped| watch_keys(Arc::clone(&watched), stopped);
-            [
-                tokio::spawn(supervise("delivery", stopped.clone(), deliver)),
-                tokio::spawn(supervise("upkeep", stopped.clone(), keep_up)),
-                tokio::spawn(supervise("key watch", stopped, watch_keys)),
-            ]
-        };
-        let settings = app.config.server.clone();
+        let mut background = JoinSet::new();
+        let (delivering, upkept, watched) = (Arc::clone(&app), Arc::clone(&app), Arc::clone(&app));
+        let keep_up = move |stopped| keep_up(Arc::clone(&upkept), stopped);
+        let watch_keys = move |stopped| watch_keys(Arc::clone(&watched), stopped);
+        let deliver = move |stopped| deliver(Arc::clone(&delivering), Arc::clone(&mailer), stopped);
+        background.spawn(supervise("delivery", stopped.clone(), deliver));
+        background.spawn(supervise("upkeep", stopped.clone(), keep_up));
+        background.spawn(supervise("key watch", stopped, watch_keys));
         drop(app);
+
+        let (told, is_told) = oneshot::channel();
         let stopping = Arc::clone(&router);
         let shutdown = async move {
             shutdown.await;
-            // Mail under way ends beside the requests under way, not after them.
-            drop(stop);
+            let _ = told.send(Instant::now());
             stopping.stop();
+            // Requests and mails under way are finished side by side.
+            drop(stop);
         };
         let handler: Handler = Arc::new(move |incoming| {
             let router = Arc::clone(&router);
             Box::pin(async move { router.answer(incoming).await })
         });
-        server::run(listener, settings, handler, shutdown).await;
-
-        for task in background {
-            // Their panics are caught and reported within.
-            let _ = task.await;
-        }
-        close(writer, timeout).await;
+        let serving = server::run(listener, settings, handler, shutdown);
+        stop::within(limit, is_told, serving, background, writer).await;
     }
 }
 
@@ -211,11 +170,44 @@ async fn watch_keys(app: Arc<App>, stopped: watch::Receiver<()>) {
     key_watch::run(&app, until_stopped(stopped)).await;
 }
 
-/// Waits until the writer has closed the database; everything answered is durable already, so
-/// waiting longer than `timeout` is not worth it.
-async fn close(writer: WriterThread, timeout: Duration) {
-    let closed = tokio::task::spawn_blocking(move || writer.join());
-    if tokio::time::timeout(timeout, closed).await.is_err() {
-        warn!("the database was still closing; nothing that was answered is lost");
+/// How the configuration wants storage to be run.
+pub(crate) const fn store_settings(config: &Config) -> StoreSettings {
+    StoreSettings {
+        cache: config.storage.cache,
+        min_free: config.storage.min_free,
+        write_queue: config.storage.write_queue,
+        max_events: config.audit.max_events,
+        access_lifetime: config.tokens.access_lifetime,
     }
 }
+
+/// Opens the keys, and makes those that a first start lacks.
+///
+/// Beside a database it makes none of a use that has none at all: a directory that is not mounted
+/// would otherwise end all sessions and void all mailed links without a word.
+fn open_keys(config: &Config, now: Timestamp, random: &Random) -> Result<LiveKeys, StartError> {
+    let directory = &config.storage.keys;
+    if DataDirectory::holds_database(&config.storage.directory) {
+        let present = match keys::list(directory, Schedule::of(&config.tokens), now) {
+            Ok(keys) => keys.iter().map(|(id, _)| id.kind().purpose()).collect(),
+            Err(KeysError::NoKeys { .. }) => Vec::new(),
+            Err(error) => return Err(StartError::Keys(error)),
+        };
+        let needed = [KeyKind::Access(config.tokens.algorithm), KeyKind::Refresh, KeyKind::Ticket];
+        let mut missing: Vec<&str> = needed.iter().map(|kind| kind.purpose()).collect();
+        missing.retain(|purpose| !present.contains(purpose));
+        if !missing.is_empty() {
+            return Err(StartError::KeysGone {
+                data: config.storage.directory.clone(),
+                keys: directory.clone(),
+                missing,
+            });
+        }
+    }
+    Keys::load_or_create(directory, config.tokens.algorithm, now, random)
+        .map(LiveKeys::new)
+        .map_err(StartError::Keys)
+}
+
+#[cfg(test)]
+mod tests;

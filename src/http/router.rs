@@ -16,7 +16,7 @@ use super::cors::Cors;
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::openapi::Description;
-use super::pages::{Pages, PagesError};
+use super::pages::Pages;
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
@@ -90,17 +90,13 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over `app`.
-    ///
-    /// # Errors
-    /// [`PagesError`], if a page cannot be made.
-    pub fn new(app: Arc<App>) -> Result<Self, PagesError> {
+    /// A router over `app` that shows `pages`.
+    pub fn new(app: Arc<App>, pages: Pages) -> Self {
         let server = &app.config.server;
         let cors = Cors::new(server.allowed_origins.clone(), app.config.cookies.is_enabled);
         let cookies = Cookies::new(&app.config, &app.public_url);
-        let pages = Pages::new(&app.public_url, server.frontend_url.as_deref())?;
         let description = Description::new(&app);
-        Ok(Self {
+        Self {
             app,
             table: RouteTable::new(),
             cors,
@@ -110,7 +106,7 @@ impl Router {
             description,
             has_warned_of_proxy: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Says from now on that the server is going down.

@@ -117,8 +117,8 @@ impl fmt::Display for KeysError {
             ),
             Self::Damaged { path, problem } => write!(
                 f,
-                "key file {} is damaged: {problem}; put it back from a backup, or remove it: then a \
-                 new key is made, and what the old one signed is refused",
+                "key file {} is damaged: {problem}; put it back from a backup, or remove it: what it \
+                 signed is refused then",
                 path.display()
             ),
             Self::PublicHalf { path, problem } => write!(
@@ -129,8 +129,8 @@ impl fmt::Display for KeysError {
             ),
             Self::PrivateMissing { path, public } => write!(
                 f,
-                "key file {} is missing; put it back from a backup, or remove {} too: then a new \
-                 key is made, and what the old one signed is refused",
+                "key file {} is missing; put it back from a backup, or remove {} too: what it signed \
+                 is refused then",
                 path.display(),
                 public.display()
             ),
@@ -141,8 +141,8 @@ impl fmt::Display for KeysError {
             ),
             Self::Missing { path, kind } => write!(
                 f,
-                "there is no {} key ({}) in {} any more; put it back from a backup; a restart \
-                 makes a new one, and what the old one signed is refused",
+                "there is no {} key ({}) in {} any more; put it back from a backup; if it is \
+                 lost, `latchkey keys rotate --compromised` replaces it, which ends all sessions",
                 kind.purpose(),
                 kind.algorithm(),
                 path.display()

@@ -103,8 +103,8 @@ pub fn replace_compromised(
     now: Timestamp,
     random: &Random,
 ) -> Result<Replaced, KeysError> {
-    let directory = existing(directory)?;
-    let mut contents = read_some(&directory)?;
+    let directory = KeyDirectory::open(directory)?;
+    let mut contents = Contents::read(&directory)?;
     let is_for_tokens = |id: &KeyId| id.kind() != KeyKind::Ticket;
     let forgotten: Vec<KeyId> = contents.ids().into_iter().filter(is_for_tokens).collect();
     let configured = KeyKind::Access(schedule.algorithm);
@@ -123,7 +123,7 @@ pub fn replace_compromised(
     let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
     made.push(contents.add(&directory, configured, last, random)?);
     made.push(contents.add(&directory, KeyKind::Refresh, now, random)?);
-    directory.sync();
+    made.extend(contents.complete(&directory, schedule.algorithm, now, random)?);
     // From here on there is no way back.
     contents.begin_forgetting(&directory, &forgotten)?;
     let leftover = contents.finish_forgetting(&directory).err();

@@ -19,10 +19,14 @@ pub(super) struct MailDirectory {
 }
 
 impl MailDirectory {
+    /// The directory `path`, which need not be there yet.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// Makes the directory, and those above it, where they are missing.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        create_directory(path)?;
-        Ok(Self { path: path.to_owned() })
+    pub(super) fn make(&self) -> io::Result<()> {
+        create_directory(&self.path)
     }
 
     /// Writes one mail. Its name depends on the mail alone, so that a second delivery of the

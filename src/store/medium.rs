@@ -145,6 +145,11 @@ impl DataDirectory {
         }
     }
 
+    /// Whether there is a database in `path`. Looks, and makes nothing.
+    pub fn holds_database(path: &Path) -> bool {
+        path.join(DATABASE).exists()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -135,11 +135,23 @@ fn a_command_makes_no_keys_where_there_are_none() {
             chmod(&place.path(), 0o700);
         }
         missing(place.rotate_at(0).unwrap_err().to_string());
-        missing(place.replace_at(0).unwrap_err().to_string());
         missing(list(&place.path(), schedule(EdDsa), at(0)).unwrap_err().to_string());
         assert_eq!(place.path().exists(), is_there);
     }
     assert!(place.names().is_empty());
+}
+
+#[test]
+fn a_replacement_makes_what_is_lost() {
+    let place = Place::new();
+    assert_eq!(place.replace_at(0).unwrap().made.len(), 3);
+    let ticket = place.file("ticket-", ".secret");
+    fs::remove_file(&ticket).unwrap();
+    let replaced = place.replace_at(HOUR).unwrap();
+    assert_eq!((replaced.made.len(), replaced.forgotten.len()), (3, 2));
+    assert_eq!(place.load_at(EdDsa, at(HOUR)).unwrap().ids.len(), 3);
+    // A ticket key that is there stays.
+    assert_eq!(place.replace_at(2 * HOUR).unwrap().made.len(), 2);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use latchkey::domain::{Event, EventKind, User, UserId};
 use latchkey::flows::delivery;
 use latchkey::hasher::Hasher;
 use latchkey::http::Router;
+use latchkey::http::pages::Pages;
 use latchkey::jwt::{TokenSettings, Tokens as TokenMaker};
 use latchkey::keys::{Keys, LiveKeys};
 use latchkey::mail::{Collector, Mailer};
@@ -157,7 +158,8 @@ impl TestApp {
             store,
             hasher: Hasher::start(&config.passwords, clock.clone()).unwrap(),
         });
-        let router = Arc::new(Router::new(Arc::clone(&app)).unwrap());
+        let pages = Pages::new(&public_url, config.server.frontend_url.as_deref()).unwrap();
+        let router = Arc::new(Router::new(Arc::clone(&app), pages));
         let mailer = Arc::new(mailer);
         Self { app, router, mailer, mails, clock, disk, writer, keys, config, starts }
     }

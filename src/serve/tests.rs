@@ -1,0 +1,218 @@
+use std::future::{pending, ready};
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::keys_command;
+use crate::random::Random;
+use crate::store::DataDirectory;
+
+/// What a shutdown may take here. Where something hangs, a test waits for as long.
+const SHORT: Duration = Duration::from_millis(200);
+/// Longer than anything that does not hang.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A configuration whose data is in `root`.
+fn config(root: &Path) -> Config {
+    let mut config = Config::load(None, &[]).unwrap().config;
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.server.shutdown_timeout = LONG;
+    config.storage.directory = root.join("data");
+    config.storage.keys = root.join("keys");
+    config.passwords.memory_kib = 256;
+    config.passwords.iterations = 1;
+    config
+}
+
+/// Starts and stops a server.
+fn serve_once(config: &Config) -> Result<(), StartError> {
+    let serving = async { Server::start(config.clone()).await.map(|server| server.run(ready(()))) };
+    let served = async {
+        serving.await?.await;
+        Ok(())
+    };
+    block_on(served).unwrap()
+}
+
+/// Copies the files of a directory into a new one for their owner alone.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn now() -> Timestamp {
+    Clock::system().read().wall
+}
+
+fn key_names(config: &Config) -> Vec<String> {
+    let keys = keys::list(&config.storage.keys, Schedule::of(&config.tokens), now()).unwrap();
+    keys.iter().map(|(id, _)| id.to_string()).collect()
+}
+
+fn remove_keys(config: &Config, prefix: &str) {
+    for entry in std::fs::read_dir(&config.storage.keys).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with(prefix) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_before_the_data_leaves_no_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    type Break = fn(&mut Config);
+    let broken: [(&str, Break); 3] = [
+        ("frontend", |config| config.server.frontend_url = Some("ftp://app.example".to_owned())),
+        ("from", |config| config.mail.from = "nobody".to_owned()),
+        ("nowhere", |config| config.mail.templates = Some("nowhere".into())),
+    ];
+    for (part, break_it) in broken {
+        let mut config = config(root.path());
+        config.mail.transport = MailTransport::File { directory: root.path().join("mails") };
+        config.server.listen = taken.local_addr().unwrap();
+        break_it(&mut config);
+        // Before it listens, so that this is what is said and not that the port is taken.
+        let error = serve_once(&config).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert_eq!(check(&config).unwrap_err().to_string(), error);
+    }
+    let mut config = config(root.path());
+    config.mail.transport = MailTransport::File { directory: root.path().join("mails") };
+    assert!(check(&config).is_ok());
+    config.server.listen = taken.local_addr().unwrap();
+    let error = serve_once(&config).unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_start_refuses_of_the_mail_server_a_check_refuses_too() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("config.toml");
+    let nowhere = root.path().join("nowhere.pem");
+    let text = format!(
+        "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_host = 'mail.example'\n\
+         smtp_ca_file = '{}'\n",
+        nowhere.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(Some(&file), &[]).unwrap().config;
+    assert!(check(&config).unwrap_err().to_string().contains("nowhere.pem"));
+    std::fs::write(&nowhere, "no certificate").unwrap();
+    assert!(check(&config).unwrap_err().to_string().contains("no certificate in PEM"));
+}
+
+#[test]
+fn beside_a_database_no_key_is_made_anew_without_a_word() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path());
+    serve_once(&config).unwrap();
+    let names = key_names(&config);
+    assert_eq!(names.len(), 3);
+    serve_once(&config).unwrap();
+    assert_eq!(key_names(&config), names);
+
+    for (purpose, prefix) in [("access", "access-"), ("refresh", "refresh-"), ("ticket", "ticket-")]
+    {
+        let kept = root.path().join("kept");
+        copy(&config.storage.keys, &kept);
+        remove_keys(&config, prefix);
+        let left = key_names(&config);
+        let error = serve_once(&config).unwrap_err().to_string();
+        assert!(error.contains(&format!("no {purpose} key")), "{error}");
+        assert!(error.contains("latchkey keys rotate --compromised"), "{error}");
+        assert_eq!(key_names(&config), left, "none was made");
+        std::fs::remove_dir_all(&config.storage.keys).unwrap();
+        std::fs::rename(kept, &config.storage.keys).unwrap();
+        serve_once(&config).unwrap();
+    }
+
+    // The directory is not mounted: empty, or not there at all.
+    remove_keys(&config, "");
+    let error = serve_once(&config).unwrap_err().to_string();
+    assert!(error.contains("no access, refresh, ticket key"), "{error}");
+    std::fs::remove_dir(&config.storage.keys).unwrap();
+    assert!(matches!(serve_once(&config), Err(StartError::KeysGone { .. })));
+    assert!(!config.storage.keys.exists());
+
+    // The operator's word.
+    keys_command::replace_compromised(&config, now()).unwrap();
+    let new = key_names(&config);
+    assert!(new.len() == 3 && new.iter().all(|name| !names.contains(name)), "{new:?}");
+    serve_once(&config).unwrap();
+    assert_eq!(key_names(&config), new);
+}
+
+#[test]
+fn where_there_is_no_database_no_lost_key_is_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path());
+    let error = keys_command::replace_compromised(&config, now()).unwrap_err().to_string();
+    assert!(error.starts_with("there are no keys in "), "{error}");
+    assert!(!config.storage.keys.exists());
+}
+
+#[test]
+fn a_change_of_algorithm_is_no_loss_of_keys() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = config(root.path());
+    serve_once(&config).unwrap();
+    config.tokens.algorithm = crate::config::SigningAlgorithm::Es256;
+    serve_once(&config).unwrap();
+    assert_eq!(key_names(&config).len(), 4);
+}
+
+#[test]
+fn keys_of_a_first_start_that_was_cut_off_are_completed() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path());
+    Keys::load_or_create(&config.storage.keys, config.tokens.algorithm, now(), &Random::system())
+        .unwrap();
+    remove_keys(&config, "ticket-");
+    assert!(!DataDirectory::holds_database(&config.storage.directory));
+    serve_once(&config).unwrap();
+    assert_eq!(key_names(&config).len(), 3);
+}
+
+#[test]
+fn a_database_that_does_not_close_holds_nobody_up() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = config(root.path());
+    config.server.shutdown_timeout = SHORT;
+    // Were it waited for, here or when the runtime goes, this would never end: the database stays
+    // open for as long as there is a store.
+    let store = block_on(async {
+        let server = Server::start(config).await.unwrap();
+        let store = server.app.store.clone();
+        server.run(ready(())).await;
+        store
+    });
+    assert!(store.unwrap().health() == crate::store::Health::Fine);
+}
+
+#[test]
+fn what_hangs_in_the_background_is_cut_off_and_the_database_closed() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("data");
+    let settings = store_settings(&config(root.path()));
+    let (store, writer) = Store::open(DataDirectory::open(&path).unwrap(), settings).unwrap();
+    block_on(async move {
+        let mut background = JoinSet::new();
+        background.spawn(async move {
+            // As a mail that is under way keeps everything.
+            let _store = store;
+            pending().await
+        });
+        stop::finish(&mut background, Instant::now()).await;
+        stop::close(writer).await;
+    })
+    .unwrap();
+    // Its lock went with the writer, which ends when the database is closed.
+    assert!(DataDirectory::open(&path).is_ok());
+}
