@@ -158,7 +158,7 @@ impl TestApp {
             store,
             hasher: Hasher::start(&config.passwords, clock.clone()).unwrap(),
         });
-        let pages = Pages::new(&public_url, config.server.frontend_url.as_deref()).unwrap();
+        let pages = Pages::new(&app.public_url, config.server.frontend_url.as_deref()).unwrap();
         let router = Arc::new(Router::new(Arc::clone(&app), pages));
         let mailer = Arc::new(mailer);
         Self { app, router, mailer, mails, clock, disk, writer, keys, config, starts }
