@@ -12,6 +12,7 @@
 //! - `body`: a request's body within its limits
 //! - `open_files`: the system's limit on all of it
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -57,7 +58,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Handler = Arc<dyn Fn(Incoming) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
 /// A request as it came in.
-#[derive(Debug)]
 pub struct Incoming {
     /// Method, target and header fields.
     pub head: request::Parts,
@@ -66,6 +66,16 @@ pub struct Incoming {
     /// The other end of the connection: a client or a proxy. An IPv4 address is never in IPv6
     /// dress.
     pub peer: SocketAddr,
+}
+
+/// Shows neither target, fields nor body: each may hold a password or a token.
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("method", &self.head.method)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How the server went down.
