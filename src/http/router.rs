@@ -33,6 +33,9 @@ use crate::store::StoreError;
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 /// The longest wait that is named while the clock is behind: it may be set at any moment.
 const CLOCK_RETRY: Duration = Duration::from_secs(60);
+/// What `OPTIONS` has for a path when it asks about the server as a whole (RFC 9110, section
+/// 9.3.7).
+const SERVER_ITSELF: &str = "*";
 /// The longest part of an unknown path that is logged as it is: anything longer may be a token.
 const MAX_LOGGED_SEGMENT: usize = 24;
 /// The most parts of an unknown path that are logged.
@@ -151,6 +154,9 @@ impl Router {
         body: Result<Bytes, BodyProblem>,
         client: Client,
     ) -> Answer {
+        if head.method == Method::OPTIONS && head.uri.path() == SERVER_ITSELF {
+            return respond::options(&self.table.methods());
+        }
         let Some(resource) = resource else { return ApiError::NotFound.into_answer() };
         if head.method == Method::OPTIONS {
             return self.cors.options(&head.headers, &resource.methods);
@@ -227,6 +233,9 @@ impl Line<'_> {
 /// An unknown path as far as it can be logged: someone may have mangled a link whose path holds a
 /// token.
 fn loggable(path: &str) -> String {
+    if path == SERVER_ITSELF {
+        return path.to_owned();
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let mut text = String::new();
     for segment in path.split('/').skip(1).take(MAX_LOGGED_SEGMENTS) {
@@ -294,6 +303,7 @@ mod tests {
             ("/favicon.ico", "/favicon.ico"),
             ("/api/login/x", "/api/login/x"),
             ("/", "/"),
+            ("*", "*"),
             ("/reset-password/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", "/reset-password/…/"),
             ("/a%0Ab/<x>", "/…/…"),
             ("/1/2/3/4/5/6/7/8", "/1/2/3/4/5/6"),
