@@ -1,5 +1,6 @@
 //! From a request to its answer: who asks, for what, and what came of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,7 +138,7 @@ impl Router {
         let took = self.app.clock.read().monotonic.saturating_sub(started);
         let line = Line {
             request_id: &request_id,
-            method: &method,
+            method: respond::shortened(method.as_str()),
             path: resource.map_or_else(|| loggable(&path), |found| found.pattern.to_owned()),
             status: answer.status().as_u16(),
             took,
@@ -210,7 +211,7 @@ impl Router {
 /// What is logged of a request.
 struct Line<'a> {
     request_id: &'a RequestId,
-    method: &'a Method,
+    method: Cow<'a, str>,
     path: String,
     status: u16,
     took: Duration,
