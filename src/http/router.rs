@@ -9,10 +9,10 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use super::client::{ProxyNote, client};
-use super::cors::Cors;
+use super::cors::{self, Cors};
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::pages::{Pages, PagesError};
@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::clock::ClockBehind;
 use crate::domain::Client;
 use crate::flows::Failure;
-use crate::server::{BodyProblem, Incoming};
+use crate::server::{BodyProblem, Incoming, Panicked, caught};
 use crate::store::StoreError;
 
 /// When it is worth coming back after storage was away.
@@ -114,22 +114,32 @@ impl Router {
         let started = self.app.clock.read().monotonic;
         let Incoming { head, body, peer } = incoming;
         let trusted = &self.app.config.server.trusted_proxies;
-        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, self.app.random.bytes());
+        let random = || self.app.random.bytes();
+        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, random);
         let (client, note) = client(&head, peer, trusted);
         self.warn_of_proxy(note, peer.ip());
 
         let address = client.address;
-        let method = head.method.clone();
-        let path = head.uri.path().to_owned();
-        let resource = self.table.find(&path);
-        let origin = head.headers.clone();
+        let (method, uri) = (head.method.clone(), head.uri.clone());
+        let resource = self.table.find(uri.path());
+        let path: Cow<'_, str> =
+            resource.map_or_else(|| loggable(uri.path()).into(), |found| found.pattern.into());
+        let origin = cors::origin(&head.headers).cloned();
+        // So that whatever is logged meanwhile says which request it belongs to. A span is left
+        // out where its level is, so it has the level that never is.
+        let span = error_span!("request", %request_id);
         let limit = self.app.config.server.request_timeout;
-        let handled = self.handle(resource, head, body, client);
+        let handled = caught(self.handle(resource, head, body, client).instrument(span));
         let mut answer = match tokio::time::timeout(limit, handled).await {
-            Ok(answer) => answer,
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Panicked)) => {
+                let method = respond::shortened(method.as_str());
+                error!(%request_id, %method, path = path.as_ref(), "request handler panicked");
+                respond::internal_error()
+            }
             Err(_) => ApiError::Unavailable { retry_after: STORAGE_RETRY }.into_answer(),
         };
-        self.cors.permit(&origin, &mut answer);
+        self.cors.permit(origin.as_ref(), &mut answer);
         request_id.mark(&mut answer);
         if method == Method::HEAD {
             answer = respond::for_head(answer);
@@ -139,7 +149,7 @@ impl Router {
         let line = Line {
             request_id: &request_id,
             method: respond::shortened(method.as_str()),
-            path: resource.map_or_else(|| loggable(&path), |found| found.pattern.to_owned()),
+            path,
             status: answer.status().as_u16(),
             took,
             address,
@@ -212,7 +222,7 @@ impl Router {
 struct Line<'a> {
     request_id: &'a RequestId,
     method: Cow<'a, str>,
-    path: String,
+    path: Cow<'a, str>,
     status: u16,
     took: Duration,
     address: std::net::IpAddr,
@@ -221,6 +231,7 @@ struct Line<'a> {
 impl Line<'_> {
     fn log(&self, route: Option<Route>) {
         let Self { request_id, method, path, status, took, address } = self;
+        let path = path.as_ref();
         let took_ms = took.as_micros() as f64 / 1_000.0;
         // Probes come every few seconds for ever.
         if matches!(route, Some(Route::Alive | Route::Ready)) {

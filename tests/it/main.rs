@@ -19,5 +19,6 @@ mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod request_log;
 mod support;
 mod verification;
