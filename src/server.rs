@@ -10,6 +10,7 @@
 //! - `activity`: what a connection is doing, and until when it may
 //! - `io`: the socket, which notes every byte in the activity
 //! - `body`: a request's body within its limits
+//! - `panics`: keeping a panic to its request
 //! - `open_files`: the system's limit on all of it
 
 use std::fmt;
@@ -36,10 +37,12 @@ mod body;
 mod connection;
 mod io;
 mod open_files;
+mod panics;
 mod registry;
 
 pub use self::body::BodyProblem;
 pub use self::open_files::raise_open_file_limit;
+pub(crate) use self::panics::{Panicked, caught};
 
 /// How long the server rests after it could not accept a connection, for instance because all
 /// its files are open.

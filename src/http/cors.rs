@@ -40,7 +40,7 @@ impl Cors {
     pub fn options(&self, request: &HeaderMap, methods: &[Method]) -> Answer {
         let mut answer = respond::options(methods);
         let is_preflight = request.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if is_preflight && self.known_origin(request).is_some() {
+        if is_preflight && self.known(origin(request)).is_some() {
             let headers = answer.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, respond::allow(methods));
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
@@ -49,13 +49,13 @@ impl Cors {
         answer
     }
 
-    /// Lets the script that made `request` read `answer`, errors too, if its origin may. Every
+    /// Lets the script that asked read `answer`, errors too, if the request's `Origin` may. Every
     /// answer passes through here, that of [`options`](Self::options) as well.
-    pub fn permit(&self, request: &HeaderMap, answer: &mut Answer) {
+    pub fn permit(&self, origin: Option<&HeaderValue>, answer: &mut Answer) {
         // Whether or not this origin is known, another one would be answered differently.
         let headers = answer.headers_mut();
         headers.entry(VARY).or_insert(HeaderValue::from_static("Origin"));
-        if let Some(origin) = self.known_origin(request) {
+        if let Some(origin) = self.known(origin) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
             if self.with_credentials {
@@ -65,9 +65,9 @@ impl Cors {
         }
     }
 
-    /// The one `Origin` of a request, if it is configured.
-    fn known_origin<'a>(&self, request: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        origin(request).filter(|origin| self.origins.iter().any(|known| *origin == known.as_str()))
+    /// The origin, if it is configured.
+    fn known<'a>(&self, origin: Option<&'a HeaderValue>) -> Option<&'a HeaderValue> {
+        origin.filter(|origin| self.origins.iter().any(|known| *origin == known.as_str()))
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     fn options(headers: &[(&'static str, &'static str)]) -> Answer {
         let request = request(headers);
         let mut answer = cors().options(&request, &[Method::GET, Method::PATCH]);
-        cors().permit(&request, &mut answer);
+        cors().permit(origin(&request), &mut answer);
         assert_eq!(answer.status(), 204);
         assert_eq!(header(&answer, "allow"), "GET, PATCH, HEAD, OPTIONS");
         answer
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_configured_origin_may_read_answers_and_errors() {
         for mut answer in [respond::no_content(), ApiError::NotAuthenticated.into_answer()] {
-            cors().permit(&request(&[("origin", "https://app.example")]), &mut answer);
+            cors().permit(origin(&request(&[("origin", "https://app.example")])), &mut answer);
             assert_eq!(header(&answer, "access-control-allow-origin"), "https://app.example");
             assert_eq!(
                 header(&answer, "access-control-expose-headers"),
@@ -198,7 +198,7 @@ mod tests {
         ] {
             let headers: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
             let mut answer = respond::no_content();
-            cors().permit(&request(&headers), &mut answer);
+            cors().permit(origin(&request(&headers)), &mut answer);
             for name in ["access-control-allow-origin", "access-control-expose-headers"] {
                 assert_eq!(header(&answer, name), "", "{origins:?}");
             }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn with_no_origins_configured_none_is_known() {
         let mut answer = respond::no_content();
-        Cors::default().permit(&request(&[("origin", APP)]), &mut answer);
+        Cors::default().permit(origin(&request(&[("origin", APP)])), &mut answer);
         assert_eq!(header(&answer, "access-control-allow-origin"), "");
     }
 }

@@ -99,11 +99,12 @@ impl ApiError {
             }
             Self::UnsupportedMediaType(name) => detail(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                &format!("Unsupported media type \"{name}\" in request."),
+                &format!("Unsupported media type \"{}\" in request.", respond::shortened(&name)),
             ),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
             Self::MethodNotAllowed { method, allow } => {
-                let text = format!("Method \"{method}\" not allowed.");
+                let text =
+                    format!("Method \"{}\" not allowed.", respond::shortened(method.as_str()));
                 let mut answer = detail(StatusCode::METHOD_NOT_ALLOWED, &text);
                 answer.headers_mut().insert(ALLOW, allow);
                 answer
@@ -357,6 +358,21 @@ mod tests {
                 let due = telling.iter().find(|(due, _)| *due == name);
                 assert_eq!(header(&answer, name), due.map_or("", |(_, value)| value), "{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn names_from_the_client_are_not_repeated_at_length() {
+        let long = "X".repeat(12_000);
+        for error in [
+            ApiError::UnsupportedMediaType(long.clone()),
+            ApiError::MethodNotAllowed {
+                method: Method::from_bytes(long.as_bytes()).unwrap(),
+                allow: respond::allow(&[Method::POST]),
+            },
+        ] {
+            let body = body(&error.into_answer());
+            assert!(body.len() < 150 && body.contains("X…"), "{body}");
         }
     }
 

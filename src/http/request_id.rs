@@ -21,11 +21,17 @@ const MAX_LENGTH: usize = 64;
 pub struct RequestId(String);
 
 impl RequestId {
-    /// The name that a trusted proxy gave the request, or else `random` as 32 hexadecimal digits.
-    pub fn of(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet], random: [u8; 16]) -> Self {
+    /// The name that a trusted proxy gave the request, or else `random` bytes as 32 hexadecimal
+    /// digits. They are drawn only where they are needed, as that is a system call.
+    pub fn of(
+        headers: &HeaderMap,
+        peer: IpAddr,
+        trusted: &[IpNet],
+        random: impl FnOnce() -> [u8; 16],
+    ) -> Self {
         let given = headers.get(X_REQUEST_ID).filter(|_| is_trusted(peer, trusted));
         given.and_then(|value| value.to_str().ok()).filter(|name| is_acceptable(name)).map_or_else(
-            || Self(format!("{:032x}", u128::from_be_bytes(random))),
+            || Self(format!("{:032x}", u128::from_be_bytes(random()))),
             |name| Self(name.to_owned()),
         )
     }
@@ -65,9 +71,17 @@ mod tests {
     fn id_of(peer: &str, name: Option<&str>) -> RequestId {
         let value = name.map(|name| HeaderValue::from_bytes(name.as_bytes()).unwrap());
         let headers = value.map(|value| (X_REQUEST_ID, value)).into_iter().collect();
-        let random = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        let random = || std::array::from_fn(|index| u8::try_from(index).unwrap());
         let trusted = ["127.0.0.0/8".parse().unwrap()];
         RequestId::of(&headers, peer.parse().unwrap(), &trusted, random)
+    }
+
+    #[test]
+    fn a_request_that_has_a_name_takes_no_randomness() {
+        let headers = HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static("7"))]);
+        let (peer, trusted) = ("127.0.0.1".parse().unwrap(), ["127.0.0.0/8".parse().unwrap()]);
+        let id = RequestId::of(&headers, peer, &trusted, || panic!("bytes are drawn"));
+        assert_eq!(id.as_str(), "7");
     }
 
     #[test]

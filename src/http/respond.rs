@@ -1,5 +1,6 @@
 //! Answers: their bodies and the headers that all of them carry.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,6 +17,10 @@ pub type Answer = Response<Full<Bytes>>;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
+
+/// The most bytes of a name that a client made up, a method's or a media type's, that are repeated
+/// to it or in the log. No name that means anything is longer.
+const MAX_ECHO: usize = 80;
 
 /// An answer in JSON. A value that cannot be written as JSON becomes a 500.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
@@ -99,6 +104,15 @@ pub fn allow(methods: &[Method]) -> HeaderValue {
     }
     // A method's name is a token (RFC 9110, section 9.1), and any token is a header's value.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// A name that a client made up, as far as it is repeated.
+pub(super) fn shortened(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_ECHO {
+        return Cow::Borrowed(name);
+    }
+    let beginning = name.get(..name.floor_char_boundary(MAX_ECHO)).unwrap_or_default();
+    Cow::Owned(format!("{beginning}…"))
 }
 
 /// `wait` in whole seconds, rounded up so that nobody comes back too early; at least 1.
@@ -223,6 +237,19 @@ pub(super) mod tests {
         assert_eq!(answer.status(), 204);
         assert_eq!(header(&answer, "allow"), "POST, OPTIONS");
         assert_eq!(header(&answer, "content-type"), "");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_between_characters() {
+        let longest = "x".repeat(80);
+        for (name, repeated) in [
+            ("PROPFIND", "PROPFIND".to_owned()),
+            (&longest, longest.clone()),
+            (&"x".repeat(12_000), format!("{longest}…")),
+            (&format!("x{}", "é".repeat(40)), format!("x{}…", "é".repeat(39))),
+        ] {
+            assert_eq!(shortened(name), repeated);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a request to its answer: who asks, for what, and what came of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +9,11 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use super::client::{ProxyNote, client};
 use super::cookies::Cookies;
-use super::cors::Cors;
+use super::cors::{self, Cors};
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::openapi::Description;
@@ -29,13 +30,16 @@ use crate::clock::ClockBehind;
 use crate::domain::Client;
 use crate::flows::Failure;
 use crate::flows::revocation::RevocationFeed;
-use crate::server::{BodyProblem, Incoming};
+use crate::server::{BodyProblem, Incoming, Panicked, caught};
 use crate::store::StoreError;
 
 /// When it is worth coming back after storage was away.
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 /// The longest wait that is named while the clock is behind: it may be set at any moment.
 const CLOCK_RETRY: Duration = Duration::from_secs(60);
+/// What `OPTIONS` has for a path when it asks about the server as a whole (RFC 9110, section
+/// 9.3.7).
+const SERVER_ITSELF: &str = "*";
 /// The longest part of an unknown path that is logged as it is: anything longer may be a token.
 const MAX_LOGGED_SEGMENT: usize = 24;
 /// The most parts of an unknown path that are logged.
@@ -119,22 +123,32 @@ impl Router {
         let started = self.app.clock.read().monotonic;
         let Incoming { head, body, peer } = incoming;
         let trusted = &self.app.config.server.trusted_proxies;
-        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, self.app.random.bytes());
+        let random = || self.app.random.bytes();
+        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, random);
         let (client, note) = client(&head, peer, trusted);
         self.warn_of_proxy(note, peer.ip());
 
         let address = client.address;
-        let method = head.method.clone();
-        let path = head.uri.path().to_owned();
-        let resource = self.table.find(&path);
-        let origin = head.headers.clone();
+        let (method, uri) = (head.method.clone(), head.uri.clone());
+        let resource = self.table.find(uri.path());
+        let path: Cow<'_, str> =
+            resource.map_or_else(|| loggable(uri.path()).into(), |found| found.pattern.into());
+        let origin = cors::origin(&head.headers).cloned();
+        // So that whatever is logged meanwhile says which request it belongs to. A span is left
+        // out where its level is, so it has the level that never is.
+        let span = error_span!("request", %request_id);
         let limit = self.app.config.server.request_timeout;
-        let handled = self.handle(resource, head, body, client);
+        let handled = caught(self.handle(resource, head, body, client).instrument(span));
         let mut answer = match tokio::time::timeout(limit, handled).await {
-            Ok(answer) => answer,
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Panicked)) => {
+                let method = respond::shortened(method.as_str());
+                error!(%request_id, %method, path = path.as_ref(), "request handler panicked");
+                respond::internal_error()
+            }
             Err(_) => ApiError::Unavailable { retry_after: STORAGE_RETRY }.into_answer(),
         };
-        self.cors.permit(&origin, &mut answer);
+        self.cors.permit(origin.as_ref(), &mut answer);
         request_id.mark(&mut answer);
         if method == Method::HEAD {
             answer = respond::for_head(answer);
@@ -143,8 +157,8 @@ impl Router {
         let took = self.app.clock.read().monotonic.saturating_sub(started);
         let line = Line {
             request_id: &request_id,
-            method: &method,
-            path: resource.map_or_else(|| loggable(&path), |found| found.pattern.to_owned()),
+            method: respond::shortened(method.as_str()),
+            path,
             status: answer.status().as_u16(),
             took,
             address,
@@ -160,6 +174,9 @@ impl Router {
         body: Result<Bytes, BodyProblem>,
         client: Client,
     ) -> Answer {
+        if head.method == Method::OPTIONS && head.uri.path() == SERVER_ITSELF {
+            return respond::options(&self.table.methods());
+        }
         let Some(resource) = resource else { return ApiError::NotFound.into_answer() };
         if head.method == Method::OPTIONS {
             return self.cors.options(&head.headers, &resource.methods);
@@ -223,8 +240,8 @@ impl Router {
 /// What is logged of a request.
 struct Line<'a> {
     request_id: &'a RequestId,
-    method: &'a Method,
-    path: String,
+    method: Cow<'a, str>,
+    path: Cow<'a, str>,
     status: u16,
     took: Duration,
     address: std::net::IpAddr,
@@ -233,6 +250,7 @@ struct Line<'a> {
 impl Line<'_> {
     fn log(&self, route: Option<Route>) {
         let Self { request_id, method, path, status, took, address } = self;
+        let path = path.as_ref();
         let took_ms = took.as_micros() as f64 / 1_000.0;
         // Probes come every few seconds for ever.
         if matches!(route, Some(Route::Alive | Route::Ready)) {
@@ -246,6 +264,9 @@ impl Line<'_> {
 /// An unknown path as far as it can be logged: someone may have mangled a link whose path holds a
 /// token.
 fn loggable(path: &str) -> String {
+    if path == SERVER_ITSELF {
+        return path.to_owned();
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let mut text = String::new();
     for segment in path.split('/').skip(1).take(MAX_LOGGED_SEGMENTS) {
@@ -290,11 +311,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn debug_shows_nothing_that_may_be_secret() {
+        let head = || {
+            let request = hyper::Request::post("/reset-password/hunter2?token=hunter2");
+            let request = request.header("authorization", "Bearer hunter2");
+            request.body(()).unwrap().into_parts().0
+        };
+        let body = Bytes::from_static(b"password=hunter2");
+        let (peer, client) =
+            ("192.0.2.1:5".parse().unwrap(), Client::new([192, 0, 2, 1].into(), ""));
+        let incoming = Incoming { head: head(), body: Ok(body.clone()), peer };
+        let request = Request { head: head(), body, client };
+        for shown in [format!("{incoming:?}"), format!("{request:?}")] {
+            assert!(shown.contains("POST") && shown.contains("192.0.2.1"), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
     fn an_unknown_path_is_logged_without_what_may_be_a_token() {
         for (path, logged) in [
             ("/favicon.ico", "/favicon.ico"),
             ("/api/login/x", "/api/login/x"),
             ("/", "/"),
+            ("*", "*"),
             ("/reset-password/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", "/reset-password/…/"),
             ("/a%0Ab/<x>", "/…/…"),
             ("/1/2/3/4/5/6/7/8", "/1/2/3/4/5/6"),

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::activity::{Activity, Evicted};
 use super::io::Io;
+use super::panics::{Panicked, caught};
 use super::{Handler, Incoming, body};
 use crate::config::ServerConfig;
 
@@ -27,9 +27,6 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// The most fields in the head of a request; more are answered with 431.
 const MAX_FIELDS: usize = 64;
-
-/// The most bytes of a path in a log line.
-const MAX_LOGGED_PATH: usize = 256;
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -134,17 +131,16 @@ async fn respond(
     Ok(response)
 }
 
-/// The handler's answer; a bare 500 if it panics.
+/// The handler's answer; a bare 500 if it panics. This is the last resort: a handler that sees to
+/// its panics itself gives a better answer.
 async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> {
-    // A panicking handler takes the request with it, so what the log needs is kept aside.
-    let (method, uri) = (incoming.head.method.clone(), incoming.head.uri.clone());
+    let peer = incoming.peer;
     match caught(async { handler(incoming).await }).await {
         Ok(response) => response,
         Err(Panicked) => {
-            // The panic's own message is the panic hook's affair; the query may be a secret.
-            let end = uri.path().floor_char_boundary(MAX_LOGGED_PATH);
-            let path = uri.path().get(..end).unwrap_or_default();
-            tracing::error!(%method, path, "request handler panicked");
+            // The panic's own message is the panic hook's affair. What was asked for may be a
+            // secret, and only who handles it can tell.
+            tracing::error!(%peer, "request handler panicked");
             internal_server_error()
         }
     }
@@ -156,20 +152,4 @@ fn internal_server_error() -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-struct Panicked;
-
-/// What `future` comes to, or that it panicked. It is not polled again after that.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        // What the future shares with others is behind locks and channels, whose holders see to
-        // it that a panic leaves them whole.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
-        }
-    })
-    .await
 }

@@ -40,6 +40,19 @@ async fn a_path_works_with_and_without_its_slash_and_says_what_methods_it_has() 
 }
 
 #[tokio::test]
+async fn options_of_the_server_itself_names_every_method_there_is() {
+    let app = TestApp::start();
+    let reply = app.call("OPTIONS", "*").await;
+    assert_eq!(reply.status, 204);
+    let allow: Vec<_> = reply.header("allow").unwrap().split(", ").collect();
+    for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+        assert!(allow.contains(&method), "{allow:?}");
+    }
+    // It is an address of nothing else.
+    assert_eq!(app.call("GET", "*").await.status, 404);
+}
+
+#[tokio::test]
 async fn an_unknown_path_is_not_found_whatever_is_asked_of_it() {
     let app = TestApp::start();
     for path in

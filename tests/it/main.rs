@@ -22,6 +22,7 @@ mod promises;
 mod refresh;
 mod register;
 mod rehash;
+mod request_log;
 mod revocation;
 mod secrets;
 mod sessions;

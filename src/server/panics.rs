@@ -1,0 +1,24 @@
+//! Panics of whatever answers requests, kept to the request that they happen in.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// The future panicked. What it said is the panic hook's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+/// What `future` comes to, or that it panicked. It is not polled again after that.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // What the future shares with others is behind locks and channels, whose holders see to
+        // it that a panic leaves them whole.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}

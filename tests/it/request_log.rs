@@ -1,0 +1,150 @@
+//! What the log says of a request, and what becomes of one whose handler panics.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::json;
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use crate::support::{Reply, TestApp};
+
+const EMAIL: &str = "ann@example.com";
+const ORIGIN: &str = "http://localhost:5173";
+
+/// What is logged in this thread, which is all that happens in requests, for as long as this
+/// lives.
+struct Log {
+    lines: Lines,
+    _guard: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    /// One that panics when theft is warned of, after the line is written: a handler that panics.
+    fn that_panics(panics: bool) -> Self {
+        // While there is one subscriber alone, `tracing` takes a place in the code that another
+        // thread comes to first, one without a subscriber, for one that interests nobody.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+        let lines = Lines::default();
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
+        let events = tracing_subscriber::registry().with(layer).with(AtTheft { panics });
+        Self { lines, _guard: tracing::subscriber::set_default(events) }
+    }
+
+    fn start() -> Self {
+        Self::that_panics(false)
+    }
+
+    /// The one line that says so.
+    fn line(&self, text: &str) -> String {
+        let bytes = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = String::from_utf8(bytes).unwrap();
+        let found: Vec<_> = all.lines().filter(|line| line.contains(text)).collect();
+        assert_eq!(found.len(), 1, "{text}: {all}");
+        found[0].to_owned()
+    }
+}
+
+struct AtTheft {
+    panics: bool,
+}
+
+fn is_theft(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() == Level::WARN && metadata.target() == "latchkey::flows::refresh"
+}
+
+impl<S: Subscriber> Layer<S> for AtTheft {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        assert!(!(self.panics && is_theft(event.metadata())), "as the test wants it to");
+    }
+}
+
+/// Uses a refresh token whose successor was used.
+async fn steal(app: &TestApp) -> Reply {
+    let first = app.newcomer(EMAIL).await;
+    let second = app.refresh(&first.refresh).await;
+    app.refresh(&second.refresh).await;
+    app.refreshing(&first.refresh).header("origin", ORIGIN).await
+}
+
+fn id(reply: &Reply) -> &str {
+    reply.header("x-request-id").unwrap()
+}
+
+#[tokio::test]
+async fn what_is_logged_within_a_request_names_it() {
+    let log = Log::start();
+    let app = TestApp::start();
+    let reply = steal(&app).await;
+    assert_eq!(reply.status, 401);
+    let id = id(&reply);
+    let warning = log.line("a superseded refresh token was used");
+    assert!(warning.contains(&format!(" request{{request_id={id}}}: ")), "{warning}");
+    let line = log.line("status=401");
+    assert!(line.contains(&format!(" request request_id={id} ")), "{line}");
+    assert_eq!(line.matches(id).count(), 1, "{line}");
+}
+
+/// The answer was the server's last resort: bare, and in no log line of the request.
+#[tokio::test]
+async fn a_panic_is_answered_and_logged_as_anything_else_is() {
+    let log = Log::that_panics(true);
+    let app = TestApp::start_with(|config| {
+        config.server.allowed_origins = vec![ORIGIN.to_owned()];
+    });
+    // The headers that every answer has are looked at on the way.
+    let reply = steal(&app).await;
+    assert_eq!(reply.told(), (500, json!({"detail": "Internal server error."})));
+    assert_eq!(reply.header("access-control-allow-origin"), Some(ORIGIN));
+    let id = id(&reply);
+    let error = log.line("request handler panicked");
+    for part in ["ERROR", id, "method=POST", "path=\"/api/token/refresh\""] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let line = log.line("status=500");
+    for part in ["INFO", id, "method=POST", "path=\"/api/token/refresh\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(app.get("/healthz").await.status, 200);
+}
+
+/// The name came back whole, in the log as in the answer: 12,000 bytes of it.
+#[tokio::test]
+async fn a_method_of_any_length_makes_a_short_line() {
+    let log = Log::start();
+    let app = TestApp::start();
+    let method = "X".repeat(12_000);
+    let reply = app.call(&method, "/api/login/").await;
+    assert_eq!(reply.status, 405);
+    assert!(reply.body.len() < 200, "{reply:?}");
+    assert!(log.line("status=405").len() < 400);
+    let reply = app.call("POST", "/api/login/").body(&method, "x").await;
+    assert_eq!(reply.status, 415);
+    assert!(reply.body.len() < 200, "{reply:?}");
+}
