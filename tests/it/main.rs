@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod clock;
+mod delivery;
 mod edges;
 mod layers;
 mod limits;
