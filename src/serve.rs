@@ -164,17 +164,13 @@ impl Server {
         let Self { app, mailer, router, listener, writer } = self;
         let timeout = app.config.server.shutdown_timeout;
         let (stop, stopped) = watch::channel(());
-        let background = {
-            let (app, upkept, watched) = (Arc::clone(&app), Arc::clone(&app), Arc::clone(&app));
-            let deliver = move |stopped| deliver(Arc::clone(&app), Arc::clone(&mailer), stopped);
-            let keep_up = move |stopped| keep_up(Arc::clone(&upkept), stopped);
-            let watch_keys = move |stopped| watch_keys(Arc::clone(&watched), stopped);
-            [
-                tokio::spawn(supervise("delivery", stopped.clone(), deliver)),
-                tokio::spawn(supervise("upkeep", stopped.clone(), keep_up)),
-                tokio::spawn(supervise("key watch", stopped, watch_keys)),
-            ]
-        };
+        let (for_upkeep, for_keys) = (Arc::clone(&app), Arc::clone(&app));
+        let for_mail = (Arc::clone(&app), mailer);
+        let background = [
+            tokio::spawn(supervise("delivery", for_mail, stopped.clone(), deliver)),
+            tokio::spawn(supervise("upkeep", for_upkeep, stopped.clone(), keep_up)),
+            tokio::spawn(supervise("key watch", for_keys, stopped, watch_keys)),
+        ];
         let settings = app.config.server.clone();
         drop(app);
         let stopping = Arc::clone(&router);
@@ -198,7 +194,7 @@ impl Server {
     }
 }
 
-async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, stopped: watch::Receiver<()>) {
+async fn deliver((app, mailer): (Arc<App>, Arc<Mailer>), stopped: watch::Receiver<()>) {
     let grace = app.config.server.shutdown_timeout;
     delivery::run(&app, &mailer, until_stopped(stopped), grace).await;
 }

@@ -29,7 +29,7 @@ fn deferred() -> Delivery {
 
 /// Waits for what is to happen, and fails if it does not.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it never happened")
+    tokio::time::timeout(PATIENCE, what).await.unwrap()
 }
 
 /// The task, as the server runs it.
