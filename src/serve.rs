@@ -129,14 +129,12 @@ impl Server {
         let limit = settings.shutdown_timeout;
         settings.shutdown_timeout = stop::time_to_finish(limit);
         let (stop, stopped) = watch::channel(());
+        let (for_upkeep, for_keys) = (Arc::clone(&app), Arc::clone(&app));
+        let for_mail = (Arc::clone(&app), mailer);
         let mut background = JoinSet::new();
-        let (delivering, upkept, watched) = (Arc::clone(&app), Arc::clone(&app), Arc::clone(&app));
-        let keep_up = move |stopped| keep_up(Arc::clone(&upkept), stopped);
-        let watch_keys = move |stopped| watch_keys(Arc::clone(&watched), stopped);
-        let deliver = move |stopped| deliver(Arc::clone(&delivering), Arc::clone(&mailer), stopped);
-        background.spawn(supervise("delivery", stopped.clone(), deliver));
-        background.spawn(supervise("upkeep", stopped.clone(), keep_up));
-        background.spawn(supervise("key watch", stopped, watch_keys));
+        background.spawn(supervise("delivery", for_mail, stopped.clone(), deliver));
+        background.spawn(supervise("upkeep", for_upkeep, stopped.clone(), keep_up));
+        background.spawn(supervise("key watch", for_keys, stopped, watch_keys));
         drop(app);
 
         let (told, is_told) = oneshot::channel();
@@ -157,7 +155,7 @@ impl Server {
     }
 }
 
-async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, stopped: watch::Receiver<()>) {
+async fn deliver((app, mailer): (Arc<App>, Arc<Mailer>), stopped: watch::Receiver<()>) {
     let grace = app.config.server.shutdown_timeout;
     delivery::run(&app, &mailer, until_stopped(stopped), grace).await;
 }

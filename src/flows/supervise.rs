@@ -10,15 +10,18 @@ use tracing::error;
 /// The wait before a task that panicked is started again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs what `start` gives until it ends, which it does when the other side of `stopped` is gone.
-/// If it panics, the log says so and it is started again after a pause.
-pub async fn supervise<T>(
+/// Runs what `start` makes of `context` until it ends, which it does when the other side of
+/// `stopped` is gone. If it panics, the log says so and it is started again after a pause.
+pub async fn supervise<C, T>(
     task: &'static str,
+    context: C,
     stopped: watch::Receiver<()>,
-    start: impl Fn(watch::Receiver<()>) -> T,
+    start: impl Fn(C, watch::Receiver<()>) -> T,
 ) where
+    C: Clone,
     T: Future<Output = ()> + Send + 'static,
 {
+    let start = |stopped| start(context.clone(), stopped);
     supervise_with(PAUSE, task, stopped, start).await;
 }
 
@@ -95,7 +98,7 @@ mod tests {
     async fn it_pauses_before_the_next_start_and_a_stop_ends_the_pause() {
         let (stop, stopped) = watch::channel(());
         let (starts, start) = task(usize::MAX);
-        let supervised = supervise("test", stopped, start);
+        let supervised = supervise("test", (), stopped, move |(), stopped| start(stopped));
         let stopping = async {
             while starts.load(Ordering::SeqCst) == 0 {
                 tokio::task::yield_now().await;

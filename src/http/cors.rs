@@ -173,7 +173,7 @@ mod tests {
                 respond::no_content(),
                 ApiError::NotAuthenticated.into_answer(),
             ] {
-                cors.permit(&preflight, &mut answer);
+                cors.permit(super::origin(&preflight), &mut answer);
                 assert_eq!(
                     header(&answer, "access-control-allow-credentials"),
                     granted,

@@ -39,8 +39,10 @@ pub(super) async fn open(
     request: &Request,
 ) -> Result<Answer, ApiError> {
     let token = token_of_query(request.head.uri.query().unwrap_or_default());
-    let confirms =
-        app.config.registration.confirm == ConfirmBy::Link && request.head.method != Method::HEAD;
+    // Only the address of a new account: what changes or calls off takes a click in any case.
+    let confirms = app.config.registration.confirm == ConfirmBy::Link
+        && request.head.method != Method::HEAD
+        && confirmation::purpose(app, token.expose()) == Some(Purpose::VerifyEmail);
     if confirms {
         let outcome = confirmation::confirm(app, token.expose(), request.client.clone()).await;
         return Ok(outcome.map_or_else(

@@ -10,6 +10,7 @@
 
 mod clock;
 mod cookies;
+mod delivery;
 mod edges;
 mod layers;
 mod limits;

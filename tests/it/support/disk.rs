@@ -44,6 +44,17 @@ impl Disk {
         image
     }
 
+    /// Replaces some bytes wherever they are by as many others.
+    pub(crate) fn replace(&self, these: &[u8], others: &[u8]) {
+        assert_eq!(these.len(), others.len());
+        let image = self.image();
+        for (place, window) in image.windows(these.len()).enumerate() {
+            if window == these {
+                self.memory.write(u64::try_from(place).unwrap(), others).unwrap();
+            }
+        }
+    }
+
     fn work(&self) -> io::Result<()> {
         if self.is_broken.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is broken"));
