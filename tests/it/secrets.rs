@@ -171,7 +171,9 @@ async fn promise_6_nothing_leaks_into_the_log() {
     secrets.push(ticket);
     secrets.push(link);
     let text = log.text();
-    for told in ["method=POST path=\"/api/login\"", "superseded refresh token", "mail delivered"] {
+    for told in
+        ["method=POST path=\"/api/login\"", "superseded refresh token", "mail printed to the log"]
+    {
         assert_eq!(forms_found(&text, told).first().map(String::as_str), Some("raw"), "{told}");
     }
     assert_holds_none(&text, &secrets, "the log");
