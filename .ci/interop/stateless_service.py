@@ -1,7 +1,8 @@
 """A Django REST framework service that knows nothing but a key: SimpleJWT's stateless authentication.
 
-Reads `{"algorithm", "key_file", "issuer", "tokens"}` from stdin and writes, for each token, what a
-protected view answers to it. A process of its own, because Django is configured once a process.
+Speaks as `verifiers.py` says. The settings are `{"algorithm", "issuer"}` and either `"key_file"` or
+`"jwk_url"` and `"max_age"`, in seconds; the answer to a token is what a protected view answers to it. A process of its own,
+because Django is configured once a process.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ from pathlib import Path
 import django
 from django.conf import settings
 
-asked = json.load(sys.stdin)
-key: str | bytes = Path(asked["key_file"]).read_text(encoding="ascii").strip()
-if asked["algorithm"] == "HS256":
-    # A secret's file holds its bytes as base64url without padding.
-    key_setting, key = "SIGNING_KEY", base64.urlsafe_b64decode(key + "==")
+asked = json.loads(sys.stdin.readline())
+simple_jwt = {"ALGORITHM": asked["algorithm"], "ISSUER": asked["issuer"]}
+if "jwk_url" in asked:
+    simple_jwt["JWK_URL"] = asked["jwk_url"]
 else:
-    key_setting = "VERIFYING_KEY"
+    key = Path(asked["key_file"]).read_text(encoding="ascii").strip()
+    if asked["algorithm"] == "HS256":
+        # A secret's file holds its bytes as base64url without padding.
+        simple_jwt["SIGNING_KEY"] = base64.urlsafe_b64decode(key + "==")
+    else:
+        simple_jwt["VERIFYING_KEY"] = key
 settings.configure(
     SECRET_KEY="this service signs nothing, and nothing it verifies is signed with this",
     ALLOWED_HOSTS=["testserver"],
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-    SIMPLE_JWT={"ALGORITHM": asked["algorithm"], key_setting: key, "ISSUER": asked["issuer"]},
+    SIMPLE_JWT=simple_jwt,
 )
 django.setup()
 
@@ -35,6 +40,14 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
+from rest_framework_simplejwt.state import token_backend
+
+
+if "jwk_url" in asked:
+    # SimpleJWT keeps a key set for five minutes and has no setting for that. A test whose keys take
+    # over within seconds needs it kept for no longer than the set itself says.
+    assert token_backend.jwks_client is not None
+    token_backend.jwks_client.jwk_set_cache.lifespan = asked["max_age"]
 
 
 class WhoAmI(APIView):
@@ -52,4 +65,5 @@ def answer(token: str) -> dict[str, object]:
     return {"status": response.status_code, "body": json.loads(response.content)}
 
 
-json.dump([answer(token) for token in asked["tokens"]], sys.stdout)
+for line in sys.stdin:
+    print(json.dumps(answer(json.loads(line))), flush=True)

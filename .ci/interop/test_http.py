@@ -16,7 +16,7 @@ ENDPOINTS = {
     "/api/register/": {"POST"},
     "/api/login/": {"POST"},
     "/api/token/refresh/": {"POST"},
-    "/api/profile/": {"GET", "HEAD"},
+    "/api/profile/": {"GET", "HEAD", "PATCH", "PUT", "DELETE"},
     CONFIRM: {"GET", "HEAD", "POST"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
