@@ -97,7 +97,7 @@ impl Server {
             tokens: Tokens::new(keys.clone(), token_settings),
             keys,
             // Only the database knows what the time was before this start.
-            guard: ClockGuard::new(clock.read(), store.mark()),
+            guard: ClockGuard::new(clock.read(), store.mark(), store.clock_trial()),
             public_url,
             config,
             clock,

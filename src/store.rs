@@ -18,6 +18,7 @@ mod revocations;
 mod sessions;
 mod tables;
 mod tickets;
+mod trial;
 mod upkeep;
 mod users;
 mod writer;

@@ -17,6 +17,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 /// The most entries of each kind in one sweep: short enough not to be felt by other writes.
 const BATCH: usize = 100;
+/// How often it is noted how far the clock's trial has come; so much of it a restart may lose.
+const NOTE_PERIOD: Duration = Duration::from_secs(10 * 60);
 
 /// What upkeep has to remember between rounds.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Upkeep {
     was_behind: bool,
     /// Whether a jump forward was unconfirmed in the last round.
     was_unconfirmed: bool,
+    /// For how long the clock had stood its trial when that was last noted.
+    noted: Duration,
 }
 
 impl Upkeep {
@@ -34,12 +38,29 @@ impl Upkeep {
         let Some(at) = self.look_at_clock(app) else { return false };
         // What storage cannot do now, a later round will; its own log says what is wrong.
         let _ = app.store.end_condemned_sessions(at).await;
+        self.note_trial(app).await;
         let limits = SweepLimits {
             batch: BATCH,
             keep_failed_mail: app.config.mail.keep_failed,
             keep_events: app.config.audit.retention,
         };
         app.store.sweep(limits, at).await.is_ok_and(|swept| swept.is_unfinished)
+    }
+
+    async fn note_trial(&mut self, app: &App) {
+        let trial = app.guard.trial(app.clock.read());
+        let Some(trial) = trial else {
+            self.noted = Duration::ZERO;
+            return;
+        };
+        if trial.stood_for < self.noted {
+            // Another jump, another day.
+            self.noted = Duration::ZERO;
+        }
+        let is_due = trial.stood_for >= self.noted.saturating_add(NOTE_PERIOD);
+        if is_due && app.store.note_clock_trial(trial).await.is_ok() {
+            self.noted = trial.stood_for;
+        }
     }
 
     fn look_at_clock(&mut self, app: &App) -> Option<Moment> {

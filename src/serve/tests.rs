@@ -24,14 +24,16 @@ fn config(root: &Path) -> Config {
     config
 }
 
+/// What is different in a configuration.
+type Change = fn(&mut Config);
+
 /// Starts and stops a server.
 fn serve_once(config: &Config) -> Result<(), StartError> {
-    let serving = async { Server::start(config.clone()).await.map(|server| server.run(ready(()))) };
-    let served = async {
-        serving.await?.await;
+    block_on(async {
+        Server::start(config.clone()).await?.run(ready(())).await;
         Ok(())
-    };
-    block_on(served).unwrap()
+    })
+    .unwrap()
 }
 
 /// Copies the files of a directory into a new one for their owner alone.
@@ -66,8 +68,7 @@ fn remove_keys(config: &Config, prefix: &str) {
 fn what_is_refused_before_the_data_leaves_no_directory() {
     let root = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    type Break = fn(&mut Config);
-    let broken: [(&str, Break); 3] = [
+    let broken: [(&str, Change); 3] = [
         ("frontend", |config| config.server.frontend_url = Some("ftp://app.example".to_owned())),
         ("from", |config| config.mail.from = "nobody".to_owned()),
         ("nowhere", |config| config.mail.templates = Some("nowhere".into())),

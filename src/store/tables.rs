@@ -25,6 +25,12 @@ pub(super) mod meta {
     pub(crate) const SCHEMA: &str = "schema";
     /// The latest committed time, in microseconds.
     pub(crate) const MARK: &str = "clock_mark";
+    /// The mark while the clock's trial was noted: the trial is void once that has moved.
+    pub(crate) const TRIAL_MARK: &str = "clock_trial_mark";
+    /// What the clock said when its trial was noted, in microseconds.
+    pub(crate) const TRIAL_WALL: &str = "clock_trial_wall";
+    /// For how long the clock had stood its trial by then, in microseconds.
+    pub(crate) const TRIAL_STOOD_FOR: &str = "clock_trial_stood_for";
     /// The number of the user who registers next.
     pub(crate) const NEXT_USER: &str = "next_user";
     /// The number of the mail that is queued next.

@@ -139,6 +139,32 @@ async fn an_ordinary_day_moves_the_mark_and_sweeps_what_is_over() {
 }
 
 #[tokio::test]
+async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
+    const HOUR: u64 = 60 * 60;
+    let mut app = TestApp::start();
+    app.newcomer(EMAIL).await;
+    let mark = app.app.store.mark();
+    // Off from Friday to Monday, and every night from then on.
+    app.clock.set_wall(START.saturating_add(Duration::from_secs(62 * HOUR)));
+    for _ in 0..3 {
+        app = app.restart().await;
+        let mut upkeep = Upkeep::default();
+        for _ in 0..7 {
+            app.advance(HOUR);
+            upkeep.round(&app.app).await;
+        }
+        app.log_in(EMAIL).await;
+        assert_eq!(app.app.store.mark(), mark);
+        app.clock.set_wall(app.clock.read().wall.saturating_add(Duration::from_secs(14 * HOUR)));
+    }
+    let app = app.restart().await;
+    app.advance(3 * HOUR);
+    app.log_in(EMAIL).await;
+    assert_eq!(app.app.store.mark(), app.clock.read().wall);
+    assert_eq!(app.app.store.clock_trial(), None);
+}
+
+#[tokio::test]
 async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
     let app = TestApp::start();
     let tokens = app.newcomer(EMAIL).await;

@@ -150,7 +150,7 @@ impl TestApp {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: TokenMaker::new(live.clone(), token_settings),
             keys: live,
-            guard: ClockGuard::new(clock.read(), store.mark()),
+            guard: ClockGuard::new(clock.read(), store.mark(), store.clock_trial()),
             public_url,
             config: config.clone(),
             clock: clock.clone(),
