@@ -320,7 +320,8 @@ mod tests {
                 if !answer.is_empty() {
                     writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
                 }
-                if line == "QUIT" || answer.starts_with("421") {
+                let is_goodbye = line == "QUIT" && !answer.is_empty();
+                if is_goodbye || answer.starts_with("421") {
                     return Ok(());
                 }
             }
