@@ -6,6 +6,7 @@
 
 mod jwk;
 mod signed;
+mod verified;
 mod wire;
 
 use std::borrow::Cow;
@@ -18,10 +19,11 @@ use aws_lc_rs::digest;
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
 use crate::domain::{Session, SessionId, UserId};
-use crate::keys::{JwtKey, KeyId, LiveKeys};
+use crate::keys::{JwtKey, KeyId, Keys, LiveKeys};
 use crate::secret::Secret;
 pub use jwk::JwkSet;
-use wire::{AccessPayload, Header, NumericDate, Parts, RefreshPayload};
+use verified::{Digest, Verified};
+use wire::{AccessPayload, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload};
 
 /// How far in the future a token may have been issued: clocks of two machines differ.
 const ISSUED_AHEAD: Duration = Duration::from_secs(60);
@@ -42,6 +44,8 @@ pub struct TokenSettings {
 pub struct Tokens {
     settings: TokenSettings,
     keys: LiveKeys,
+    /// Access tokens that need not be verified again.
+    verified: Verified,
 }
 
 /// What an access token says, once it is found good.
@@ -104,14 +108,33 @@ impl std::error::Error for TokenError {}
 
 /// A good token of either kind.
 enum Claims {
-    Access(AccessClaims),
+    Access(AccessToken),
     Refresh(RefreshClaims),
+}
+
+/// An access token that is authentic, with all that decides when it counts.
+#[derive(Clone)]
+struct AccessToken {
+    claims: AccessClaims,
+    not_before: Option<NumericDate>,
+}
+
+impl AccessToken {
+    /// What it says, if it is good at `now`.
+    fn at(self, now: Timestamp, expiry: Expiry) -> Result<AccessClaims, TokenError> {
+        let AccessClaims { issued_at, expires_at, .. } = self.claims;
+        let (exp, iat) = (expires_at.into(), issued_at.into());
+        if !is_timely(exp, iat, self.not_before, now, expiry) {
+            return Err(TokenError::Invalid);
+        }
+        Ok(self.claims)
+    }
 }
 
 impl Tokens {
     /// Tokens under these keys.
-    pub const fn new(keys: LiveKeys, settings: TokenSettings) -> Self {
-        Self { settings, keys }
+    pub fn new(keys: LiveKeys, settings: TokenSettings) -> Self {
+        Self { settings, keys, verified: Verified::default() }
     }
 
     /// The `iss` of everything that is signed with an access key.
@@ -187,8 +210,19 @@ impl Tokens {
     /// # Errors
     /// If it is not an access token that is good at `now`.
     pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        match self.open(token, now, Expiry::Enforced)? {
-            Claims::Access(claims) => Ok(claims),
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Invalid);
+        }
+        let keys = self.keys.current();
+        let digest = Digest::of(token);
+        if let Some(known) = self.verified.find(&keys, &digest) {
+            return known.at(now, Expiry::Enforced);
+        }
+        match self.open(&keys, token, now, Expiry::Enforced)? {
+            Claims::Access(token) => {
+                self.verified.keep(&keys, digest, token.clone());
+                Ok(token.claims)
+            }
             Claims::Refresh(_) => Err(TokenError::WrongType),
         }
     }
@@ -203,19 +237,24 @@ impl Tokens {
         now: Timestamp,
         expiry: Expiry,
     ) -> Result<RefreshClaims, TokenError> {
-        match self.open(token, now, expiry)? {
+        match self.open(&self.keys.current(), token, now, expiry)? {
             Claims::Refresh(claims) => Ok(claims),
             Claims::Access(_) => Err(TokenError::WrongType),
         }
     }
 
-    fn open(&self, token: &str, now: Timestamp, expiry: Expiry) -> Result<Claims, TokenError> {
+    fn open(
+        &self,
+        keys: &Keys,
+        token: &str,
+        now: Timestamp,
+        expiry: Expiry,
+    ) -> Result<Claims, TokenError> {
         let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
         let header = wire::decode(parts.header).ok_or(TokenError::Invalid)?;
         let header: Header<'_> = read(&header)?;
         // Names are read only as they are written, so equal names are equal texts.
         let id = KeyId::parse(&header.kid).ok_or(TokenError::Invalid)?;
-        let keys = self.keys.current();
         if let Some(key) = find(keys.access().iter(), id) {
             let payload = signed::payload(key, &header, &parts)?;
             self.access_claims(&payload, now, expiry).map(Claims::Access)
@@ -232,20 +271,23 @@ impl Tokens {
         payload: &str,
         now: Timestamp,
         expiry: Expiry,
-    ) -> Result<AccessClaims, TokenError> {
+    ) -> Result<AccessToken, TokenError> {
         let payload: AccessPayload<'_> = read(payload)?;
         let is_consistent = payload.token_type == ACCESS
             && payload.iss == self.settings.issuer
             && payload.sub == payload.user_id.to_string();
-        if !is_consistent || !is_timely(payload.exp, payload.iat, payload.nbf, now, expiry) {
+        if !is_consistent {
             return Err(TokenError::Invalid);
         }
-        Ok(AccessClaims {
+        let claims = AccessClaims {
             user: payload.user_id,
             session: payload.sid,
             issued_at: payload.iat.into(),
             expires_at: payload.exp.into(),
-        })
+        };
+        let token = AccessToken { claims, not_before: payload.nbf };
+        token.clone().at(now, expiry)?;
+        Ok(token)
     }
 }
 

@@ -636,3 +636,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_token_that_was_verified_before_is_judged_by_time_again() {
+    let forger = Forger::access();
+    let token = forger.with_claim("nbf", json!(START_SECOND));
+    let at = |seconds| forger.tokens.check_access(&token, seconds).map(|claims| claims.user);
+    for _ in 0..2 {
+        assert_eq!(at(START), Ok(UserId(42)));
+        assert_eq!(at(seconds_after(1_799)), Ok(UserId(42)));
+        assert_eq!(at(seconds_after(1_800)), Err(TokenError::Invalid), "expired");
+        let before = Timestamp::from_unix_seconds(START_SECOND - 1);
+        assert_eq!(at(before), Err(TokenError::Invalid), "not valid yet");
+    }
+}
+
+#[test]
+fn a_token_that_was_verified_before_is_worth_nothing_once_its_key_is_gone() {
+    let keys = keys(SigningAlgorithm::EdDsa);
+    let (live, settings) = (LiveKeys::new(keys.clone()), tokens_of(&keys).settings);
+    let tokens = Tokens::new(live.clone(), settings);
+    let token = tokens.access(&session(), START, JTI);
+    for _ in 0..2 {
+        assert!(tokens.check_access(token.expose(), START).is_ok());
+    }
+    live.replace(Keys::ephemeral(SigningAlgorithm::EdDsa, &Random::seeded(2)).unwrap());
+    assert_eq!(tokens.check_access(token.expose(), START), Err(TokenError::Invalid));
+}

@@ -32,7 +32,7 @@ impl LiveKeys {
     }
 
     /// Takes `keys` from now on.
-    pub(super) fn replace(&self, keys: Keys) {
+    pub(crate) fn replace(&self, keys: Keys) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 }

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 
 use super::id::{KeyId, KeyKind};
 use super::material::KeyMaterial;
@@ -10,18 +15,54 @@ use crate::config::SigningAlgorithm;
 
 /// A key of access or refresh tokens.
 ///
-/// The library takes keys apart on every call (its signers that do not cannot be shared between
-/// threads); that is some microseconds of the 13 that a signature takes, beside a request's
-/// hashing or flushing.
+/// Tokens are checked by the JWT library. It would take the private key apart at every signature
+/// (its signers that do not cannot be shared between threads), which for Ed25519 is half of the
+/// work; so signatures are made with a key of the same provider that is taken apart once.
 pub(crate) struct JwtKey {
     id: KeyId,
     /// Its name as text, which every token carries.
     kid: String,
     algorithm: Algorithm,
-    signing: EncodingKey,
+    signing: SigningKey,
     verifying: DecodingKey,
     /// The public key itself, of a pair.
     public: Option<Vec<u8>>,
+}
+
+/// What signs.
+enum SigningKey {
+    EdDsa(Ed25519KeyPair),
+    Es256(EcdsaKeyPair),
+    Hs256(hmac::Key),
+}
+
+impl SigningKey {
+    /// Takes the private half; none if the provider does not take it.
+    fn new(algorithm: SigningAlgorithm, private: &[u8]) -> Option<Self> {
+        match algorithm {
+            SigningAlgorithm::EdDsa => Ed25519KeyPair::from_pkcs8(private).ok().map(Self::EdDsa),
+            SigningAlgorithm::Es256 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private)
+                    .ok()
+                    .map(Self::Es256)
+            }
+            SigningAlgorithm::Hs256 => {
+                Some(Self::Hs256(hmac::Key::new(hmac::HMAC_SHA256, private)))
+            }
+        }
+    }
+
+    /// The signature as JWS has it (RFC 7518, sections 3.2 and 3.4; RFC 8037, section 3.1), in
+    /// base64url; none if the provider failed, which it does only without randomness.
+    fn sign(&self, message: &[u8]) -> Option<String> {
+        Some(match self {
+            Self::EdDsa(pair) => URL_SAFE_NO_PAD.encode(pair.sign(message)),
+            Self::Es256(pair) => {
+                URL_SAFE_NO_PAD.encode(pair.sign(&SystemRandom::new(), message).ok()?)
+            }
+            Self::Hs256(key) => URL_SAFE_NO_PAD.encode(hmac::sign(key, message)),
+        })
+    }
 }
 
 impl JwtKey {
@@ -30,28 +71,23 @@ impl JwtKey {
     pub(super) fn new(material: &KeyMaterial) -> Option<Self> {
         let (private, public) = (material.private(), material.verifying());
         let id = material.id();
-        let (algorithm, signing, verifying) = match id.kind() {
-            KeyKind::Access(SigningAlgorithm::EdDsa) => (
-                Algorithm::EdDSA,
-                EncodingKey::from_ed_der(private),
-                DecodingKey::from_ed_der(public),
-            ),
-            KeyKind::Access(SigningAlgorithm::Es256) => (
-                Algorithm::ES256,
-                EncodingKey::from_ec_der(private),
-                DecodingKey::from_ec_der(public),
-            ),
-            KeyKind::Access(SigningAlgorithm::Hs256) | KeyKind::Refresh => (
-                Algorithm::HS256,
-                EncodingKey::from_secret(private),
-                DecodingKey::from_secret(public),
-            ),
+        let (used_for, algorithm, verifying) = match id.kind() {
+            KeyKind::Access(used_for @ SigningAlgorithm::EdDsa) => {
+                (used_for, Algorithm::EdDSA, DecodingKey::from_ed_der(public))
+            }
+            KeyKind::Access(used_for @ SigningAlgorithm::Es256) => {
+                (used_for, Algorithm::ES256, DecodingKey::from_ec_der(public))
+            }
+            KeyKind::Access(SigningAlgorithm::Hs256) | KeyKind::Refresh => {
+                (SigningAlgorithm::Hs256, Algorithm::HS256, DecodingKey::from_secret(public))
+            }
             KeyKind::Ticket => return None,
         };
         let kid = id.to_string();
         let public = material.public().map(<[u8]>::to_vec);
+        let signing = SigningKey::new(used_for, private)?;
         let key = Self { id, kid, algorithm, signing, verifying, public };
-        let trial = crypto::sign(TRIAL, &key.signing, algorithm).ok()?;
+        let trial = key.signing.sign(TRIAL)?;
         key.verify(TRIAL, &trial).then_some(key)
     }
 
@@ -79,7 +115,7 @@ impl JwtKey {
     /// The signature of `message` as base64url.
     #[expect(clippy::expect_used, reason = "the key has signed before: `new` tried it")]
     pub(crate) fn sign(&self, message: &[u8]) -> String {
-        crypto::sign(message, &self.signing, self.algorithm).expect("a signature")
+        self.signing.sign(message).expect("a signature")
     }
 
     /// Whether `signature`, in canonical base64url, is one of `message` by this key.

@@ -20,6 +20,10 @@ const KEPT: usize = 16 * 1024;
 /// terminal or a pipe that another program has set so.
 const NONBLOCKING_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long lines gather after some were written, before the next are. To wake the thread for each
+/// line costs more than the line; whoever reads along does not see this.
+const GATHERING: Duration = Duration::from_millis(2);
+
 /// Which lines go first when there is little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
@@ -123,6 +127,7 @@ impl Queue {
             lines.clear();
             lines.shrink_to(KEPT);
             kept = lines;
+            thread::park_timeout(GATHERING);
         }
     }
 
