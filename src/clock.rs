@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+use time::macros::{datetime, format_description};
 
 mod guard;
 
@@ -79,8 +79,11 @@ impl Timestamp {
     /// This moment in UTC as a calendar date and time; the last one that can be written for
     /// moments after the year 9999.
     pub fn to_utc(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
-            .unwrap_or(time::macros::datetime!(9999-12-31 23:59:59.999999 UTC))
+        let micros = Duration::from_micros(self.0 % 1_000_000);
+        i64::try_from(self.0 / 1_000_000)
+            .ok()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .map_or(datetime!(9999-12-31 23:59:59.999999 UTC), |second| second + micros)
     }
 
     /// This moment as mails and pages write it: `6 December 2024, 10:00 UTC`.
@@ -93,12 +96,30 @@ impl Timestamp {
 
 /// RFC 3339 in UTC with six digits after the second: `2024-12-06T10:00:00.123456Z`.
 impl fmt::Display for Timestamp {
+    /// Written digit by digit, as every log line and every profile holds one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"
-        );
-        let text = self.to_utc().format(FORMAT).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        let utc = self.to_utc();
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        for (place, number) in [
+            (0..4, utc.year().unsigned_abs()),
+            (5..7, u8::from(utc.month()).into()),
+            (8..10, utc.day().into()),
+            (11..13, utc.hour().into()),
+            (14..16, utc.minute().into()),
+            (17..19, utc.second().into()),
+            (20..26, utc.microsecond()),
+        ] {
+            write_digits(text.get_mut(place).unwrap_or_default(), number);
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Fills `digits` with the last ones of `number`.
+fn write_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `line`: what a line may look like, and those that the log writes about itself
 //! - `queue`: the lines that wait, and the thread that writes them
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -16,6 +17,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::queue::{Queue, Urgency};
@@ -73,6 +76,7 @@ where
         .with_max_level_hint(level.max(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
+        .with_timer(Time(Clock::system()))
         .with_target(false)
         .with_ansi(false)
         // It would tell of a failed write on stderr, and panic if that fails as well.
@@ -83,6 +87,15 @@ where
         LogFormat::Json => {
             events.with(lines.json().flatten_event(true).with_span_list(false)).into()
         }
+    }
+}
+
+/// The time in front of each line, as the rest of the program writes it.
+struct Time(Clock);
+
+impl FormatTime for Time {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", self.0.read().wall)
     }
 }
 

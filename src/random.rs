@@ -1,7 +1,7 @@
 //! Randomness: the system's, or a seeded stream that a test can repeat.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
@@ -12,7 +12,10 @@ pub struct Random {
 }
 
 enum Source {
-    System,
+    /// The system; names come from a generator that it has seeded once.
+    System {
+        names: Box<OnceLock<Mutex<StdRng>>>,
+    },
     Seeded(Box<Mutex<StdRng>>),
     /// A system that has none.
     #[cfg(test)]
@@ -39,7 +42,7 @@ impl std::error::Error for NoRandomness {}
 impl Random {
     /// The operating system's generator.
     pub fn system() -> Self {
-        Self { source: Source::System }
+        Self { source: Source::System { names: Box::default() } }
     }
 
     /// A repeatable stream, for tests only: whoever knows the seed knows every byte.
@@ -54,7 +57,7 @@ impl Random {
     /// [`NoRandomness`], if [`bytes`](Self::bytes) would panic now.
     pub fn check(&self) -> Result<(), NoRandomness> {
         match &self.source {
-            Source::System => {
+            Source::System { .. } => {
                 SysRng.try_fill_bytes(&mut [0]).map_err(|error| NoRandomness(error.to_string()))
             }
             Source::Seeded(_) => Ok(()),
@@ -72,7 +75,7 @@ impl Random {
         let mut bytes = [0; N];
         match &self.source {
             #[expect(clippy::expect_used, reason = "nothing of ours is safe without randomness")]
-            Source::System => {
+            Source::System { .. } => {
                 SysRng.try_fill_bytes(&mut bytes).expect("the operating system's random generator")
             }
             Source::Seeded(generator) => {
@@ -83,12 +86,25 @@ impl Random {
         }
         bytes
     }
+
+    /// 16 bytes that nobody else gets, for what has to be told apart and is no secret: a request's
+    /// name, a token's `jti`. Asking the system for them would cost every request a system call.
+    ///
+    /// # Panics
+    /// As [`bytes`](Self::bytes) does, at the first call.
+    pub fn name(&self) -> [u8; 16] {
+        let Source::System { names } = &self.source else { return self.bytes() };
+        let names = names.get_or_init(|| Mutex::new(StdRng::from_seed(self.bytes())));
+        let mut name = [0; 16];
+        names.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut name);
+        name
+    }
 }
 
 impl fmt::Debug for Random {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Source::System => "Random::System",
+            Source::System { .. } => "Random::System",
             Source::Seeded(_) => "Random::Seeded",
             #[cfg(test)]
             Source::Absent => "Random::Absent",
@@ -106,6 +122,8 @@ mod tests {
         assert_ne!(Random::seeded(7).bytes::<16>(), Random::seeded(8).bytes::<16>());
         let system = Random::system();
         assert_ne!(system.bytes::<16>(), system.bytes::<16>());
+        assert_ne!(system.name(), system.name());
+        assert_ne!(system.name(), Random::system().name());
     }
 
     #[test]

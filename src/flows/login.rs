@@ -28,7 +28,7 @@ impl TokenPair {
     /// The tokens of `session` as it is now: a fresh access token and its one refresh token.
     pub(super) fn of(app: &App, session: &Session, now: crate::clock::Timestamp) -> Self {
         Self {
-            access: app.tokens.access(session, now, app.random.bytes()),
+            access: app.tokens.access(session, now, app.random.name()),
             refresh: app.tokens.refresh(session),
             refresh_for: session.expires_at().saturating_since(now),
         }

@@ -22,7 +22,8 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     if values.next().is_some() {
         return Err(ApiError::BadAuthorizationHeader);
     }
-    let mut words = value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words =
+        value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     match words.next() {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => {}
         _ => return Err(ApiError::NotAuthenticated),

@@ -22,7 +22,7 @@ pub struct RequestId(String);
 
 impl RequestId {
     /// The name that a trusted proxy gave the request, or else `random` bytes as 32 hexadecimal
-    /// digits. They are drawn only where they are needed, as that is a system call.
+    /// digits, which are drawn only where they are needed.
     pub fn of(
         headers: &HeaderMap,
         peer: IpAddr,

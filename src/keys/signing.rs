@@ -31,23 +31,26 @@ pub(crate) struct JwtKey {
 
 /// What signs.
 enum SigningKey {
-    EdDsa(Ed25519KeyPair),
-    Es256(EcdsaKeyPair),
-    Hs256(hmac::Key),
+    EdDsa(Box<Ed25519KeyPair>),
+    Es256(Box<EcdsaKeyPair>),
+    Hs256(Box<hmac::Key>),
 }
 
 impl SigningKey {
     /// Takes the private half; none if the provider does not take it.
     fn new(algorithm: SigningAlgorithm, private: &[u8]) -> Option<Self> {
         match algorithm {
-            SigningAlgorithm::EdDsa => Ed25519KeyPair::from_pkcs8(private).ok().map(Self::EdDsa),
+            SigningAlgorithm::EdDsa => {
+                Ed25519KeyPair::from_pkcs8(private).ok().map(Box::new).map(Self::EdDsa)
+            }
             SigningAlgorithm::Es256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private)
                     .ok()
+                    .map(Box::new)
                     .map(Self::Es256)
             }
             SigningAlgorithm::Hs256 => {
-                Some(Self::Hs256(hmac::Key::new(hmac::HMAC_SHA256, private)))
+                Some(Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, private))))
             }
         }
     }
