@@ -7,6 +7,7 @@
 
 mod account;
 mod condemned;
+mod decoded;
 mod email_change;
 mod events;
 mod mailboxes;
@@ -37,8 +38,9 @@ use tokio::sync::{Notify, oneshot};
 use tracing::error;
 
 use crate::clock::Timestamp;
-use crate::domain::SessionId;
+use crate::domain::{Session, SessionId, User};
 use condemned::{Condemned, Suspect};
+use decoded::Decoded;
 use tables::{Read, Write};
 use writer::{Message, Sentence, Writer};
 
@@ -148,6 +150,10 @@ struct Shared {
     /// Refresh tokens whose outcome is unknown because storage failed: each is judged before its
     /// session is used again.
     suspects: Mutex<HashMap<SessionId, Suspect>>,
+    /// Users as they were decoded before, for whoever shows an access token.
+    decoded_users: Decoded<User>,
+    /// Their sessions.
+    decoded_sessions: Decoded<Session>,
     /// Woken when mail was queued.
     mail_queued: Notify,
     /// The most audit events that are kept.
@@ -187,6 +193,8 @@ impl Store {
             mark: AtomicU64::new(mark.as_micros()),
             condemned: Mutex::new(HashMap::new()),
             suspects: Mutex::new(HashMap::new()),
+            decoded_users: Decoded::default(),
+            decoded_sessions: Decoded::default(),
             mail_queued: Notify::new(),
             max_events: settings.max_events,
             access_lifetime: settings.access_lifetime,

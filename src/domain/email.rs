@@ -76,16 +76,22 @@ impl Email {
 }
 
 /// The domain in lower-case ASCII (UTS 46), or none if it has no such form.
-fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
-    if domain.is_ascii() && !domain.to_ascii_lowercase().contains("xn--") {
-        return Some(Cow::Owned(domain.to_ascii_lowercase()));
+fn ascii_domain(domain: &str) -> Option<String> {
+    if domain.is_ascii() {
+        let domain = domain.to_ascii_lowercase();
+        if !domain.contains("xn--") {
+            return Some(domain);
+        }
     }
-    idna::domain_to_ascii(domain).ok().map(Cow::Owned)
+    idna::domain_to_ascii(domain).ok()
 }
 
 fn is_dot_atom(local_part: &str) -> bool {
-    let is_atom_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&byte);
+    let is_atom_byte = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?')
+            || matches!(byte, b'^'..=b'`' | b'{'..=b'~')
+    };
     local_part.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atom_byte))
 }
 

@@ -22,16 +22,18 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     if values.next().is_some() {
         return Err(ApiError::BadAuthorizationHeader);
     }
-    let mut words =
-        value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    match words.next() {
-        Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => {}
-        _ => return Err(ApiError::NotAuthenticated),
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let value = value.as_bytes().trim_ascii();
+    let end_of_scheme = value.iter().position(is_blank).unwrap_or(value.len());
+    let (scheme, token) = value.split_at(end_of_scheme);
+    let token = token.trim_ascii();
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(ApiError::NotAuthenticated);
     }
-    match (words.next(), words.next()) {
-        (Some(token), None) => std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken),
-        _ => Err(ApiError::BadAuthorizationHeader),
+    if token.is_empty() || token.contains(&b' ') || token.contains(&b'\t') {
+        return Err(ApiError::BadAuthorizationHeader);
     }
+    std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken)
 }
 
 impl From<NotAuthenticated> for ApiError {

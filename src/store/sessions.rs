@@ -131,16 +131,26 @@ impl Store {
         now: Timestamp,
     ) -> Result<SessionOfUser, StoreError> {
         let is_condemned = self.is_condemned(session);
+        let Shared { decoded_users, decoded_sessions, .. } = &*self.shared;
         self.read(|read| {
-            let Some(owner) = load::<u64, UserRecord>(&read.open(USERS)?, user.0)? else {
-                return Ok(SessionOfUser::NoUser);
-            };
-            let found = load::<_, SessionRecord>(&read.open(SESSIONS)?, session.as_bytes())?
-                .map(|record| record.session(session))
+            let found = decoded_users.load(
+                &read.open(USERS)?,
+                user.0,
+                user.0.into(),
+                |record: UserRecord| record.user(user),
+            )?;
+            let Some(owner) = found else { return Ok(SessionOfUser::NoUser) };
+            let found = decoded_sessions
+                .load(
+                    &read.open(SESSIONS)?,
+                    session.as_bytes(),
+                    u128::from_be_bytes(*session.as_bytes()),
+                    |record: SessionRecord| record.session(session),
+                )?
                 .filter(|found| found.user == user && found.is_live(now));
             let is_usable = !owner.is_disabled && !is_condemned;
             Ok(match found {
-                Some(found) if is_usable => SessionOfUser::Live(owner.user(user), found),
+                Some(found) if is_usable => SessionOfUser::Live(owner, found),
                 _ => SessionOfUser::NoSession,
             })
         })
