@@ -26,9 +26,11 @@ use crate::server::{self, Handler};
 use crate::store::{DataDirectory, Store, StoreSettings, WriterThread};
 use crate::throttle::Throttle;
 
+mod dumps;
 mod error;
 mod stop;
 
+pub use dumps::forgo_core_dumps;
 pub use error::StartError;
 pub use stop::block_on;
 

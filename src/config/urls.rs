@@ -42,6 +42,18 @@ pub(super) fn has_credentials(text: &str) -> bool {
     authority.is_some_and(|rest| rest.contains('@'))
 }
 
+/// Whether what is sent to `base` can be read on its way: it leaves this machine without TLS.
+pub(super) fn is_open_to_view(base: &str) -> bool {
+    let Ok(url) = Url::parse(base) else { return false };
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !is_here
+}
+
 /// What the URL standard repairs (`https:host`, blanks, tabs, backslashes) is refused here: a
 /// configuration should say what it means.
 fn parse_http(text: &str) -> Option<Url> {
@@ -89,6 +101,22 @@ mod tests {
         }
         for text in ["*", "null", "https://app.example/path", "https://*.a.example", "a.example"] {
             assert_eq!(parse_origin(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_in_view_wherever_it_leaves_the_machine() {
+        for (base, is_in_view) in [
+            ("https://accounts.example.com", false),
+            ("http://localhost:8000", false),
+            ("http://accounts.localhost", false),
+            ("http://127.0.0.1:8000", false),
+            ("http://[::1]", false),
+            ("http://accounts.example.com", true),
+            ("http://192.0.2.1", true),
+            ("http://localhost.example", true),
+        ] {
+            assert_eq!(is_open_to_view(base), is_in_view, "{base}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{HOUR, KIB, MIB, MILLION, SECOND};
 use crate::config::ServerConfig;
 use crate::config::reader::Reader;
-use crate::config::urls::{parse_base, parse_network, parse_origin};
+use crate::config::urls::{is_open_to_view, parse_base, parse_network, parse_origin};
 
 /// What a URL that links start with looks like.
 const BASE_URL: &str = "an http or https URL without user name, query and fragment, such as \
@@ -48,6 +48,14 @@ pub(super) fn server(
     }
     if trusted_proxies.iter().flatten().any(|network| network.prefix_len() == 0) {
         reader.warn("server.trusted_proxies holds every address: anyone may claim any other's");
+    }
+    if let Some(Some(url)) = &public_url
+        && is_open_to_view(url)
+    {
+        reader.warn(
+            "server.public_url is plain http: passwords, tokens and mailed links can be read on \
+             their way; put a proxy with TLS in front, and name its https URL",
+        );
     }
     Some(ServerConfig {
         listen: listen?,

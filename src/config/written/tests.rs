@@ -626,6 +626,8 @@ fn what_is_allowed_but_doubtful_warns() {
         (format!("{smtp}smtp_host = '127.0.0.2'"), None),
         (format!("{smtp}smtp_host = '::1'"), None),
         ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies holds")),
+        ("server.public_url = 'http://a.example'".to_owned(), Some("server.public_url is plain")),
+        ("server.public_url = 'http://127.0.0.1:80'".to_owned(), None),
     ] {
         let warnings = loaded(&toml, &[]).warnings;
         assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
