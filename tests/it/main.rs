@@ -8,10 +8,15 @@
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
+mod authorisation;
+mod change_password;
 mod clock;
 mod cookies;
+mod crash;
+mod delete_account;
 mod delivery;
 mod edges;
+mod email_change;
 mod layers;
 mod limits;
 mod logging;
@@ -19,14 +24,20 @@ mod login;
 mod mail;
 mod process;
 mod profile;
+mod profile_change;
 mod promises;
+mod races;
 mod refresh;
 mod register;
 mod rehash;
 mod request_log;
+mod resend_verification;
+mod reset_page;
+mod reset_password;
 mod revocation;
 mod secrets;
 mod sessions;
 mod support;
 mod token_endpoints;
 mod verification;
+mod whole_life;

@@ -67,7 +67,7 @@ impl Tokens {
 
 /// Everything that a refused request must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
-struct State {
+pub(crate) struct State {
     users: Vec<User>,
     user_count: u64,
     sessions: u64,
@@ -214,7 +214,8 @@ impl TestApp {
         events
     }
 
-    fn state(&self) -> State {
+    /// What is there.
+    pub(crate) fn state(&self) -> State {
         let store = &self.app.store;
         let user_count = store.count_users().unwrap();
         let ids = (1..user_count + 20).map(UserId);
