@@ -185,9 +185,14 @@ impl Tokens {
     /// What an access token says.
     ///
     /// # Errors
-    /// If it is not an access token that is good at `now`.
-    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        match self.open(token, now, Expiry::Enforced)? {
+    /// If it is not an access token, or, where that is enforced, not good at `now`.
+    pub fn check_access(
+        &self,
+        token: &str,
+        now: Timestamp,
+        expiry: Expiry,
+    ) -> Result<AccessClaims, TokenError> {
+        match self.open(token, now, expiry)? {
             Claims::Access(claims) => Ok(claims),
             Claims::Refresh(_) => Err(TokenError::WrongType),
         }

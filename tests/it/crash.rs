@@ -139,7 +139,13 @@ async fn after_a_logout_by_any_way() {
 }
 
 #[tokio::test]
-async fn after_a_logout_by_a_cookie() {
+async fn after_a_logout_by_an_expired_bearer_and_by_a_cookie() {
+    let (app, here, _) = ann().await;
+    app.advance(30 * 60);
+    let call = app.call("POST", "/api/logout/").bearer(&here.access);
+    let app = killed_after(app, call).await;
+    assert_eq!(app.refreshing(&here.refresh).await.status, 401);
+
     let app = TestApp::start_with(|config| config.cookies.is_enabled = true);
     let here = app.newcomer(EMAIL).await;
     let carrying = |app: &TestApp, path: &str, token: &str| {

@@ -219,10 +219,41 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let by_bearer = |token: &str| app.call("POST", "/api/logout/").bearer(token);
+    app.advance(30 * 60);
+    assert_eq!(app.profile(&tokens.access).await.status, 401, "it has expired");
+    for _ in 0..2 {
+        let reply = by_bearer(&tokens.access).await;
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        assert_eq!(app.refreshing(&tokens.refresh).await.status, 401, "its session has ended");
+    }
+    // It ends its own session and no other, and only if it is ours.
+    let other = app.log_in(EMAIL).await;
+    app.advance(31 * 60);
+    assert_eq!(by_bearer(&tokens.access).await.status, 204);
+    let foreign = TestApp::start_with_keys(7).newcomer(EMAIL).await;
+    let (signed, _) = other.access.rsplit_once('.').unwrap();
+    for forged in [FORGED, foreign.access.as_str(), signed, &format!("{signed}.AAAA")] {
+        let reply = app.unchanged(async || by_bearer(forged).await).await;
+        assert_eq!(reply.told(), bad_access("Token is invalid or expired"));
+    }
+    app.refresh(&other.refresh).await;
+    // Long after its session is over, it is still what is ended.
+    app.advance(40 * 24 * 60 * 60);
+    let reply = app.unchanged(async || by_bearer(&other.access).await).await;
+    assert_eq!(reply.status, 204);
+    // Where the other kind is due it stays refused, expired or not.
+    let reply = by_bearer(&other.refresh).await;
+    assert_eq!(reply.told(), bad_access("Token has wrong type"));
+}
+
+#[tokio::test]
 async fn a_logout_by_nothing_or_garbage_is_refused() {
     let app = TestApp::start();
     let tokens = app.newcomer(EMAIL).await;
-    let old = app.log_in(EMAIL).await;
     app.advance(31 * 60);
     let access = app.refresh(&tokens.refresh).await.access;
     let invalid = || bad_refresh("Token is invalid or expired");
@@ -235,7 +266,6 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
         (post(json!({"refresh": access})), bad_refresh("Token has wrong type")),
         (post(json!({"refresh": FORGED})).bearer(&access), invalid()),
         (post(json!({})).bearer(FORGED), bad_access("Token is invalid or expired")),
-        (post(json!({})).bearer(&old.access), bad_access("Token is invalid or expired")),
         (post(json!({})).bearer(&tokens.refresh), bad_access("Token has wrong type")),
         (
             post(json!({})).header("authorization", "Bearer"),
