@@ -192,9 +192,10 @@ pub(super) fn request(
         return Ok(Err(wait));
     }
     write.change(at);
-    let is_same = user.pending_email.as_ref().is_some_and(|pending| {
-        pending.email.key() == change.email.key() && at.now < pending.expires_at
-    });
+    let is_same = user
+        .pending_email
+        .as_ref()
+        .is_some_and(|pending| pending.email == change.email && at.now < pending.expires_at);
     if !is_same {
         // An earlier change is off; one that is asked for again keeps its links.
         tickets::remove_where(write, by.user, |purpose, _| is_of_change(purpose))?;

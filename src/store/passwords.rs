@@ -86,10 +86,10 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let purpose = Purpose::ResetPassword;
-            let Some(user) = admitted(write, &request, purpose, |_| true, at)? else {
+            let Some((user, email)) = admitted(write, &request, purpose, |_| true, at)? else {
                 return Ok(Requested::Nothing);
             };
-            let ticket = ticket_for(write, user, &request, purpose, at)?;
+            let ticket = ticket_for(write, user, email, &request, purpose, at)?;
             queue_link(
                 write,
                 MailKind::ResetPassword { ticket: ticket.id },
@@ -121,10 +121,10 @@ impl Store {
         self.write(move |write| {
             let purpose = Purpose::VerifyEmail;
             let needs_it = |user: &UserRecord| !user.is_email_verified;
-            let Some(user) = admitted(write, &request, purpose, needs_it, at)? else {
+            let Some((user, email)) = admitted(write, &request, purpose, needs_it, at)? else {
                 return Ok(Requested::Nothing);
             };
-            let ticket = ticket_for(write, user, &request, purpose, at)?;
+            let ticket = ticket_for(write, user, email, &request, purpose, at)?;
             queue_link(write, MailKind::VerifyEmail { ticket: ticket.id }, &ticket, &request, at)?;
             Ok(Requested::Queued)
         })
@@ -260,41 +260,45 @@ fn note(write: &mut Write<'_>, event: NewEvent, at: Moment, shared: &Shared) -> 
     events::append(write, event, at.now, shared.max_events)
 }
 
-/// The user of a request, if its mailbox has room and the account wants the mail. The mailbox is
-/// counted either way, so that an address without an account costs the same write.
+/// The user of a request and their address as they have written it, if its mailbox has room and
+/// the account wants the mail. The mailbox is counted either way, so that an address without an
+/// account costs the same write.
 fn admitted(
     write: &mut Write<'_>,
     request: &ResetRequest,
     purpose: Purpose,
     needs_it: impl Fn(&UserRecord) -> bool,
     at: Moment,
-) -> Result<Option<UserId>, Fault> {
+) -> Result<Option<(UserId, Email)>, Fault> {
     if mailboxes::count(write, &request.email, purpose, request.mail_limit, at)?.is_err() {
         return Ok(None);
     }
     let id = write.users_by_email.open()?.get(request.email.key())?.map(|id| id.value());
     let Some(id) = id else { return Ok(None) };
     let user = load::<u64, UserRecord>(write.users.open()?, id)?;
-    Ok(user.filter(|user| !user.is_disabled && needs_it(user)).map(|_| UserId(id)))
+    let user = user.filter(|user| !user.is_disabled && needs_it(user));
+    Ok(user.map(|user| (UserId(id), user.email)))
 }
 
-/// The ticket that lives already, or a new one.
+/// The ticket that lives already, or a new one. It goes to the address as its owner has written
+/// it, never as whoever asks has: there are mail servers that tell letter cases apart.
 fn ticket_for(
     write: &mut Write<'_>,
     user: UserId,
+    email: Email,
     request: &ResetRequest,
     purpose: Purpose,
     at: Moment,
 ) -> Result<Ticket, Fault> {
     write.change(at);
-    if let Some(live) = tickets::find_live(write, user, purpose, &request.email, at)? {
+    if let Some(live) = tickets::find_live(write, user, purpose, &email, at)? {
         return Ok(live);
     }
     let ticket = Ticket {
         id: request.ticket.id,
         purpose,
         user,
-        email: request.email.clone(),
+        email,
         created_at: at.now,
         expires_at: request.ticket.expires_at,
         redeemed_at: None,

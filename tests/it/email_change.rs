@@ -295,6 +295,19 @@ async fn asking_again_mails_the_same_links_within_the_limit_of_the_new_mailbox()
 }
 
 #[tokio::test]
+async fn the_address_becomes_what_was_last_asked_for_to_the_letter() {
+    let app = TestApp::start();
+    let ann = app.newcomer(OLD).await;
+    let first = app.change_address(&ann, NEW).await;
+    let second = app.change_address(&ann, "New@example.com").await;
+    assert_eq!(addresses(&app, &ann).await, at(OLD, Some("New@example.com")));
+    let dead = async || assert_eq!(app.confirming(&first.confirm).await.told(), invalid());
+    app.unchanged(dead).await;
+    app.confirm(&second.confirm).await;
+    assert_eq!(addresses(&app, &ann).await, at("New@example.com", None));
+}
+
+#[tokio::test]
 async fn wrong_passwords_count_with_those_of_the_login() {
     let app = TestApp::start();
     let ann = app.newcomer(OLD).await;
