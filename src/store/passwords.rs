@@ -261,8 +261,8 @@ fn note(write: &mut Write<'_>, event: NewEvent, at: Moment, shared: &Shared) -> 
 }
 
 /// The user of a request and their address as they have written it, if its mailbox has room and
-/// the account wants the mail. The mailbox is counted either way, so that an address without an
-/// account costs the same write.
+/// the account wants the mail. The mailbox is counted, and something committed, either way, so
+/// that an address without an account costs the same durable write.
 fn admitted(
     write: &mut Write<'_>,
     request: &ResetRequest,
@@ -273,6 +273,8 @@ fn admitted(
     if mailboxes::count(write, &request.email, purpose, request.mail_limit, at)?.is_err() {
         return Ok(None);
     }
+    // Where mailboxes are not limited, nothing was written yet.
+    write.change(at);
     let id = write.users_by_email.open()?.get(request.email.key())?.map(|id| id.value());
     let Some(id) = id else { return Ok(None) };
     let user = load::<u64, UserRecord>(write.users.open()?, id)?;

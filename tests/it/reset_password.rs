@@ -37,7 +37,8 @@ async fn assert_dead(app: &TestApp, token: &str, why: &str) {
 
 #[tokio::test]
 async fn whoever_asks_is_told_the_same_with_an_account_and_without_one() {
-    for per_day in [NonZeroU32::new(5)] {
+    // With mailboxes limited, and with that switched off.
+    for per_day in [NonZeroU32::new(5), None] {
         let app = TestApp::start_with(|config| config.mail.per_mailbox_per_day = per_day);
         app.newcomer(EMAIL_OF_ANN).await;
         app.deliver().await;
