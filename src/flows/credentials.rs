@@ -2,7 +2,7 @@
 
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, EventKind, User};
+use crate::domain::{Client, User, UserId};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
 
@@ -49,19 +49,20 @@ pub async fn check_password(
             Ok(login.user.credential_version)
         }
         _ => {
-            permit.fail(app.clock.read().wall);
-            note(app, EventKind::LoginFailed, user, client);
+            let begins_lockout = permit.fail(app.clock.read().wall);
+            note_failure(app, Some(user.id), begins_lockout, client);
             Err(PasswordRefused::Wrong)
         }
     }
 }
 
-/// Notes an event without making anyone wait for it, so that it does not tell by the time it
-/// takes whether there is an account. An event that storage cannot take is lost.
-pub(super) fn note(app: &App, kind: EventKind, user: &User, client: &Client) {
+/// Notes a wrong password, and that a lockout begins with it, without making anyone wait for it;
+/// storage is given as much to do where there is no account to note it of. An event that storage
+/// cannot take is lost.
+pub(super) fn note_failure(app: &App, user: Option<UserId>, begins_lockout: bool, client: &Client) {
     let Ok(at) = app.moment() else { return };
-    let (store, user, client) = (app.store.clone(), user.id, client.clone());
+    let (store, client) = (app.store.clone(), client.clone());
     tokio::spawn(async move {
-        let _ = store.note_event(kind, user, client, at).await;
+        let _ = store.note_failure(user, begins_lockout, client, at).await;
     });
 }

@@ -12,7 +12,7 @@ use super::records::{UserRecord, encode, load};
 use super::sessions::{self, Authorised, authorise};
 use super::tables::Write;
 use super::users::NewTicket;
-use super::{Fault, Shared, Store, StoreError, tickets};
+use super::{Fault, Store, StoreError, tickets};
 use crate::clock::Moment;
 use crate::domain::{
     Client, Email, EventKind, MailKind, MessageId, PasswordHash, Purpose, Ticket, TicketId, User,
@@ -234,30 +234,6 @@ impl Store {
         })
         .await
     }
-
-    /// Notes an event of a user that nothing else was written for: a failed login.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn note_event(
-        &self,
-        kind: EventKind,
-        user: UserId,
-        client: Client,
-        at: Moment,
-    ) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
-        self.write(move |write| {
-            write.change(at);
-            let event = NewEvent { kind, user, session: None, client: client.clone() };
-            note(write, event, at, &shared)
-        })
-        .await
-    }
-}
-
-fn note(write: &mut Write<'_>, event: NewEvent, at: Moment, shared: &Shared) -> Result<(), Fault> {
-    events::append(write, event, at.now, shared.max_events)
 }
 
 /// The user of a request and their address as they have written it, if its mailbox has room and
