@@ -13,6 +13,8 @@ pub enum PasswordRefused {
     Wrong,
     /// Too many failures at this account.
     LockedOut(Throttled),
+    /// The account has gone, or got another address, since who acts was looked up.
+    NotAuthorised,
     /// It could not be found out.
     Failed(Failure),
 }
@@ -36,19 +38,20 @@ pub async fn check_password(
 ) -> Result<u64, PasswordRefused> {
     let now = app.moment()?.now;
     let from = client.block();
-    let found = app.store.find_login(&user.email, from)?.filter(|login| login.user.id == user.id);
-    let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
+    let found = app.store.find_login(&user.email, from)?;
+    let Some(login) = found.filter(|login| login.user.id == user.id) else {
+        return Err(PasswordRefused::NotAuthorised);
+    };
     let permit = app
         .throttle
-        .begin_login(user.email.key(), from, knows_address, now)
+        .begin_login(user.email.key(), from, login.knows_address, now)
         .map_err(|lockout| PasswordRefused::LockedOut(lockout.into()))?;
-    let stored = found.as_ref().map(|login| login.password.clone());
-    match (found, app.hasher.verify(password, stored, from).await?) {
-        (Some(login), Verdict::Match { .. }) => {
+    match app.hasher.verify(password, Some(login.password), from).await? {
+        Verdict::Match { .. } => {
             permit.succeed();
             Ok(login.user.credential_version)
         }
-        _ => {
+        Verdict::Mismatch => {
             let begins_lockout = permit.fail(app.clock.read().wall);
             note_failure(app, Some(user.id), begins_lockout, client);
             Err(PasswordRefused::Wrong)

@@ -9,6 +9,7 @@ use latchkey::domain::{
     Client, Email, EventKind, MessageId, NewPassword, PasswordHash, Purpose, SessionId, TicketId,
     UserId, Username,
 };
+use latchkey::flows::credentials::{PasswordRefused, check_password};
 use latchkey::secret::Secret;
 use latchkey::store::{
     Authorised, MailLimit, NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome,
@@ -211,6 +212,24 @@ async fn logging_out_everywhere_is_nothing_to_who_logs_in_or_resets_meanwhile() 
         overtaken(&scene.app, scene.call(Slow::Reset), scene.overtake(Fast::EndAllSessions)).await;
     assert_eq!(reply.status, 200);
     assert_eq!(scene.app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_account_that_has_gone_or_moved_is_no_wrong_password() {
+    for fast in [Fast::Delete, Fast::ConfirmAddress] {
+        let scene = Scene::new().await;
+        let app = &scene.app;
+        // As who acts was looked up just before.
+        let user = app.app.store.find_user(UserId(1)).unwrap().unwrap();
+        scene.overtake(fast).await;
+        for _ in 0..10 {
+            let password = Secret::new(PASSWORD.to_owned());
+            let checked = check_password(&app.app, &user, password, &client()).await;
+            assert_eq!(checked, Err(PasswordRefused::NotAuthorised), "and nobody is locked out");
+        }
+        let events = app.app.store.events(0, 1_000).unwrap();
+        assert!(events.iter().all(|event| event.kind != EventKind::LoginFailed));
+    }
 }
 
 #[tokio::test]
