@@ -6,7 +6,7 @@ use crate::support::messages::{
     BLANK, COMMON, LIKE_EMAIL, LIKE_USERNAME, LONG, NEW_DIFFER, NOT_A_STRING, NUL, NULL, NUMERIC,
     REQUIRED, SAME, SHORT, WRONG_CURRENT,
 };
-use crate::support::{NEW_PASSWORD, PASSWORD, TestApp, at_once};
+use crate::support::{NEW_PASSWORD, PASSWORD, TestApp};
 
 const EMAIL: &str = "ann@example.com";
 const WRONG: &str = "wrong-Lamp 7 orchard";
@@ -178,7 +178,7 @@ async fn of_two_changes_at_once_one_is_made() {
     let app = TestApp::start();
     let ann = app.newcomer(EMAIL).await;
     let new = ["brick-Sail 9 meadow", "cloud-Sail 9 meadow"];
-    let replies = at_once(new.map(|new| app.changing_password(&ann, new))).await;
+    let replies = app.neck_and_neck(new.map(|new| app.changing_password(&ann, new))).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     for (reply, new) in replies.iter().zip(new) {
         let status = app.login(EMAIL, new).await.status;

@@ -137,7 +137,8 @@ async fn of_two_deletions_at_once_one_finds_the_account() {
     let app = TestApp::start();
     let ann = named(&app).await;
     let other = app.log_in(EMAIL).await;
-    let replies = at_once([&ann, &other].map(|device| app.deleting(device, PASSWORD))).await;
+    let calls = [&ann, &other].map(|device| app.deleting(device, PASSWORD));
+    let replies = app.neck_and_neck(calls).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [204, 401]);

@@ -18,6 +18,7 @@ mod delete_account;
 mod delivery;
 mod edges;
 mod email_change;
+mod key_set;
 mod layers;
 mod limits;
 mod logging;

@@ -1,5 +1,7 @@
 //! Changes of name and address, and deletion.
 
+use redb::ReadableTableMetadata;
+
 use super::*;
 
 #[tokio::test]
@@ -96,4 +98,37 @@ async fn a_deleted_account_leaves_a_mail_and_a_free_address() {
     assert_eq!(mails.len(), 1, "queued mail goes with the account");
     assert_eq!(mails[0].mail.kind, crate::domain::MailKind::AccountDeleted);
     assert_eq!(registered(&store, "ann@example.com", 2).await.id, UserId(2));
+}
+
+#[tokio::test]
+async fn a_deleted_account_is_in_no_table_any_more() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let new = new_user("ann@example.com", Some("Ann"), 1);
+    let RegisterOutcome::Registered(user) = store.register_user(new, at(START)).await.unwrap()
+    else {
+        panic!("taken")
+    };
+    let (session, _other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    let message = MessageId::from_bytes([0; 16]);
+    assert_eq!(store.delete_user(authorised(&session), 0, message, at(START)).await, Ok(true));
+    drop(store);
+    writer.join();
+
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let read = Read::new(database.begin_read().unwrap());
+    macro_rules! assert_rows {
+        ($($table:ident: $expected:literal),*) => {$(
+            let rows = read.open(tables::$table).unwrap().len().unwrap();
+            assert_eq!(rows, $expected, stringify!($table));
+        )*};
+    }
+    assert_rows!(
+        USERS: 0, USERS_BY_EMAIL: 0, USERS_BY_USERNAME: 0, KNOWN_ADDRESSES: 0,
+        SESSIONS: 0, SESSIONS_BY_USER: 0, SESSIONS_BY_EXPIRY: 0,
+        TICKETS: 0, TICKETS_BY_USER: 0, TICKETS_BY_EXPIRY: 0,
+        // The farewell; and the marks by which other services learn of it.
+        OUTBOX: 1, OUTBOX_BY_DUE: 1, OUTBOX_BY_USER: 1, REVOKED_SESSIONS: 2
+    );
 }

@@ -173,3 +173,40 @@ async fn the_mark_of_an_ended_session_lives_as_long_as_its_access_tokens() {
     store.sweep(limits, after(HOUR)).await.unwrap();
     assert_eq!(marks(at(START)).digests, [[0; 16]; 0]);
 }
+
+#[tokio::test]
+async fn above_its_number_the_list_of_ended_sessions_says_that_it_is_not_complete() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    drop(store);
+    writer.join();
+    // Marks that are about to go and nearly fill the list.
+    let soon = START.saturating_add(HOUR / 2).as_micros();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut table = transaction.open_table(tables::REVOKED_SESSIONS).unwrap();
+    for number in 0..99_999_u128 {
+        table.insert((soon, &number.to_be_bytes()), ()).unwrap();
+    }
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = open(memory);
+    let other = opened(&store, &user, 2).await;
+    let list = |now: Moment| {
+        let revocations = store.find_revocations(now.now).unwrap();
+        (revocations.digests.len(), revocations.is_complete)
+    };
+    store.log_out(authorised(&session), at(START)).await.unwrap();
+    assert_eq!(list(at(START)), (100_000, true));
+    store.log_out(authorised(&other), at(START)).await.unwrap();
+    assert_eq!(list(at(START)), (100_000, false), "the one that would have gone first is left out");
+    let digests = store.find_revocations(START).unwrap().digests;
+    assert!(digests.contains(&session.id.digest()) && digests.contains(&other.id.digest()));
+    // Once that one would have gone, nothing is missing.
+    assert_eq!(list(after(HOUR / 2 - Duration::from_secs(1))), (100_000, false));
+    assert_eq!(list(after(HOUR / 2)), (2, true));
+}

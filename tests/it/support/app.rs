@@ -1,5 +1,6 @@
 //! The harness: the whole server in this process, without its sockets.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +178,16 @@ impl TestApp {
     /// A POST of JSON.
     pub(crate) fn post(&self, target: &str, body: &Value) -> Call {
         self.call("POST", target).json(body)
+    }
+
+    /// Sends two calls so that each has read what it reads before either writes, however long
+    /// anything takes.
+    pub(crate) async fn neck_and_neck(&self, calls: [Call; 2]) -> [Reply; 2] {
+        self.disk.set_held(true);
+        let [first, second] = calls.map(IntoFuture::into_future);
+        let letting_go = async { self.disk.set_held(false) };
+        let (first, second, ()) = tokio::join!(biased; first, second, letting_go);
+        [first, second]
     }
 
     /// Moves the clock forward.
