@@ -208,17 +208,22 @@ impl Tokens {
     /// What an access token says.
     ///
     /// # Errors
-    /// If it is not an access token that is good at `now`.
-    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
+    /// If it is not an access token, or, where that is enforced, not good at `now`.
+    pub fn check_access(
+        &self,
+        token: &str,
+        now: Timestamp,
+        expiry: Expiry,
+    ) -> Result<AccessClaims, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Invalid);
         }
         let keys = self.keys.current();
         let digest = Digest::of(token);
         if let Some(known) = self.verified.find(&keys, &digest) {
-            return known.at(now, Expiry::Enforced);
+            return known.at(now, expiry);
         }
-        match self.open(&keys, token, now, Expiry::Enforced)? {
+        match self.open(&keys, token, now, expiry)? {
             Claims::Access(token) => {
                 self.verified.keep(&keys, digest, token.clone());
                 Ok(token.claims)

@@ -48,7 +48,8 @@ pub enum EventKind {
     LoggedIn,
     /// A wrong password, here or where the current one is asked for.
     LoginFailed,
-    /// An attempt was refused because of too many failures.
+    /// One wrong password too many: attempts from there, or from everywhere that is not known, are
+    /// refused from now on for a while.
     LockedOut,
     /// The password was changed by someone who knew it.
     PasswordChanged,
@@ -60,9 +61,9 @@ pub enum EventKind {
     UsernameChanged,
     /// A change of address was asked for.
     EmailChangeRequested,
-    /// The address was changed.
+    /// The address was changed, or its spelling.
     EmailChanged,
-    /// A change of address was called off.
+    /// A change of address was called off, or came to nothing because the address was taken.
     EmailChangeCancelled,
     /// The owner ended a session.
     SessionEnded,
@@ -70,6 +71,8 @@ pub enum EventKind {
     AllSessionsEnded,
     /// The owner deleted the account.
     AccountDeleted,
+    /// A session ended because a login was one too many; it was the oldest.
+    SessionDisplaced,
 }
 
 impl EventKind {
@@ -96,6 +99,7 @@ impl EventKind {
             Self::SessionEnded => 18,
             Self::AllSessionsEnded => 19,
             Self::AccountDeleted => 20,
+            Self::SessionDisplaced => 21,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, EventKind, User};
+use crate::domain::{Client, User, UserId};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
 
@@ -13,6 +13,8 @@ pub enum PasswordRefused {
     Wrong,
     /// Too many failures at this account.
     LockedOut(Throttled),
+    /// The account has gone, or got another address, since who acts was looked up.
+    NotAuthorised,
     /// It could not be found out.
     Failed(Failure),
 }
@@ -36,32 +38,34 @@ pub async fn check_password(
 ) -> Result<u64, PasswordRefused> {
     let now = app.moment()?.now;
     let from = client.block();
-    let found = app.store.find_login(&user.email, from)?.filter(|login| login.user.id == user.id);
-    let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
+    let found = app.store.find_login(&user.email, from)?;
+    let Some(login) = found.filter(|login| login.user.id == user.id) else {
+        return Err(PasswordRefused::NotAuthorised);
+    };
     let permit = app
         .throttle
-        .begin_login(user.email.key(), from, knows_address, now)
+        .begin_login(user.email.key(), from, login.knows_address, now)
         .map_err(|lockout| PasswordRefused::LockedOut(lockout.into()))?;
-    let stored = found.as_ref().map(|login| login.password.clone());
-    match (found, app.hasher.verify(password, stored, from).await?) {
-        (Some(login), Verdict::Match { .. }) => {
+    match app.hasher.verify(password, Some(login.password), from).await? {
+        Verdict::Match { .. } => {
             permit.succeed();
             Ok(login.user.credential_version)
         }
-        _ => {
-            permit.fail(app.clock.read().wall);
-            note(app, EventKind::LoginFailed, user, client);
+        Verdict::Mismatch => {
+            let begins_lockout = permit.fail(app.clock.read().wall);
+            note_failure(app, Some(user.id), begins_lockout, client);
             Err(PasswordRefused::Wrong)
         }
     }
 }
 
-/// Notes an event without making anyone wait for it, so that it does not tell by the time it
-/// takes whether there is an account. An event that storage cannot take is lost.
-pub(super) fn note(app: &App, kind: EventKind, user: &User, client: &Client) {
+/// Notes a wrong password, and that a lockout begins with it, without making anyone wait for it;
+/// storage is given as much to do where there is no account to note it of. An event that storage
+/// cannot take is lost.
+pub(super) fn note_failure(app: &App, user: Option<UserId>, begins_lockout: bool, client: &Client) {
     let Ok(at) = app.moment() else { return };
-    let (store, user, client) = (app.store.clone(), user.id, client.clone());
+    let (store, client) = (app.store.clone(), client.clone());
     tokio::spawn(async move {
-        let _ = store.note_event(kind, user, client, at).await;
+        let _ = store.note_failure(user, begins_lockout, client, at).await;
     });
 }

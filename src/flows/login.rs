@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::credentials::note;
+use super::credentials::note_failure;
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, Email, EventKind, Session, SessionId, User};
+use crate::domain::{Client, Email, Session, SessionId, User};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
 use crate::store::{LoginRecord, NewSession};
@@ -97,10 +97,8 @@ pub async fn log_in(
             (login, is_outdated)
         }
         (failed, _) => {
-            permit.fail(at.now);
-            if let Some(login) = failed {
-                note(app, EventKind::LoginFailed, &login.user, &client);
-            }
+            let begins_lockout = permit.fail(at.now);
+            note_failure(app, failed.map(|login| login.user.id), begins_lockout, &client);
             return Err(LoginRefused::InvalidCredentials);
         }
     };

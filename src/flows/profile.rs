@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::app::App;
 use crate::domain::{Session, User};
-use crate::jwt::TokenError;
+use crate::jwt::{Expiry, TokenError};
 use crate::store::SessionOfUser;
 
 /// Why the bearer is nobody.
@@ -31,7 +31,8 @@ impl<F: Into<Failure>> From<F> for NotAuthenticated {
 /// [`NotAuthenticated`].
 pub fn authenticate(app: &App, token: &str) -> Result<(User, Session), NotAuthenticated> {
     let now = app.moment()?.now;
-    let claims = app.tokens.check_access(token, now).map_err(NotAuthenticated::Token)?;
+    let claims =
+        app.tokens.check_access(token, now, Expiry::Enforced).map_err(NotAuthenticated::Token)?;
     match app.store.find_session_of_user(claims.session, claims.user, now)? {
         SessionOfUser::Live(user, session) => Ok((user.seen_at(now), session)),
         SessionOfUser::NoUser => Err(NotAuthenticated::NoUser),

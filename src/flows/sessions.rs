@@ -76,7 +76,8 @@ pub async fn log_out_by_refresh_token(
     Ok(())
 }
 
-/// Ends the session of an access token that has not expired; ending what has ended is success.
+/// Ends the session of an access token. As with refresh tokens, any authentic one will do, and
+/// ending what has ended is success: nobody should have to refresh in order to log out.
 ///
 /// # Errors
 /// [`NotAuthenticated`], never for its user or session.
@@ -86,7 +87,8 @@ pub async fn log_out_by_access_token(
     client: Client,
 ) -> Result<(), NotAuthenticated> {
     let at = app.moment()?;
-    let claims = app.tokens.check_access(token, at.now).map_err(NotAuthenticated::Token)?;
+    let claims =
+        app.tokens.check_access(token, at.now, Expiry::Ignored).map_err(NotAuthenticated::Token)?;
     app.store
         .log_out(Authorised { user: claims.user, session: claims.session, client }, at)
         .await?;
@@ -114,7 +116,7 @@ pub async fn revoke(app: &App, token: &str, client: Client) -> Result<(), Refres
 /// [`Failure`].
 pub fn is_good(app: &App, token: &str) -> Result<bool, Failure> {
     let now = app.moment()?.now;
-    let (user, session, generation) = match app.tokens.check_access(token, now) {
+    let (user, session, generation) = match app.tokens.check_access(token, now, Expiry::Enforced) {
         Ok(claims) => (claims.user, claims.session, None),
         Err(TokenError::Invalid) => return Ok(false),
         Err(TokenError::WrongType) => {

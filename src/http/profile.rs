@@ -83,6 +83,7 @@ pub(super) fn password_refusal(
         PasswordRefused::LockedOut(throttled) => {
             ApiError::LockedOut { retry_after: throttled.retry_after }
         }
+        PasswordRefused::NotAuthorised => ApiError::InvalidAccessToken,
         PasswordRefused::Failed(failure) => failure.into(),
     }
 }

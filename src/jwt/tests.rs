@@ -76,7 +76,7 @@ impl Forger {
     }
 
     fn check(&self, token: &str) -> Result<AccessClaims, TokenError> {
-        self.tokens.check_access(token, START)
+        self.tokens.check_access(token, START, Expiry::Enforced)
     }
 
     fn with_header(&self, name: &str, value: Value) -> String {
@@ -102,7 +102,7 @@ fn tokens_of_every_algorithm_say_what_was_put_in() {
         let tokens = tokens_of(&keys(algorithm));
         let access = tokens.access(&session(), START, JTI);
         assert_eq!(
-            tokens.check_access(access.expose(), START),
+            tokens.check_access(access.expose(), START, Expiry::Enforced),
             Ok(AccessClaims {
                 user: UserId(42),
                 session: session().id,
@@ -196,11 +196,11 @@ fn an_access_token_never_outlives_its_session() {
     let end = START.saturating_add(10 * MINUTE);
     let ending = Session { ends_at: Some(end), ..session() };
     let token = tokens.access(&ending, START, JTI);
-    let claims = tokens.check_access(token.expose(), START).unwrap();
+    let claims = tokens.check_access(token.expose(), START, Expiry::Enforced).unwrap();
     assert_eq!(claims.expires_at, seconds_after(600));
     let stale = Session { token_expires_at: START.saturating_add(MINUTE), ..session() };
     let token = tokens.access(&stale, START, JTI);
-    let claims = tokens.check_access(token.expose(), START).unwrap();
+    let claims = tokens.check_access(token.expose(), START, Expiry::Enforced).unwrap();
     assert_eq!(claims.expires_at, seconds_after(60));
 }
 
@@ -209,8 +209,8 @@ fn a_token_expires_to_the_second() {
     let tokens = tokens_of(&keys(SigningAlgorithm::EdDsa));
     let access = tokens.access(&session(), START, JTI);
     let last = Timestamp::from_micros((START_SECOND + 1_800) * 1_000_000 - 1);
-    assert!(tokens.check_access(access.expose(), last).is_ok());
-    let expired = tokens.check_access(access.expose(), seconds_after(1_800));
+    assert!(tokens.check_access(access.expose(), last, Expiry::Enforced).is_ok());
+    let expired = tokens.check_access(access.expose(), seconds_after(1_800), Expiry::Enforced);
     assert_eq!(expired, Err(TokenError::Invalid));
 
     let refresh = tokens.refresh(&session());
@@ -227,7 +227,7 @@ fn a_token_from_more_than_a_minute_ahead_is_refused() {
     let access = tokens.access(&session(), START, JTI);
     let check = |seconds| {
         let now = Timestamp::from_unix_seconds(START_SECOND - seconds);
-        tokens.check_access(access.expose(), now).err()
+        tokens.check_access(access.expose(), now, Expiry::Enforced).err()
     };
     assert_eq!(check(60), None);
     assert_eq!(check(61), Some(TokenError::Invalid));
@@ -240,7 +240,9 @@ fn neither_kind_passes_for_the_other() {
         let tokens = tokens_of(&keys);
         let access = tokens.access(&session(), START, JTI);
         let refresh = tokens.refresh(&session());
-        let as_access = |token: &str, now| tokens.check_access(token, now).err();
+        let as_access_with =
+            |token: &str, now, expiry| tokens.check_access(token, now, expiry).err();
+        let as_access = |token: &str, now| as_access_with(token, now, Expiry::Enforced);
         let as_refresh = |token: &str, now, expiry| tokens.check_refresh(token, now, expiry).err();
         let (wrong, invalid) = (Some(TokenError::WrongType), Some(TokenError::Invalid));
         assert_eq!(as_access(refresh.expose(), START), wrong);
@@ -249,6 +251,9 @@ fn neither_kind_passes_for_the_other() {
         assert_eq!(as_access(refresh.expose(), late), invalid);
         assert_eq!(as_refresh(access.expose(), late, Expiry::Enforced), invalid);
         assert_eq!(as_refresh(access.expose(), late, Expiry::Ignored), wrong);
+        assert_eq!(as_access_with(refresh.expose(), late, Expiry::Ignored), wrong);
+        assert_eq!(as_access(access.expose(), late), invalid);
+        assert_eq!(as_access_with(access.expose(), late, Expiry::Ignored), None);
 
         // The payload of one under the key of the other.
         let (access_header, access_payload) = decoded(access.expose());
@@ -260,6 +265,7 @@ fn neither_kind_passes_for_the_other() {
         let (header, payload) = (access_header.to_string(), refresh_payload.to_string());
         let forged = signed(keys.access().signs(START), &header, &payload);
         assert_eq!(as_access(&forged, START), invalid);
+        assert_eq!(as_access_with(&forged, START, Expiry::Ignored), invalid);
         assert_eq!(as_refresh(&forged, START, Expiry::Ignored), invalid);
 
         // Everything of one, signed by the key of the other.
@@ -555,7 +561,10 @@ fn the_public_key_is_no_secret_to_sign_with() {
             let key = EncodingKey::from_secret(&public);
             let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
             let token = format!("{message}.{signature}");
-            assert_eq!(tokens.check_access(&token, START), Err(TokenError::Invalid));
+            assert_eq!(
+                tokens.check_access(&token, START, Expiry::Enforced),
+                Err(TokenError::Invalid)
+            );
         }
     }
 }
@@ -606,7 +615,7 @@ proptest! {
     fn no_text_passes_or_panics(text in "\\PC{0,200}", parts in "[A-Za-z0-9_.-]{0,200}") {
         let tokens = tokens_of(&keys(SigningAlgorithm::Hs256));
         for text in [text, parts] {
-            prop_assert_eq!(tokens.check_access(&text, START), Err(TokenError::Invalid));
+            prop_assert_eq!(tokens.check_access(&text, START, Expiry::Enforced), Err(TokenError::Invalid));
             let refresh = tokens.check_refresh(&text, START, Expiry::Ignored);
             prop_assert_eq!(refresh, Err(TokenError::Invalid));
         }
@@ -617,10 +626,10 @@ proptest! {
         let keys = keys(SigningAlgorithm::Hs256);
         let tokens = tokens_of(&keys);
         let token = signed(keys.access().signs(START), &header, &payload);
-        prop_assert_eq!(tokens.check_access(&token, START), Err(TokenError::Invalid));
+        prop_assert_eq!(tokens.check_access(&token, START, Expiry::Enforced), Err(TokenError::Invalid));
         let (good_header, _) = decoded(tokens.access(&session(), START, JTI).expose());
         let token = signed(keys.access().signs(START), &good_header.to_string(), &payload);
-        prop_assert_eq!(tokens.check_access(&token, START), Err(TokenError::Invalid));
+        prop_assert_eq!(tokens.check_access(&token, START, Expiry::Enforced), Err(TokenError::Invalid));
     }
 
     #[test]
@@ -632,7 +641,7 @@ proptest! {
             prop_assume!(token[at..=at] != with);
             let mut forged = token;
             forged.replace_range(at..=at, &with);
-            prop_assert_eq!(tokens.check_access(&forged, START), Err(TokenError::Invalid));
+            prop_assert_eq!(tokens.check_access(&forged, START, Expiry::Enforced), Err(TokenError::Invalid));
         }
     }
 }
@@ -641,7 +650,9 @@ proptest! {
 fn a_token_that_was_verified_before_is_judged_by_time_again() {
     let forger = Forger::access();
     let token = forger.with_claim("nbf", json!(START_SECOND));
-    let at = |seconds| forger.tokens.check_access(&token, seconds).map(|claims| claims.user);
+    let at = |seconds| {
+        forger.tokens.check_access(&token, seconds, Expiry::Enforced).map(|claims| claims.user)
+    };
     for _ in 0..2 {
         assert_eq!(at(START), Ok(UserId(42)));
         assert_eq!(at(seconds_after(1_799)), Ok(UserId(42)));
@@ -658,8 +669,9 @@ fn a_token_that_was_verified_before_is_worth_nothing_once_its_key_is_gone() {
     let tokens = Tokens::new(live.clone(), settings);
     let token = tokens.access(&session(), START, JTI);
     for _ in 0..2 {
-        assert!(tokens.check_access(token.expose(), START).is_ok());
+        assert!(tokens.check_access(token.expose(), START, Expiry::Enforced).is_ok());
     }
     live.replace(Keys::ephemeral(SigningAlgorithm::EdDsa, &Random::seeded(2)).unwrap());
-    assert_eq!(tokens.check_access(token.expose(), START), Err(TokenError::Invalid));
+    let again = tokens.check_access(token.expose(), START, Expiry::Enforced);
+    assert_eq!(again, Err(TokenError::Invalid));
 }

@@ -88,6 +88,8 @@ impl Store {
             {
                 write.change(at);
                 record.email = spelling.clone();
+                let event = by.event(EventKind::EmailChanged);
+                events::append(write, event, at.now, shared.max_events)?;
             }
             if write.has_changes {
                 write.users.open()?.insert(by.user.0, encode(&record)?.as_slice())?;

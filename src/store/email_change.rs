@@ -102,13 +102,18 @@ impl Store {
                 return Ok(ConfirmChangeOutcome::Invalid);
             }
             write.change(at);
+            let event =
+                |kind| NewEvent { kind, user: ticket.user, session: None, client: client.clone() };
             let owner = write.users_by_email.open()?.get(ticket.email.key())?.map(|id| id.value());
             user.pending_email = None;
             if owner.is_some_and(|owner| owner != ticket.user.0) {
                 void(write, &ticket)?;
                 write.users.open()?.insert(ticket.user.0, encode(&user)?.as_slice())?;
+                let event = event(EventKind::EmailChangeCancelled);
+                events::append(write, event, at.now, shared.max_events)?;
                 return Ok(ConfirmChangeOutcome::Taken);
             }
+            let changed = event(EventKind::EmailChanged);
             let old = std::mem::replace(&mut user.email, ticket.email.clone());
             write.users_by_email.open()?.remove(old.key())?;
             write.users_by_email.open()?.insert(user.email.key(), ticket.user.0)?;
@@ -127,13 +132,7 @@ impl Store {
                 give_up_at: outbox::notice_expiry(at.now),
             };
             outbox::queue(write, mail, at.now)?;
-            let event = NewEvent {
-                kind: EventKind::EmailChanged,
-                user: ticket.user,
-                session: None,
-                client: client.clone(),
-            };
-            events::append(write, event, at.now, shared.max_events)?;
+            events::append(write, changed, at.now, shared.max_events)?;
             Ok(ConfirmChangeOutcome::Changed(user.user(ticket.user)))
         })
         .await
@@ -192,9 +191,10 @@ pub(super) fn request(
         return Ok(Err(wait));
     }
     write.change(at);
-    let is_same = user.pending_email.as_ref().is_some_and(|pending| {
-        pending.email.key() == change.email.key() && at.now < pending.expires_at
-    });
+    let is_same = user
+        .pending_email
+        .as_ref()
+        .is_some_and(|pending| pending.email == change.email && at.now < pending.expires_at);
     if !is_same {
         // An earlier change is off; one that is asked for again keeps its links.
         tickets::remove_where(write, by.user, |purpose, _| is_of_change(purpose))?;

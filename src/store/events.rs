@@ -1,5 +1,6 @@
 //! Audit events: appended, merged when they repeat, and kept within their number.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{ReadableTable, ReadableTableMetadata};
@@ -7,7 +8,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use super::records::{EventRecord, encode, load, require};
 use super::tables::{EVENTS, Write, meta};
 use super::{Fault, Store, StoreError};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::domain::{Client, Event, EventKind, SessionId, UserId};
 
 /// Events of one kind, user and address block are merged into the first for this long, so that
@@ -24,6 +25,33 @@ pub(super) struct NewEvent {
 }
 
 impl Store {
+    /// Notes a wrong password for an account, and that its sender is locked out from then on. For
+    /// an address without an account nothing is noted, but something is committed all the same:
+    /// or it would show in how long whoever writes next has to wait.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_failure(
+        &self,
+        user: Option<UserId>,
+        begins_lockout: bool,
+        client: Client,
+        at: Moment,
+    ) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.write(move |write| {
+            write.change(at);
+            let Some(user) = user else { return Ok(()) };
+            let lockout = begins_lockout.then_some(EventKind::LockedOut);
+            for kind in [EventKind::LoginFailed].into_iter().chain(lockout) {
+                let event = NewEvent { kind, user, session: None, client: client.clone() };
+                append(write, event, at.now, shared.max_events)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The events after the first `skip`, oldest first, `limit` at most.
     ///
     /// # Errors

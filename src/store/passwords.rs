@@ -12,7 +12,7 @@ use super::records::{UserRecord, encode, load};
 use super::sessions::{self, Authorised, authorise};
 use super::tables::Write;
 use super::users::NewTicket;
-use super::{Fault, Shared, Store, StoreError, tickets};
+use super::{Fault, Store, StoreError, tickets};
 use crate::clock::Moment;
 use crate::domain::{
     Client, Email, EventKind, MailKind, MessageId, PasswordHash, Purpose, Ticket, TicketId, User,
@@ -86,10 +86,10 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let purpose = Purpose::ResetPassword;
-            let Some(user) = admitted(write, &request, purpose, |_| true, at)? else {
+            let Some((user, email)) = admitted(write, &request, purpose, |_| true, at)? else {
                 return Ok(Requested::Nothing);
             };
-            let ticket = ticket_for(write, user, &request, purpose, at)?;
+            let ticket = ticket_for(write, user, email, &request, purpose, at)?;
             queue_link(
                 write,
                 MailKind::ResetPassword { ticket: ticket.id },
@@ -121,10 +121,10 @@ impl Store {
         self.write(move |write| {
             let purpose = Purpose::VerifyEmail;
             let needs_it = |user: &UserRecord| !user.is_email_verified;
-            let Some(user) = admitted(write, &request, purpose, needs_it, at)? else {
+            let Some((user, email)) = admitted(write, &request, purpose, needs_it, at)? else {
                 return Ok(Requested::Nothing);
             };
-            let ticket = ticket_for(write, user, &request, purpose, at)?;
+            let ticket = ticket_for(write, user, email, &request, purpose, at)?;
             queue_link(write, MailKind::VerifyEmail { ticket: ticket.id }, &ticket, &request, at)?;
             Ok(Requested::Queued)
         })
@@ -234,67 +234,49 @@ impl Store {
         })
         .await
     }
-
-    /// Notes an event of a user that nothing else was written for: a failed login.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn note_event(
-        &self,
-        kind: EventKind,
-        user: UserId,
-        client: Client,
-        at: Moment,
-    ) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.shared);
-        self.write(move |write| {
-            write.change(at);
-            let event = NewEvent { kind, user, session: None, client: client.clone() };
-            note(write, event, at, &shared)
-        })
-        .await
-    }
 }
 
-fn note(write: &mut Write<'_>, event: NewEvent, at: Moment, shared: &Shared) -> Result<(), Fault> {
-    events::append(write, event, at.now, shared.max_events)
-}
-
-/// The user of a request, if its mailbox has room and the account wants the mail. The mailbox is
-/// counted either way, so that an address without an account costs the same write.
+/// The user of a request and their address as they have written it, if its mailbox has room and
+/// the account wants the mail. The mailbox is counted, and something committed, either way, so
+/// that an address without an account costs the same durable write.
 fn admitted(
     write: &mut Write<'_>,
     request: &ResetRequest,
     purpose: Purpose,
     needs_it: impl Fn(&UserRecord) -> bool,
     at: Moment,
-) -> Result<Option<UserId>, Fault> {
+) -> Result<Option<(UserId, Email)>, Fault> {
     if mailboxes::count(write, &request.email, purpose, request.mail_limit, at)?.is_err() {
         return Ok(None);
     }
+    // Where mailboxes are not limited, nothing was written yet.
+    write.change(at);
     let id = write.users_by_email.open()?.get(request.email.key())?.map(|id| id.value());
     let Some(id) = id else { return Ok(None) };
     let user = load::<u64, UserRecord>(write.users.open()?, id)?;
-    Ok(user.filter(|user| !user.is_disabled && needs_it(user)).map(|_| UserId(id)))
+    let user = user.filter(|user| !user.is_disabled && needs_it(user));
+    Ok(user.map(|user| (UserId(id), user.email)))
 }
 
-/// The ticket that lives already, or a new one.
+/// The ticket that lives already, or a new one. It goes to the address as its owner has written
+/// it, never as whoever asks has: there are mail servers that tell letter cases apart.
 fn ticket_for(
     write: &mut Write<'_>,
     user: UserId,
+    email: Email,
     request: &ResetRequest,
     purpose: Purpose,
     at: Moment,
 ) -> Result<Ticket, Fault> {
     write.change(at);
-    if let Some(live) = tickets::find_live(write, user, purpose, &request.email, at)? {
+    if let Some(live) = tickets::find_live(write, user, purpose, &email, at)? {
         return Ok(live);
     }
     let ticket = Ticket {
         id: request.ticket.id,
         purpose,
         user,
-        email: request.email.clone(),
+        email,
         created_at: at.now,
         expires_at: request.ticket.expires_at,
         redeemed_at: None,

@@ -103,17 +103,20 @@ impl Store {
             write.change(at);
             let ids = ids_of(write, session.user)?;
             let surplus = (ids.len() + 1).saturating_sub(opening.sessions_per_user.get());
+            let event = |kind, id| NewEvent {
+                kind,
+                user: session.user,
+                session: Some(id),
+                client: session.opened_by.clone(),
+            };
             for id in ids.into_iter().take(surplus) {
                 end(write, id, at, shared.access_lifetime)?;
+                let event = event(EventKind::SessionDisplaced, id);
+                events::append(write, event, at.now, shared.max_events)?;
             }
             insert(write, session)?;
             users::remember_address(write, session.user, session.opened_by.block(), at.now)?;
-            let event = NewEvent {
-                kind: EventKind::LoggedIn,
-                user: session.user,
-                session: Some(session.id),
-                client: session.opened_by.clone(),
-            };
+            let event = event(EventKind::LoggedIn, session.id);
             events::append(write, event, at.now, shared.max_events)?;
             Ok(true)
         })

@@ -58,22 +58,28 @@ impl LoginPermit {
         }
     }
 
-    /// The password was wrong. The last failure that is allowed locks the pair out, from `now`.
-    pub fn fail(mut self, now: Timestamp) {
+    /// The password was wrong. The last failure that is allowed locks the pair out, from `now`, or
+    /// for the day all addresses that have not logged in to that account before. Says whether this
+    /// was the last one, of either: a lockout begins once, however many attempts it refuses.
+    pub fn fail(mut self, now: Timestamp) -> bool {
         self.is_decided = true;
         let mut logins = lock(&self.logins);
         let (max_failures, lockout) = (logins.max_failures, logins.lockout);
-        if let Some(email) = logins.email_entry(self.email, now) {
+        let mut begins_lockout = false;
+        if let Some((email, limit)) = logins.email_entry(self.email, now) {
             email.release();
             email.count();
+            begins_lockout = email.total() == limit;
         }
         if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair, now) {
             pair.release();
             pair.count();
             if pair.total() >= max_failures {
                 pair.lock_until(now.saturating_add(lockout));
+                begins_lockout = true;
             }
         }
+        begins_lockout
     }
 }
 
@@ -189,8 +195,10 @@ impl Logins {
         Ok(counted)
     }
 
-    fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<&mut Entry> {
-        self.emails.as_mut()?.table.existing(email?, now)
+    /// The entry of an email, and how many failures it may have.
+    fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<(&mut Entry, u32)> {
+        let EmailLimit { table, limit } = self.emails.as_mut()?;
+        table.existing(email?, now).map(|entry| (entry, *limit))
     }
 
     fn release_email(&mut self, email: Option<Digest>) {

@@ -49,7 +49,8 @@ const HOME: u32 = 1;
 /// Guesses wrong until it is locked out or `most` times; how often it could.
 fn guesses(throttle: &Throttle, email: &str, from: u32, most: u32, now: Timestamp) -> u32 {
     let guess = |_: &u32| throttle.begin_login(email, address(from), false, now);
-    (0..most).map_while(|number| guess(&number).ok()).map(|permit| permit.fail(now)).count() as u32
+    let permits = (0..most).map_while(|number| guess(&number).ok());
+    permits.map(|permit| permit.fail(now)).collect::<Vec<bool>>().len() as u32
 }
 
 #[test]
@@ -66,6 +67,25 @@ fn the_fifth_failure_locks_that_pair_out_for_its_time_and_no_other() {
     let end = after(904);
     assert_eq!(guesses(&throttle, EMAIL, HOME, 99, end), 5, "the count starts anew");
     assert_eq!(wait(begin(EMAIL, HOME, end)), LOCKOUT);
+}
+
+#[test]
+fn the_failure_that_locks_out_says_so_once_for_a_pair_and_once_for_an_email() {
+    let config = LoginConfig { max_failures_per_email: NonZeroU32::new(8), ..login_config() };
+    let throttle = throttle(&config);
+    let fails = |from, is_known, times: usize| -> Vec<bool> {
+        let begin = || throttle.begin_login(EMAIL, address(from), is_known, START);
+        (0..times).map(|_| begin().unwrap().fail(START)).collect()
+    };
+    assert_eq!(fails(1, false, 5), [false, false, false, false, true]);
+    assert_eq!(fails(2, false, 3), [false, false, true], "the eighth at this email");
+    assert!(throttle.begin_login(EMAIL, address(3), false, START).is_err());
+    assert_eq!(fails(4, true, 5), [false, false, false, false, true], "the pair alone");
+    // With the last two guesses under way at the same time, the second of them says so.
+    let other = |from| throttle.begin_login("other@example.com", address(from), false, START);
+    assert_eq!(guesses(&throttle, "other@example.com", 1, 3, START), 3);
+    let (first, second) = (other(1).unwrap(), other(1).unwrap());
+    assert_eq!((first.fail(START), second.fail(START)), (false, true));
 }
 
 #[test]
@@ -103,7 +123,9 @@ fn guesses_under_way_take_places_too() {
     assert_eq!(wait(begin()), SECOND);
     under_way.pop().unwrap().succeed();
     assert!(begin().is_ok(), "the earlier failure is forgiven");
-    under_way.drain(..).for_each(|permit| permit.fail(START));
+    for permit in under_way.drain(..) {
+        permit.fail(START);
+    }
     assert_eq!(guesses(&throttle, EMAIL, HOME, 99, START), 2);
 }
 
@@ -120,7 +142,9 @@ fn of_many_guesses_at_one_time_five_are_made() {
                         .collect();
                     all_tried.wait();
                     let made = permits.len();
-                    permits.into_iter().for_each(|permit| permit.fail(START));
+                    for permit in permits {
+                        permit.fail(START);
+                    }
                     made
                 })
             })

@@ -8,10 +8,17 @@
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
+mod audit;
+mod authorisation;
+mod change_password;
 mod clock;
 mod cookies;
+mod crash;
+mod delete_account;
 mod delivery;
 mod edges;
+mod email_change;
+mod key_set;
 mod layers;
 mod limits;
 mod logging;
@@ -19,14 +26,20 @@ mod login;
 mod mail;
 mod process;
 mod profile;
+mod profile_change;
 mod promises;
+mod races;
 mod refresh;
 mod register;
 mod rehash;
 mod request_log;
+mod resend_verification;
+mod reset_page;
+mod reset_password;
 mod revocation;
 mod secrets;
 mod sessions;
 mod support;
 mod token_endpoints;
 mod verification;
+mod whole_life;

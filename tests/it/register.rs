@@ -3,26 +3,11 @@
 use latchkey::config::Config;
 use serde_json::{Value, json};
 
+use crate::support::messages::{
+    BLANK, COMMON, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LIKE_EMAIL, LIKE_USERNAME, LONG, NOT_A_STRING,
+    NUL, NULL, NUMERIC, REQUIRED, SHORT, USERNAME, USERNAME_LENGTH, USERNAME_TAKEN,
+};
 use crate::support::{PASSWORD, TestApp, at_once};
-
-const REQUIRED: &str = "This field is required.";
-const NULL: &str = "This field may not be null.";
-const BLANK: &str = "This field may not be blank.";
-const NOT_A_STRING: &str = "Not a valid string.";
-const NUL: &str = "Null characters are not allowed.";
-const EMAIL: &str = "Enter a valid email address.";
-const EMAIL_LENGTH: &str = "Ensure this field has no more than 254 characters.";
-const EMAIL_TAKEN: &str = "user with this email already exists.";
-const USERNAME: &str = "Enter a valid username. This value may contain only letters, numbers, and \
-                        @/./+/-/_ characters.";
-const USERNAME_LENGTH: &str = "Ensure this field has no more than 150 characters.";
-const USERNAME_TAKEN: &str = "A user with that username already exists.";
-const SHORT: &str = "Ensure this field has at least 8 characters.";
-const LONG: &str = "Ensure this field has no more than 1024 bytes.";
-const COMMON: &str = "This password is too common.";
-const NUMERIC: &str = "This password is entirely numeric.";
-const LIKE_EMAIL: &str = "The password is too similar to the email.";
-const LIKE_USERNAME: &str = "The password is too similar to the username.";
 
 /// A good registration with some of its fields changed.
 fn with(changes: &Value) -> Value {

@@ -9,7 +9,9 @@ use latchkey::domain::{Client, Session, SessionId, UserId};
 use latchkey::store::NewSession;
 use serde_json::{Value, json};
 
-use crate::support::{Call, Reply, START, TestApp, Tokens, at_once, claims};
+use crate::support::{
+    Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, at_once, claims,
+};
 
 const EMAIL: &str = "ann@example.com";
 
@@ -93,6 +95,42 @@ async fn every_way_to_end_a_session_is_in_the_list() {
     for tokens in [&here, &one, &two, &three] {
         assert!(listed.as_array().unwrap().contains(&mark(tokens)), "{listed}");
     }
+}
+
+#[tokio::test]
+async fn so_is_every_change_of_an_account_that_ends_sessions() {
+    let app = TestApp::start_with(|config| {
+        config.tokens.sessions_per_user = NonZeroUsize::new(2).unwrap();
+    });
+    // A login too many, a change of password, a reset, a deletion; and "this was not me".
+    let (displaced, other) = (app.newcomer(EMAIL).await, app.log_in(EMAIL).await);
+    app.advance(1);
+    let here = app.log_in(EMAIL).await;
+    let listed = async || list(&app).await["sessions"].as_array().unwrap().clone();
+    let first = listed().await;
+    assert_eq!(first.len(), 1);
+    assert!([mark(&displaced), mark(&other)].contains(&first[0]), "both are as old");
+    assert_eq!(app.changing_password(&here, NEW_PASSWORD).await.status, 200);
+    let mut marks = vec![mark(&displaced), mark(&other)];
+    let assert_listed = async |marks: &[Value]| {
+        let listed = listed().await;
+        assert_eq!(listed.len(), marks.len());
+        assert!(marks.iter().all(|mark| listed.contains(mark)), "{listed:?}");
+    };
+    assert_listed(&marks).await;
+    let token = app.reset_token(EMAIL).await;
+    assert_eq!(app.resetting(&token, PASSWORD).await.status, 200);
+    marks.push(mark(&here));
+    assert_listed(&marks).await;
+    let last = app.log_in(EMAIL).await;
+    assert_eq!(app.deleting(&last, PASSWORD).await.status, 204);
+    marks.push(mark(&last));
+    assert_listed(&marks).await;
+    let token = app.invited(EMAIL).await;
+    let squatter = app.log_in(EMAIL).await;
+    app.disown(&token).await;
+    marks.push(mark(&squatter));
+    assert_listed(&marks).await;
 }
 
 #[tokio::test]

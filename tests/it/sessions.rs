@@ -43,14 +43,6 @@ fn logging_out(app: &TestApp, refresh: &str) -> Call {
     app.post("/api/logout/", &json!({"refresh": refresh}))
 }
 
-/// Whether tokens are of any use.
-async fn is_live(app: &TestApp, tokens: &Tokens) -> bool {
-    let profile = app.profile(&tokens.access).await.status;
-    let refresh = app.refreshing(&tokens.refresh).await.status;
-    assert_eq!(profile, refresh, "access and refresh token end together");
-    profile == 200
-}
-
 /// The kinds of all events there are, oldest first.
 fn events(app: &TestApp) -> Vec<EventKind> {
     app.app.store.events(0, 100).unwrap().iter().map(|event| event.kind).collect()
@@ -140,7 +132,7 @@ async fn one_session_ends_at_once_and_for_good() {
     let there = app.log_in(EMAIL).await;
     let reply = ending(&app, &here, &id(&there)).await;
     assert_eq!((reply.status, reply.text()), (204, ""));
-    assert!(!is_live(&app, &there).await);
+    assert!(!app.is_live(&there).await);
     assert!(app.profile(&here.access).await.status == 200);
     assert_eq!(listed(&app, &here).await.len(), 1);
     assert_eq!(events(&app).last(), Some(&EventKind::SessionEnded));
@@ -148,9 +140,9 @@ async fn one_session_ends_at_once_and_for_good() {
     assert_eq!(reply.told(), not_found(), "it is there no more");
 
     let app = app.restart().await;
-    assert!(!is_live(&app, &there).await, "what was answered outlives a restart");
+    assert!(!app.is_live(&there).await, "what was answered outlives a restart");
     assert_eq!(ending(&app, &here, &id(&here)).await.status, 204, "the current one too");
-    assert!(!is_live(&app, &here).await);
+    assert!(!app.is_live(&here).await);
 }
 
 #[tokio::test]
@@ -172,7 +164,7 @@ async fn what_is_not_ones_own_is_not_there() {
         let reply = app.unchanged(async || ending(&app, &ann, id).await).await;
         assert_eq!(reply.told(), not_found(), "{id}");
     }
-    assert!(is_live(&app, &bob).await);
+    assert!(app.is_live(&bob).await);
     let reply = app.get(&format!("/api/sessions/{}/", id(&ann))).bearer(&ann.access).await;
     assert_eq!(reply.status, 405);
     assert_eq!(reply.header("allow"), Some("DELETE, OPTIONS"));
@@ -200,22 +192,22 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     for _ in 0..2 {
         let reply = app.call("POST", "/api/logout/").bearer(&by_bearer.access).await;
         assert_eq!((reply.status, reply.text()), (204, ""));
-        assert!(!is_live(&app, &by_bearer).await);
+        assert!(!app.is_live(&by_bearer).await);
     }
     let by_refresh = app.log_in(EMAIL).await;
     for _ in 0..2 {
         assert_eq!(logging_out(&app, &by_refresh.refresh).await.status, 204);
-        assert!(!is_live(&app, &by_refresh).await);
+        assert!(!app.is_live(&by_refresh).await);
     }
     let by_form = app.log_in(EMAIL).await;
     let form = app.call("POST", "/api/logout").form(&[("refresh", &by_form.refresh)]);
     assert_eq!(form.await.status, 204);
-    assert!(!is_live(&app, &by_form).await);
+    assert!(!app.is_live(&by_form).await);
 
     let superseded = app.log_in(EMAIL).await;
     let successor = app.refresh(&app.refresh(&superseded.refresh).await.refresh).await;
     assert_eq!(logging_out(&app, &superseded.refresh).await.status, 204);
-    assert!(!is_live(&app, &successor).await);
+    assert!(!app.is_live(&successor).await);
     assert!(!events(&app).contains(&EventKind::RefreshTokenReused), "a logout is no reuse");
 
     let expired = app.log_in(EMAIL).await;
@@ -227,10 +219,41 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let by_bearer = |token: &str| app.call("POST", "/api/logout/").bearer(token);
+    app.advance(30 * 60);
+    assert_eq!(app.profile(&tokens.access).await.status, 401, "it has expired");
+    for _ in 0..2 {
+        let reply = by_bearer(&tokens.access).await;
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        assert_eq!(app.refreshing(&tokens.refresh).await.status, 401, "its session has ended");
+    }
+    // It ends its own session and no other, and only if it is ours.
+    let other = app.log_in(EMAIL).await;
+    app.advance(31 * 60);
+    assert_eq!(by_bearer(&tokens.access).await.status, 204);
+    let foreign = TestApp::start_with_keys(7).newcomer(EMAIL).await;
+    let (signed, _) = other.access.rsplit_once('.').unwrap();
+    for forged in [FORGED, foreign.access.as_str(), signed, &format!("{signed}.AAAA")] {
+        let reply = app.unchanged(async || by_bearer(forged).await).await;
+        assert_eq!(reply.told(), bad_access("Token is invalid or expired"));
+    }
+    app.refresh(&other.refresh).await;
+    // Long after its session is over, it is still what is ended.
+    app.advance(40 * 24 * 60 * 60);
+    let reply = app.unchanged(async || by_bearer(&other.access).await).await;
+    assert_eq!(reply.status, 204);
+    // Where the other kind is due it stays refused, expired or not.
+    let reply = by_bearer(&other.refresh).await;
+    assert_eq!(reply.told(), bad_access("Token has wrong type"));
+}
+
+#[tokio::test]
 async fn a_logout_by_nothing_or_garbage_is_refused() {
     let app = TestApp::start();
     let tokens = app.newcomer(EMAIL).await;
-    let old = app.log_in(EMAIL).await;
     app.advance(31 * 60);
     let access = app.refresh(&tokens.refresh).await.access;
     let invalid = || bad_refresh("Token is invalid or expired");
@@ -243,7 +266,6 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
         (post(json!({"refresh": access})), bad_refresh("Token has wrong type")),
         (post(json!({"refresh": FORGED})).bearer(&access), invalid()),
         (post(json!({})).bearer(FORGED), bad_access("Token is invalid or expired")),
-        (post(json!({})).bearer(&old.access), bad_access("Token is invalid or expired")),
         (post(json!({})).bearer(&tokens.refresh), bad_access("Token has wrong type")),
         (
             post(json!({})).header("authorization", "Bearer"),
@@ -276,8 +298,8 @@ async fn the_token_in_the_body_counts_before_a_stale_header() {
         let reply = logging_out(&app, &there.refresh).bearer(bearer).await;
         assert_eq!(reply.status, 204);
     }
-    assert!(!is_live(&app, &there).await);
-    assert!(is_live(&app, &here).await);
+    assert!(!app.is_live(&there).await);
+    assert!(app.is_live(&here).await);
 }
 
 #[tokio::test]
@@ -299,9 +321,9 @@ async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
         at_once([app.refreshing(&tokens.refresh), logging_out(&app, &tokens.refresh)]).await;
     assert_eq!(replies[1].status, 204);
     if replies[0].status == 200 {
-        assert!(!is_live(&app, &Tokens::of(&replies[0])).await);
+        assert!(!app.is_live(&Tokens::of(&replies[0])).await);
     }
-    assert!(!is_live(&app, &tokens).await);
+    assert!(!app.is_live(&tokens).await);
 }
 
 #[tokio::test]
@@ -313,9 +335,9 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
     let everywhere = || app.call("POST", "/api/logout/all/").bearer(&here.access);
     let reply = everywhere().await;
     assert_eq!((reply.status, reply.text()), (204, ""));
-    assert!(!is_live(&app, &here).await);
-    assert!(!is_live(&app, &there).await);
-    assert!(is_live(&app, &bob).await);
+    assert!(!app.is_live(&here).await);
+    assert!(!app.is_live(&there).await);
+    assert!(app.is_live(&bob).await);
     assert_eq!(events(&app).last(), Some(&EventKind::AllSessionsEnded));
     let reply = app.unchanged(async || everywhere().await).await;
     assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "a replay");
@@ -338,7 +360,7 @@ async fn while_the_disk_is_full_nothing_is_said_to_have_ended() {
         assert!(reply.retry_after().is_some());
     }
     app.disk.set_full(false);
-    assert!(is_live(&app, &tokens).await);
+    assert!(app.is_live(&tokens).await);
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! What the tests share: the harness, and a client's view of requests and answers.
 
+mod account;
 mod app;
 mod call;
 mod disk;
+pub(crate) mod messages;
 mod process;
 mod scan;
 mod wire;
 
+pub(crate) use account::{NEW_PASSWORD, assert_page, ticket_of};
 pub(crate) use app::{CONFIRM, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::Disk;

@@ -3,7 +3,7 @@
 use latchkey::config::{Config, ConfirmBy};
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, Reply, TestApp, at_once};
+use crate::support::{CONFIRM, Reply, TestApp, assert_page, at_once};
 
 const EMAIL: &str = "ann@example.com";
 const DAY: u64 = 24 * 60 * 60;
@@ -27,14 +27,6 @@ fn link(token: &str) -> String {
 
 fn invalid() -> (u16, Value) {
     (400, json!({"non_field_errors": ["Invalid or expired verification token"]}))
-}
-
-/// Asserts that the answer is a page with this heading.
-fn assert_page(reply: &Reply, status: u16, heading: &str) {
-    assert_eq!(reply.status, status, "{reply:?}");
-    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
-    let heading = format!("<h1>{heading}</h1>");
-    assert!(reply.text().contains(&heading), "no {heading}: {}", reply.text());
 }
 
 fn assert_leads_to(reply: &Reply, place: &str) {

@@ -147,7 +147,7 @@ fn no_verifier_with_a_kept_set_meets_a_key_it_does_not_know() {
             alive.retain(|(issued, _)| now.saturating_since(*issued) < 30 * MINUTE);
             for (issued, token) in &alive {
                 assert!(is_taken(&kept, token), "issued {issued}, now {now}");
-                let checked = server.tokens.check_access(token, now);
+                let checked = server.tokens.check_access(token, now, Expiry::Enforced);
                 assert!(checked.is_ok(), "issued {issued}, now {now}: {checked:?}");
             }
             now = now.saturating_add(activation / 20);
@@ -174,7 +174,10 @@ fn a_key_is_published_to_the_last_moment_of_its_last_token() {
     assert!(is_taken(&server.published(before), &last));
     // Its `exp` was cut to a whole second.
     let expires = Timestamp::from_unix_seconds(dies.unix_seconds() - 1);
-    assert_eq!(server.tokens.check_access(&last, expires), Err(TokenError::Invalid));
+    assert_eq!(
+        server.tokens.check_access(&last, expires, Expiry::Enforced),
+        Err(TokenError::Invalid)
+    );
     // Not published any more, whether its files could be removed or not.
     assert!(!is_taken(&server.published(dies), &last));
     assert!(is_taken(&server.published(dies), &next));
@@ -185,10 +188,10 @@ fn compromised_keys_end_every_session_at_the_next_look() {
     let mut server = Running::new(SigningAlgorithm::EdDsa, HOUR);
     let (access, refresh) = (server.access(START), server.tokens.refresh(&session()));
     replace_compromised(&server.path, server.schedule, START, &Random::system()).unwrap();
-    assert!(server.tokens.check_access(&access, START).is_ok());
+    assert!(server.tokens.check_access(&access, START, Expiry::Enforced).is_ok());
     server.watch.look(START, true);
     let invalid = Err(TokenError::Invalid);
-    assert_eq!(server.tokens.check_access(&access, START), invalid);
+    assert_eq!(server.tokens.check_access(&access, START, Expiry::Enforced), invalid);
     for expiry in [Expiry::Enforced, Expiry::Ignored] {
         let checked = server.tokens.check_refresh(refresh.expose(), START, expiry);
         assert_eq!(checked.err(), Some(TokenError::Invalid));
@@ -197,7 +200,7 @@ fn compromised_keys_end_every_session_at_the_next_look() {
     assert_eq!(set.keys.len(), 1);
     assert!(!is_taken(&set, &access));
     assert!(is_taken(&set, &server.access(START)));
-    assert!(server.tokens.check_access(&server.access(START), START).is_ok());
+    assert!(server.tokens.check_access(&server.access(START), START, Expiry::Enforced).is_ok());
     assert_ne!(server.tokens.refresh(&session()).expose(), refresh.expose());
 }
 
@@ -217,7 +220,10 @@ fn a_statement_of_another_type_is_signed_and_never_passes_for_a_token() {
         assert!(is_taken(&server.published(START), &statement));
         // Not even with the claims of an access token.
         let (_, claims) = decoded(&server.access(START));
-        assert_eq!(server.tokens.check_access(&sign(&claims), START), Err(TokenError::Invalid));
+        assert_eq!(
+            server.tokens.check_access(&sign(&claims), START, Expiry::Enforced),
+            Err(TokenError::Invalid)
+        );
         let unwritable = std::collections::BTreeMap::from([([1], 2)]);
         assert!(server.tokens.sign_with_access_key(TYP, &unwritable, START).is_err());
     }

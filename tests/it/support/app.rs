@@ -1,5 +1,6 @@
 //! The harness: the whole server in this process, without its sockets.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ impl Tokens {
 
 /// Everything that a refused request must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
-struct State {
+pub(crate) struct State {
     users: Vec<User>,
     user_count: u64,
     sessions: u64,
@@ -179,6 +180,16 @@ impl TestApp {
         self.call("POST", target).json(body)
     }
 
+    /// Sends two calls so that each has read what it reads before either writes, however long
+    /// anything takes.
+    pub(crate) async fn neck_and_neck(&self, calls: [Call; 2]) -> [Reply; 2] {
+        self.disk.set_held(true);
+        let [first, second] = calls.map(IntoFuture::into_future);
+        let letting_go = async { self.disk.set_held(false) };
+        let (first, second, ()) = tokio::join!(biased; first, second, letting_go);
+        [first, second]
+    }
+
     /// Moves the clock forward.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
@@ -214,7 +225,8 @@ impl TestApp {
         events
     }
 
-    fn state(&self) -> State {
+    /// What is there.
+    pub(crate) fn state(&self) -> State {
         let store = &self.app.store;
         let user_count = store.count_users().unwrap();
         let ids = (1..user_count + 20).map(UserId);

@@ -1,8 +1,8 @@
-//! A disk in memory that can fill up, and break.
+//! A disk in memory that can fill up, break, and keep its writer waiting.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use latchkey::store::{Medium, Memory, OpenError, Opening};
 use redb::{Builder, Database, StorageBackend};
@@ -15,6 +15,8 @@ pub(crate) struct Disk {
     is_full: Arc<AtomicBool>,
     /// Whether every access fails.
     is_broken: Arc<AtomicBool>,
+    /// Whether the next write has to wait.
+    is_held: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Disk {
@@ -26,6 +28,13 @@ impl Disk {
     /// Breaks the disk, or mends it.
     pub(crate) fn set_broken(&self, is_broken: bool) {
         self.is_broken.store(is_broken, Ordering::SeqCst);
+    }
+
+    /// Lets whatever is written from now on wait, before any of it is applied, or lets it go on.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        let (held, changed) = &*self.is_held;
+        *held.lock().unwrap() = is_held;
+        changed.notify_all();
     }
 
     /// A disk with a copy of everything that was on another.
@@ -71,7 +80,10 @@ impl Medium for Disk {
             .map_err(|error| OpenError::Other(error.to_string()))
     }
 
+    /// The writer asks before each transaction.
     fn free_space(&self) -> io::Result<u64> {
+        let (held, changed) = &*self.is_held;
+        drop(changed.wait_while(held.lock().unwrap(), |is_held| *is_held).unwrap());
         Ok(if self.is_full.load(Ordering::SeqCst) { 0 } else { u64::MAX })
     }
 }

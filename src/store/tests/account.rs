@@ -1,0 +1,134 @@
+//! Changes of name and address, and deletion.
+
+use redb::ReadableTableMetadata;
+
+use super::*;
+
+#[tokio::test]
+async fn an_address_changes_when_its_link_is_confirmed_and_not_before() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let pending = changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    assert_eq!(pending.email, user.email);
+    assert_eq!(pending.pending_email.unwrap().email.as_str(), "new@example.com");
+    let confirm = || {
+        let id = TicketId::from_bytes([5; 16]);
+        store.confirm_email_change(id, MessageId::from_bytes([0; 16]), client(1), at(START))
+    };
+    let ConfirmChangeOutcome::Changed(after) = confirm().await.unwrap() else { panic!("refused") };
+    assert_eq!(after.email.as_str(), "new@example.com");
+    assert_eq!((after.is_email_verified, after.credential_version), (true, 1));
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::AlreadyChanged);
+    assert!(is_live(&store, &session, START));
+    assert!(store.find_login(&user.email, client(1).block()).unwrap().is_none());
+    let verification = TicketId::from_bytes([1; 16]);
+    assert!(store.find_ticket(verification).unwrap().is_none(), "all other tickets are void");
+    assert_eq!(registered(&store, "ann@example.com", 9).await.id, UserId(2));
+}
+
+#[tokio::test]
+async fn a_change_of_address_is_refused_when_someone_else_was_faster() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    registered(&store, "new@example.com", 9).await;
+    let id = TicketId::from_bytes([5; 16]);
+    let confirm =
+        || store.confirm_email_change(id, MessageId::from_bytes([0; 16]), client(1), at(START));
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::Taken);
+    assert_eq!(confirm().await.unwrap(), ConfirmChangeOutcome::Invalid);
+    let found = store.find_user(user.id).unwrap().unwrap();
+    assert_eq!((found.email, found.pending_email), (user.email, None));
+    let taken = store
+        .change_account(authorised(&session), email_change("new@example.com", 0, 7), at(START))
+        .await;
+    assert_eq!(taken, Ok(Changed::Taken(Taken { email: true, username: false })));
+}
+
+#[tokio::test]
+async fn a_change_of_address_is_called_off_from_either_address() {
+    use crate::domain::Purpose::{CancelEmailChange, ChangeEmail};
+    for (number, purpose) in [(5, ChangeEmail), (6, CancelEmailChange)] {
+        let store = open(Memory::default());
+        let user = registered(&store, "ann@example.com", 1).await;
+        let session = opened(&store, &user, 1).await;
+        changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+        let cancel = || {
+            let id = TicketId::from_bytes([number; 16]);
+            store.cancel_email_change(id, purpose, client(1), at(START))
+        };
+        assert_eq!(cancel().await.unwrap(), CancelOutcome::Cancelled);
+        assert_eq!(cancel().await.unwrap(), CancelOutcome::Invalid);
+        assert_eq!(store.find_user(user.id).unwrap(), Some(user));
+        assert!(is_live(&store, &session, START));
+    }
+}
+
+#[tokio::test]
+async fn a_name_changes_at_once_and_frees_the_old_one() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let named = |name: Option<&str>| AccountChange {
+        username: Some(name.map(|name| Username::parse(name).unwrap())),
+        ..AccountChange::default()
+    };
+    changed(&store, &session, named(Some("Ann"))).await;
+    let other = registered(&store, "bob@example.com", 2).await;
+    let others = opened(&store, &other, 2).await;
+    let taken = store.change_account(authorised(&others), named(Some("ANN")), at(START)).await;
+    assert_eq!(taken, Ok(Changed::Taken(Taken { email: false, username: true })));
+    changed(&store, &session, named(Some("ANN"))).await;
+    changed(&store, &session, named(None)).await;
+    let renamed = changed(&store, &others, named(Some("ann"))).await;
+    assert_eq!(renamed.username.unwrap().as_str(), "ann");
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_a_mail_and_a_free_address() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let message = MessageId::from_bytes([0; 16]);
+    let deleted = store.delete_user(authorised(&session), 0, message, at(START)).await;
+    assert_eq!(deleted, Ok(true));
+    let mails = due_mail(&store, START);
+    assert_eq!(mails.len(), 1, "queued mail goes with the account");
+    assert_eq!(mails[0].mail.kind, crate::domain::MailKind::AccountDeleted);
+    assert_eq!(registered(&store, "ann@example.com", 2).await.id, UserId(2));
+}
+
+#[tokio::test]
+async fn a_deleted_account_is_in_no_table_any_more() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let new = new_user("ann@example.com", Some("Ann"), 1);
+    let RegisterOutcome::Registered(user) = store.register_user(new, at(START)).await.unwrap()
+    else {
+        panic!("taken")
+    };
+    let (session, _other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    changed(&store, &session, email_change("new@example.com", 0, 5)).await;
+    let message = MessageId::from_bytes([0; 16]);
+    assert_eq!(store.delete_user(authorised(&session), 0, message, at(START)).await, Ok(true));
+    drop(store);
+    writer.join();
+
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let read = Read::new(database.begin_read().unwrap());
+    macro_rules! assert_rows {
+        ($($table:ident: $expected:literal),*) => {$(
+            let rows = read.open(tables::$table).unwrap().len().unwrap();
+            assert_eq!(rows, $expected, stringify!($table));
+        )*};
+    }
+    assert_rows!(
+        USERS: 0, USERS_BY_EMAIL: 0, USERS_BY_USERNAME: 0, KNOWN_ADDRESSES: 0,
+        SESSIONS: 0, SESSIONS_BY_USER: 0, SESSIONS_BY_EXPIRY: 0,
+        TICKETS: 0, TICKETS_BY_USER: 0, TICKETS_BY_EXPIRY: 0,
+        // The farewell; and the marks by which other services learn of it.
+        OUTBOX: 1, OUTBOX_BY_DUE: 1, OUTBOX_BY_USER: 1, REVOKED_SESSIONS: 2
+    );
+}

@@ -1,0 +1,212 @@
+//! Sessions: opened, rotated, reused and ended, and what is noted of it.
+
+use super::*;
+use crate::domain::Theft;
+
+#[tokio::test]
+async fn what_was_answered_is_there_when_the_database_is_opened_again() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let rotated = store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await;
+    assert!(matches!(rotated, Ok(Rotated::New(_))));
+    drop(store);
+    writer.join();
+    let store = open(memory);
+    assert_eq!(store.mark(), START);
+    assert_eq!(store.find_user(user.id).unwrap(), Some(user));
+    let again = store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await.unwrap();
+    assert!(matches!(again, Rotated::Same(session) if session.generation == 1));
+}
+
+#[tokio::test]
+async fn many_refreshes_of_one_token_have_one_successor() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let mut under_way = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (store, token) = (store.clone(), presented(&session, 0));
+        under_way
+            .spawn(async move { store.rotate_session(token, LIFETIMES, at(START)).await.unwrap() });
+    }
+    let mut new = 0;
+    for rotated in under_way.join_all().await {
+        match rotated {
+            Rotated::New(session) => {
+                new += 1;
+                assert_eq!(session.generation, 1);
+            }
+            Rotated::Same(session) => assert_eq!(session.generation, 1),
+            Rotated::Refused(refused) => panic!("{refused:?}"),
+        }
+    }
+    assert_eq!(new, 1);
+}
+
+#[tokio::test]
+async fn a_reused_token_ends_its_session_and_no_other() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (stolen, other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    for generation in [0, 1] {
+        let token = presented(&stolen, generation);
+        store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
+    }
+    let reused = store.rotate_session(presented(&stolen, 0), LIFETIMES, at(START)).await.unwrap();
+    assert_eq!(reused, Rotated::Refused(Refused::Reused(Theft::SuccessorUsed)));
+    assert!(!is_live(&store, &stolen, START));
+    assert!(is_live(&store, &other, START));
+    let current = store.rotate_session(presented(&stolen, 2), LIFETIMES, at(START)).await.unwrap();
+    assert_eq!(current, Rotated::Refused(Refused::NoSession));
+    let events = events_of(&store, EventKind::RefreshTokenReused);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].session, Some(stolen.id));
+}
+
+#[tokio::test]
+async fn the_grace_used_from_elsewhere_is_an_event_and_changes_nothing_else() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await.unwrap();
+    store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await.unwrap();
+    assert_eq!(events_of(&store, EventKind::GraceUsedElsewhere), []);
+    for _ in 0..3 {
+        let token = Presented { client: client(9), ..presented(&session, 0) };
+        let rotated = store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
+        assert!(matches!(rotated, Rotated::Same(session) if session.generation == 1));
+    }
+    let events = events_of(&store, EventKind::GraceUsedElsewhere);
+    assert_eq!(events.len(), 1, "repeated events are merged");
+    assert_eq!(events[0].count, 3);
+}
+
+#[tokio::test]
+async fn events_stay_within_their_number() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    for last in 0..6 {
+        let token = Presented { client: client(last), ..presented(&session, 7) };
+        let rotated = store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
+        assert_eq!(rotated, Rotated::Refused(Refused::Ahead));
+    }
+    let addresses: Vec<_> =
+        store.events(0, 10).unwrap().iter().map(|event| event.client.address).collect();
+    assert_eq!(addresses, [client(3), client(4), client(5)].map(|client| client.address));
+    assert!(is_live(&store, &session, START));
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_oldest() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let sessions = [
+        opened(&store, &user, 1).await,
+        opened(&store, &user, 2).await,
+        opened(&store, &user, 3).await,
+    ];
+    assert_eq!(sessions.map(|session| is_live(&store, &session, START)), [false, true, true]);
+    assert_eq!(store.count_sessions().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_session_is_refused_when_the_credentials_have_moved() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let stale = NewSession { credential_version: 7, ..opening(&user, 1, START) };
+    assert!(!store.open_session(stale, at(START)).await.unwrap());
+    assert_eq!(store.count_sessions().unwrap(), 0);
+    let login = store.find_login(&user.email, client(1).block()).unwrap().unwrap();
+    assert!(!login.knows_address);
+}
+
+#[tokio::test]
+async fn an_ended_session_writes_no_more() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    assert!(store.log_out(authorised(&session), at(START)).await.unwrap());
+    assert!(!store.log_out(authorised(&session), at(START)).await.unwrap());
+    let by = || authorised(&session);
+    let change = email_change("new@example.com", 0, 5);
+    assert_eq!(store.change_account(by(), change, at(START)).await, Ok(Changed::NotAuthorised));
+    assert_eq!(store.end_session(by(), session.id, at(START)).await, Ok(None));
+    assert_eq!(store.end_all_sessions(by(), at(START)).await, Ok(false));
+    let message = MessageId::from_bytes([0; 16]);
+    assert_eq!(store.delete_user(by(), 0, message, at(START)).await, Ok(false));
+    assert_eq!(store.find_user(user.id).unwrap(), Some(user));
+}
+
+#[tokio::test]
+async fn a_user_ends_own_sessions_and_no_others() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (here, there) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    let other = registered(&store, "bob@example.com", 2).await;
+    let others = opened(&store, &other, 3).await;
+    let end = |id| store.end_session(authorised(&here), id, at(START));
+    assert_eq!(end(others.id).await, Ok(Some(false)));
+    assert_eq!(end(there.id).await, Ok(Some(true)));
+    let listed: Vec<_> =
+        store.find_sessions(user.id, START).unwrap().iter().map(|session| session.id).collect();
+    assert_eq!(listed, [here.id]);
+    assert!(is_live(&store, &others, START));
+    assert_eq!(store.end_all_sessions(authorised(&here), at(START)).await, Ok(true));
+    assert_eq!(store.find_sessions(user.id, START).unwrap(), []);
+    assert!(is_live(&store, &others, START));
+}
+
+#[tokio::test]
+async fn the_mark_of_an_ended_session_lives_as_long_as_its_access_tokens() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    store.log_out(authorised(&session), at(START)).await.unwrap();
+    let marks = |now: Moment| store.find_revocations(now.now).unwrap();
+    assert_eq!(marks(at(START)).digests, [session.id.digest()]);
+    assert!(marks(at(START)).is_complete);
+    assert_eq!(marks(after(HOUR)).digests, [[0; 16]; 0]);
+    let limits = SweepLimits { batch: 10, keep_failed_mail: DAY, keep_events: DAY };
+    store.sweep(limits, after(HOUR)).await.unwrap();
+    assert_eq!(marks(at(START)).digests, [[0; 16]; 0]);
+}
+
+#[tokio::test]
+async fn above_its_number_the_list_of_ended_sessions_says_that_it_is_not_complete() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    drop(store);
+    writer.join();
+    // Marks that are about to go and nearly fill the list.
+    let soon = START.saturating_add(HOUR / 2).as_micros();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut table = transaction.open_table(tables::REVOKED_SESSIONS).unwrap();
+    for number in 0..99_999_u128 {
+        table.insert((soon, &number.to_be_bytes()), ()).unwrap();
+    }
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = open(memory);
+    let other = opened(&store, &user, 2).await;
+    let list = |now: Moment| {
+        let revocations = store.find_revocations(now.now).unwrap();
+        (revocations.digests.len(), revocations.is_complete)
+    };
+    store.log_out(authorised(&session), at(START)).await.unwrap();
+    assert_eq!(list(at(START)), (100_000, true));
+    store.log_out(authorised(&other), at(START)).await.unwrap();
+    assert_eq!(list(at(START)), (100_000, false), "the one that would have gone first is left out");
+    let digests = store.find_revocations(START).unwrap().digests;
+    assert!(digests.contains(&session.id.digest()) && digests.contains(&other.id.digest()));
+    // Once that one would have gone, nothing is missing.
+    assert_eq!(list(after(HOUR / 2 - Duration::from_secs(1))), (100_000, false));
+    assert_eq!(list(after(HOUR / 2)), (2, true));
+}

@@ -1,0 +1,199 @@
+//! Who may do what, for all endpoints that ask for an access token: nothing without a good one,
+//! nothing to anybody else, and nothing that cannot be written.
+
+use serde_json::{Value, json};
+
+use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens, claims};
+
+const ANN: &str = "ann@example.com";
+const BOB: &str = "bob@example.com";
+
+/// A token that was signed by nobody.
+const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
+
+/// Every endpoint that asks for an access token, with what it would act on.
+fn endpoints(tokens: &Tokens) -> Vec<(&'static str, String, Value)> {
+    let session = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    let profile = "/api/profile/".to_owned();
+    let email = json!({"email": "new@example.com", "current_password": PASSWORD});
+    let password = json!({
+        "current_password": PASSWORD, "new_password": NEW_PASSWORD,
+        "confirm_password": NEW_PASSWORD,
+    });
+    vec![
+        ("GET", profile.clone(), json!({})),
+        ("PATCH", profile.clone(), json!({"username": "Ann"})),
+        ("PATCH", profile.clone(), email.clone()),
+        ("PUT", profile.clone(), email),
+        ("DELETE", profile, json!({"password": PASSWORD})),
+        ("POST", "/api/change-password/".to_owned(), password),
+        ("GET", "/api/sessions/".to_owned(), json!({})),
+        ("DELETE", format!("/api/sessions/{session}/"), json!({})),
+        ("POST", "/api/logout/all/".to_owned(), json!({})),
+    ]
+}
+
+fn calling(app: &TestApp, (method, path, body): &(&str, String, Value)) -> Call {
+    app.call(method, path).json(body)
+}
+
+fn bad_token(message: &str) -> Value {
+    json!({
+        "detail": "Given token not valid for any token type",
+        "code": "token_not_valid",
+        "messages": [
+            {"token_class": "AccessToken", "token_type": "access", "message": message},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
+    let app = TestApp::start();
+    let gone = app.newcomer(BOB).await;
+    assert_eq!(app.deleting(&gone, PASSWORD).await.status, 204);
+    let expired = app.newcomer(ANN).await;
+    app.advance(30 * 60);
+    let tokens = app.refresh(&expired.refresh).await;
+    let ended = app.log_in(ANN).await;
+    assert_eq!(app.call("POST", "/api/logout/").bearer(&ended.access).await.status, 204);
+    let foreign = TestApp::start_with_keys(7).newcomer(ANN).await;
+
+    let none = json!({"detail": "Authentication credentials were not provided."});
+    let bad_header = json!({
+        "detail": "Authorization header must contain two space-delimited values",
+        "code": "bad_authorization_header",
+    });
+    let not_found = json!({"detail": "User not found", "code": "user_not_found"});
+    let invalid = bad_token("Token is invalid or expired");
+    let table = [
+        (String::new(), &none),
+        ("Basic YTpi".to_owned(), &none),
+        ("Bearer".to_owned(), &bad_header),
+        (format!("Bearer {FORGED}"), &invalid),
+        (format!("Bearer {}", foreign.access), &invalid),
+        (format!("Bearer {}", expired.access), &invalid),
+        (format!("Bearer {}", ended.access), &invalid),
+        (format!("Bearer {}", gone.access), &invalid),
+        (format!("Bearer {}", tokens.refresh), &bad_token("Token has wrong type")),
+    ];
+    for endpoint in endpoints(&tokens) {
+        for (authorization, body) in &table {
+            let mut call = calling(&app, &endpoint);
+            if !authorization.is_empty() {
+                call = call.header("authorization", authorization);
+            }
+            let reply = app.unchanged(async || call.await).await;
+            assert_eq!(reply.told(), (401, (*body).clone()), "{endpoint:?} {authorization}");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
+        }
+    }
+    // The account of a good token may be gone meanwhile.
+    assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
+    for endpoint in endpoints(&tokens) {
+        let call = calling(&app, &endpoint).bearer(&tokens.access);
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), (401, not_found.clone()), "{endpoint:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_one_of_them_takes_a_good_one() {
+    // Or the refusals above might be for another reason.
+    for place in 0..endpoints_there_are().await {
+        let app = TestApp::start();
+        let tokens = app.newcomer(ANN).await;
+        let endpoint = endpoints(&tokens).swap_remove(place);
+        let reply = calling(&app, &endpoint).bearer(&tokens.access).await;
+        assert!([200, 204].contains(&reply.status), "{endpoint:?}: {reply:?}");
+    }
+}
+
+async fn endpoints_there_are() -> usize {
+    let app = TestApp::start();
+    endpoints(&app.newcomer(ANN).await).len()
+}
+
+#[tokio::test]
+async fn what_one_person_does_touches_nobody_else() {
+    let app = TestApp::start();
+    let body = json!({
+        "email": ANN, "username": "Ann", "password": PASSWORD, "password_confirm": PASSWORD,
+    });
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    let (ann, other) = (app.log_in(ANN).await, app.log_in(ANN).await);
+    let change = app.change_address(&ann, "ann@example.org").await;
+    let reset = app.reset_token(ANN).await;
+    let listed = async || {
+        let sessions = app.get("/api/sessions/").bearer(&ann.access).await;
+        (sessions.told(), app.profile(&ann.access).await.told())
+    };
+    let before = listed().await;
+    let her_mails = || app.mails.sent().iter().filter(|mail| mail.to.starts_with("ann@")).count();
+    let mails = her_mails();
+
+    let bob = app.newcomer(BOB).await;
+    // Her session is not there for him, and her name and address are not to be had.
+    let (_, session, _) = endpoints(&ann).swap_remove(7);
+    let reply = app.call("DELETE", &session).bearer(&bob.access).await;
+    assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
+    for body in [json!({"username": "ANN"}), json!({"email": ANN, "current_password": PASSWORD})] {
+        assert_eq!(app.patch(&bob, &body).await.status, 400);
+    }
+    // All that he may do with what is his.
+    assert_eq!(app.patch(&bob, &json!({"username": "Bob"})).await.status, 200);
+    let his = app.change_address(&bob, "bobby@example.com").await;
+    app.confirm(&his.confirm).await;
+    assert_eq!(app.changing_password(&bob, NEW_PASSWORD).await.status, 200);
+    let token = app.reset_token("bobby@example.com").await;
+    assert_eq!(app.resetting(&token, "third-Sail 9 meadow").await.status, 200);
+    let login = || app.login("bobby@example.com", "third-Sail 9 meadow");
+    let bob = Tokens::of(&login().await);
+    assert_eq!(app.call("POST", "/api/logout/all/").bearer(&bob.access).await.status, 204);
+    let bob = Tokens::of(&login().await);
+    assert_eq!(app.deleting(&bob, "third-Sail 9 meadow").await.status, 204);
+
+    app.deliver().await;
+    assert_eq!(her_mails(), mails);
+    assert_eq!(listed().await, before);
+    assert!(app.is_live(&other).await);
+    app.log_in(ANN).await;
+    // Her links are as good as they were.
+    app.confirm(&change.confirm).await;
+    assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400, "void by the change");
+    assert_eq!(app.profile(&ann.access).await.field("email"), "ann@example.org");
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
+    let app = TestApp::start();
+    let token = app.invited(BOB).await;
+    let ann = app.newcomer(ANN).await;
+    let change = app.change_address(&ann, "ann@example.org").await;
+    let reset = app.reset_token(ANN).await;
+    let mut calls = vec![
+        app.forgetting(ANN),
+        app.forgetting("nobody@example.com"),
+        app.resending(ANN),
+        app.resetting(&reset, NEW_PASSWORD),
+        app.confirming(&token),
+        app.confirming(&change.confirm),
+        app.press("cancel", &change.cancel),
+        app.press("disown_confirmed", &token),
+        app.press("reset", &token),
+    ];
+    for endpoint in endpoints(&ann) {
+        if endpoint.0 != "GET" {
+            calls.push(calling(&app, &endpoint).bearer(&ann.access));
+        }
+    }
+    app.disk.set_full(true);
+    for call in calls {
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(reply.retry_after().is_some());
+    }
+    app.disk.set_full(false);
+    assert!(app.is_live(&ann).await);
+    app.confirm(&change.confirm).await;
+}

@@ -1,0 +1,157 @@
+//! `DELETE /api/profile/`
+
+use latchkey::domain::{Email, UserId, Username};
+use serde_json::json;
+
+use crate::support::messages::{BLANK, LONG, NOT_A_STRING, NUL, NULL, REQUIRED, WRONG_PASSWORD};
+use crate::support::{NEW_PASSWORD, PASSWORD, TestApp, Tokens, at_once, claims};
+
+const EMAIL: &str = "ann@example.com";
+const NAME: &str = "Margaret";
+const WRONG: &str = "wrong-Lamp 7 orchard";
+
+async fn named(app: &TestApp) -> Tokens {
+    let body = json!({
+        "email": EMAIL, "username": NAME, "password": PASSWORD, "password_confirm": PASSWORD,
+    });
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    app.log_in(EMAIL).await
+}
+
+#[tokio::test]
+async fn without_the_password_nothing_is_deleted() {
+    let app = TestApp::start();
+    let ann = named(&app).await;
+    for (body, message) in [
+        (json!({}), REQUIRED),
+        (json!({"current_password": PASSWORD}), REQUIRED),
+        (json!({"password": null}), NULL),
+        (json!({"password": "  "}), BLANK),
+        (json!({"password": 1}), NOT_A_STRING),
+        (json!({"password": [PASSWORD]}), NOT_A_STRING),
+        (json!({"password": "a\u{0}b"}), NUL),
+        (json!({"password": "a".repeat(1025)}), LONG),
+        (json!({"password": WRONG}), WRONG_PASSWORD),
+        (json!({"password": format!(" {PASSWORD}")}), WRONG_PASSWORD),
+    ] {
+        let call = app.call("DELETE", "/api/profile/").bearer(&ann.access).json(&body);
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), (400, json!({"password": [message]})), "{body}");
+    }
+    let empty = app.call("DELETE", "/api/profile/").bearer(&ann.access);
+    assert_eq!(empty.await.told(), (400, json!({"password": [REQUIRED]})));
+    assert!(app.is_live(&ann).await);
+}
+
+#[tokio::test]
+async fn wrong_passwords_count_with_those_of_the_login() {
+    let app = TestApp::start();
+    let ann = named(&app).await;
+    for _ in 0..5 {
+        assert_eq!(app.deleting(&ann, WRONG).await.status, 400);
+    }
+    let locked_out = json!({"detail": "Too many failed attempts. Please try again later."});
+    for call in [app.deleting(&ann, PASSWORD), app.login(EMAIL, PASSWORD)] {
+        let reply = app.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), (429, locked_out.clone()));
+    }
+    app.advance(15 * 60);
+    assert_eq!(app.deleting(&ann, PASSWORD).await.status, 204);
+}
+
+#[tokio::test]
+async fn everything_of_the_account_goes_and_a_mail_says_so() {
+    for is_form in [false, true] {
+        let app = TestApp::start();
+        let bob = app.newcomer("bob@example.com").await;
+        let ann = named(&app).await;
+        let verification = app.mailed_token().await;
+        let other = app.log_in(EMAIL).await;
+        let change = app.change_address(&ann, "new@example.com").await;
+        let reset = app.reset_token(EMAIL).await;
+        // Mail that waits when the account goes.
+        app.advance(60);
+        assert_eq!(app.resending(EMAIL).await.status, 200);
+        assert_eq!(app.forgetting(EMAIL).await.status, 200);
+        assert_eq!(app.moving(&ann, "new@example.com").await.status, 200);
+        let (store, delivered) = (&app.app.store, app.mails.sent().len());
+        assert_eq!(store.count_mail(), Ok(4));
+
+        let reply = if is_form {
+            let call = app.call("DELETE", "/api/profile").bearer(&ann.access);
+            call.form(&[("password", PASSWORD)]).await
+        } else {
+            app.deleting(&ann, PASSWORD).await
+        };
+        assert_eq!((reply.status, reply.text()), (204, ""));
+        assert_eq!((store.count_users(), store.count_sessions()), (Ok(1), Ok(1)));
+        assert_eq!(store.find_user(UserId(2)), Ok(None));
+        let (email, name) = (Email::parse(EMAIL).unwrap(), Username::parse(NAME).unwrap());
+        assert!(!store.find_taken(Some(&email), Some(&name)).unwrap().any());
+        assert_eq!(store.count_mail(), Ok(1), "of all its mail the farewell alone is left");
+        app.letter(EMAIL, "was deleted").await;
+        assert_eq!(app.mails.sent().len(), delivered + 1);
+
+        let gone = async || {
+            let not_found = json!({"detail": "User not found", "code": "user_not_found"});
+            for device in [&ann, &other] {
+                assert_eq!(app.profile(&device.access).await.told(), (401, not_found.clone()));
+                assert_eq!(app.refreshing(&device.refresh).await.status, 401);
+                let verify = json!({"token": device.access});
+                assert_eq!(app.post("/api/token/verify/", &verify).await.status, 401);
+            }
+            let reply = app.deleting(&ann, PASSWORD).await;
+            assert_eq!(reply.told(), (401, not_found), "a replay");
+            assert_eq!(app.login(EMAIL, PASSWORD).await.status, 401);
+            for ticket in [&verification, &change.confirm, &change.cancel] {
+                assert_eq!(app.confirming(ticket).await.status, 400);
+            }
+            assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400);
+        };
+        app.unchanged(gone).await;
+        assert!(app.is_live(&bob).await);
+
+        // Address and name are free, and what comes after has nothing to do with what was.
+        let again = named(&app).await;
+        assert_eq!(claims(&again.access)["user_id"], 3);
+        assert_eq!(app.profile(&ann.access).await.status, 401);
+        assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400);
+        assert_eq!(app.confirming(&verification).await.status, 400);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_deletes_nothing() {
+    let app = TestApp::start();
+    let ann = named(&app).await;
+    app.disk.set_full(true);
+    let reply = app.unchanged(async || app.deleting(&ann, PASSWORD).await).await;
+    assert_eq!(reply.status, 503);
+    app.disk.set_full(false);
+    assert!(app.is_live(&ann).await);
+    assert_eq!(app.deleting(&ann, PASSWORD).await.status, 204);
+}
+
+#[tokio::test]
+async fn of_two_deletions_at_once_one_finds_the_account() {
+    let app = TestApp::start();
+    let ann = named(&app).await;
+    let other = app.log_in(EMAIL).await;
+    let calls = [&ann, &other].map(|device| app.deleting(device, PASSWORD));
+    let replies = app.neck_and_neck(calls).await;
+    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 401]);
+    assert_eq!(app.letters(EMAIL, "was deleted").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deletion_and_a_registration_at_once_leave_one_account() {
+    let app = TestApp::start();
+    let ann = named(&app).await;
+    let replies = at_once([app.deleting(&ann, PASSWORD), app.registration(EMAIL)]).await;
+    assert_eq!(replies[0].status, 204);
+    assert!([201, 400].contains(&replies[1].status));
+    let users = u64::from(replies[1].status == 201);
+    assert_eq!(app.app.store.count_users(), Ok(users));
+}

@@ -1,0 +1,72 @@
+//! `GET /.well-known/jwks.json`. That others verify by it, across rotations, is shown by
+//! `.ci/interop/`.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::config::SigningAlgorithm;
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+const PATH: &str = "/.well-known/jwks.json";
+
+#[tokio::test]
+async fn the_key_that_signs_is_there_for_everyone_and_nothing_secret_is() {
+    for (algorithm, expected, sizes) in [
+        (
+            SigningAlgorithm::EdDsa,
+            json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig"}),
+            &[("x", 32)][..],
+        ),
+        (
+            SigningAlgorithm::Es256,
+            json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig"}),
+            &[("x", 32), ("y", 32)],
+        ),
+    ] {
+        let app = TestApp::start_with(|config| config.tokens.algorithm = algorithm);
+        let tokens = app.newcomer("ann@example.com").await;
+        let header = tokens.access.split('.').next().unwrap();
+        let header: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        let reply = app.get(PATH).await;
+        assert_eq!(reply.status, 200);
+        let keys = reply.json()["keys"].as_array().unwrap().clone();
+        let [key] = &keys[..] else { panic!("{keys:?}") };
+        let mut key = key.as_object().unwrap().clone();
+        assert_eq!(key.remove("kid").as_ref(), Some(&header["kid"]));
+        for (coordinate, size) in sizes {
+            let text = key.remove(*coordinate).unwrap();
+            assert_eq!(URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap().len(), *size);
+        }
+        assert_eq!(Value::Object(key), expected, "and no other half");
+        let head = app.call("HEAD", "/.well-known/jwks.json/").await;
+        assert_eq!((head.status, head.text()), (200, ""));
+        let reply = app.call("POST", PATH).await;
+        assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    }
+}
+
+#[tokio::test]
+async fn it_may_be_kept_for_half_of_an_activation_at_most() {
+    for activation in [0, 1, 3, 60, 3_600, 30 * 86_400_u64] {
+        let app = TestApp::start_with(|config| {
+            config.tokens.key_activation = Duration::from_secs(activation);
+        });
+        let reply = app.get(PATH).await;
+        let kept = reply.header("cache-control").unwrap();
+        let seconds: u64 = kept.strip_prefix("public, max-age=").unwrap().parse().unwrap();
+        assert!(seconds * 2 <= activation, "{seconds} s of {activation} s");
+        assert!(seconds > 0 || activation < 2, "it may be kept at all");
+    }
+}
+
+#[tokio::test]
+async fn a_shared_secret_is_not_published() {
+    let app = TestApp::start_with(|config| config.tokens.algorithm = SigningAlgorithm::Hs256);
+    app.newcomer("ann@example.com").await;
+    let reply = app.get(PATH).await;
+    assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
+}

@@ -1,0 +1,374 @@
+//! What was checked outside a transaction may have changed when it is written: every pair of a
+//! request that takes its time over a password and a change that overtakes it, and of a mailed
+//! link and what happens before it is opened.
+
+use std::future::{Future, IntoFuture};
+
+use latchkey::clock::Moment;
+use latchkey::domain::{
+    Client, Email, EventKind, MessageId, NewPassword, PasswordHash, Purpose, SessionId, TicketId,
+    UserId, Username,
+};
+use latchkey::flows::credentials::{PasswordRefused, check_password};
+use latchkey::secret::Secret;
+use latchkey::store::{
+    Authorised, MailLimit, NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome,
+    Store,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims};
+
+const EMAIL: &str = "ann@example.com";
+const NEW: &str = "new@example.com";
+const NEWEST: &str = "newest@example.com";
+
+/// The password that whoever overtakes has set.
+const OVERTAKING: &str = "third-Sail 9 meadow";
+
+/// A request that hashes a password between what it reads and what it writes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Slow {
+    LogIn,
+    ChangePassword,
+    ChangeAddress,
+    Delete,
+    Reset,
+}
+
+/// A change that is written meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fast {
+    Reset,
+    ChangePassword,
+    ConfirmAddress,
+    Delete,
+    EndAllSessions,
+}
+
+/// Someone with two devices, a change of address under way and a link that resets the password.
+struct Scene {
+    app: TestApp,
+    here: Tokens,
+    there: Tokens,
+    reset: String,
+    confirm: String,
+    /// The hash of [`OVERTAKING`], made beforehand so that setting it is one step.
+    hash: PasswordHash,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let app = TestApp::start();
+        let (here, there) = (app.newcomer(EMAIL).await, app.log_in(EMAIL).await);
+        let confirm = app.change_address(&here, NEW).await.confirm;
+        let reset = app.reset_token(EMAIL).await;
+        let password = Secret::new(OVERTAKING.to_owned());
+        let policy = app.app.config.passwords.policy;
+        let password = NewPassword::check(&password, policy, None, None).unwrap();
+        let block = client().block();
+        let hash = app.app.hasher.hash(password, [7; 16], block).await.unwrap();
+        Self { app, here, there, reset, confirm, hash }
+    }
+
+    fn call(&self, slow: Slow) -> Call {
+        match slow {
+            Slow::LogIn => self.app.login(EMAIL, PASSWORD),
+            Slow::ChangePassword => self.app.changing_password(&self.here, NEW_PASSWORD),
+            Slow::ChangeAddress => self.app.moving(&self.here, NEWEST),
+            Slow::Delete => self.app.deleting(&self.here, PASSWORD),
+            Slow::Reset => self.app.resetting(&self.reset, NEW_PASSWORD),
+        }
+    }
+
+    /// One sentence to the store, and so one step, by the other device or by a mailed link.
+    async fn overtake(&self, fast: Fast) {
+        let store: &Store = &self.app.app.store;
+        let at = Moment { now: self.app.clock.read().wall, confirmed: true };
+        let message_id = MessageId::from_bytes([9; 16]);
+        let new = NewPasswordHash { password: self.hash.clone(), message_id };
+        let by = Authorised { user: UserId(1), session: session(&self.there), client: client() };
+        let is_done = match fast {
+            Fast::Reset => {
+                let ticket = self.ticket(Purpose::ResetPassword, &self.reset);
+                store.reset_password(ticket, new, client(), at).await.is_ok()
+            }
+            Fast::ChangePassword => {
+                let change = PasswordChange { by, credential_version: 0, new };
+                store.change_password(change, at).await.unwrap()
+            }
+            Fast::ConfirmAddress => {
+                let ticket = self.ticket(Purpose::ChangeEmail, &self.confirm);
+                store.confirm_email_change(ticket, message_id, client(), at).await.is_ok()
+            }
+            Fast::Delete => store.delete_user(by, 0, message_id, at).await.unwrap(),
+            Fast::EndAllSessions => store.end_all_sessions(by, at).await.unwrap(),
+        };
+        assert!(is_done, "{fast:?}");
+    }
+
+    fn ticket(&self, purpose: Purpose, token: &str) -> TicketId {
+        self.app.app.keys.ticket().open(purpose, token).unwrap()
+    }
+}
+
+fn client() -> Client {
+    Client::new([192, 0, 2, 1].into(), "")
+}
+
+fn session(tokens: &Tokens) -> SessionId {
+    SessionId::parse(claims(&tokens.access)["sid"].as_str().unwrap()).unwrap()
+}
+
+/// Sends a request, and has something reach the store after the request has read there and before
+/// it writes.
+///
+/// While the disk is held nothing is written. So `overtaking` has said its sentence, which waits;
+/// the request reads what was there before, and waits for its hash; and whatever it writes is said
+/// later and comes later, however long anything takes.
+async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = ()>) -> Reply {
+    app.disk.set_held(true);
+    let letting_go = async { app.disk.set_held(false) };
+    tokio::join!(biased; overtaking, call.into_future(), letting_go).1
+}
+
+fn invalid_token() -> (u16, Value) {
+    let messages = json!([{
+        "token_class": "AccessToken", "token_type": "access",
+        "message": "Token is invalid or expired",
+    }]);
+    let detail = "Given token not valid for any token type";
+    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
+}
+
+#[tokio::test]
+async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
+    use Slow::*;
+    let fasts = [
+        Fast::Reset,
+        Fast::ChangePassword,
+        Fast::ConfirmAddress,
+        Fast::Delete,
+        Fast::EndAllSessions,
+    ];
+    for slow in [LogIn, ChangePassword, ChangeAddress, Delete, Reset] {
+        for fast in fasts {
+            // Logging out everywhere is nothing to who logs in or resets.
+            if fast == Fast::EndAllSessions && matches!(slow, LogIn | Reset) {
+                continue;
+            }
+            let alone = Scene::new().await;
+            alone.overtake(fast).await;
+            let scene = Scene::new().await;
+            let reply = overtaken(&scene.app, scene.call(slow), scene.overtake(fast)).await;
+            let expected = match slow {
+                LogIn => (401, json!({"detail": "Invalid email or password"})),
+                ChangePassword | ChangeAddress | Delete => invalid_token(),
+                Reset => (400, json!({"non_field_errors": ["Invalid or expired reset token"]})),
+            };
+            assert_eq!(reply.told(), expected, "{slow:?} overtaken by {fast:?}");
+            let app = &scene.app;
+            assert_eq!(app.state(), alone.app.state(), "{slow:?} overtaken by {fast:?}");
+            // And no password is any other than it would be.
+            let email = if fast == Fast::ConfirmAddress { NEW } else { EMAIL };
+            let password = match fast {
+                Fast::Reset | Fast::ChangePassword => Some(OVERTAKING),
+                Fast::ConfirmAddress | Fast::EndAllSessions => Some(PASSWORD),
+                Fast::Delete => None,
+            };
+            for candidate in [PASSWORD, NEW_PASSWORD, OVERTAKING] {
+                let status = app.login(email, candidate).await.status;
+                let is_it = password == Some(candidate);
+                assert_eq!(status, if is_it { 200 } else { 401 }, "{slow:?} {fast:?} {candidate}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_right_password_that_was_overtaken_is_no_failure_of_its_owner() {
+    // Nothing shows more plainly that the password had been checked before it was changed.
+    let scene = Scene::new().await;
+    for _ in 0..3 {
+        let reply = overtaken(&scene.app, scene.call(Slow::LogIn), async {}).await;
+        assert_eq!(reply.status, 200);
+    }
+    let events = || scene.app.app.store.events(0, 1_000).unwrap();
+    let reply = overtaken(&scene.app, scene.call(Slow::LogIn), scene.overtake(Fast::Reset)).await;
+    assert_eq!(reply.status, 401);
+    assert!(events().iter().all(|event| event.kind != EventKind::LoginFailed));
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_is_nothing_to_who_logs_in_or_resets_meanwhile() {
+    let scene = Scene::new().await;
+    let reply =
+        overtaken(&scene.app, scene.call(Slow::LogIn), scene.overtake(Fast::EndAllSessions)).await;
+    let tokens = Tokens::of(&reply);
+    assert!(scene.app.is_live(&tokens).await && !scene.app.is_live(&scene.here).await);
+
+    let scene = Scene::new().await;
+    let reply =
+        overtaken(&scene.app, scene.call(Slow::Reset), scene.overtake(Fast::EndAllSessions)).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(scene.app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_account_that_has_gone_or_moved_is_no_wrong_password() {
+    for fast in [Fast::Delete, Fast::ConfirmAddress] {
+        let scene = Scene::new().await;
+        let app = &scene.app;
+        // As who acts was looked up just before.
+        let user = app.app.store.find_user(UserId(1)).unwrap().unwrap();
+        scene.overtake(fast).await;
+        for _ in 0..10 {
+            let password = Secret::new(PASSWORD.to_owned());
+            let checked = check_password(&app.app, &user, password, &client()).await;
+            assert_eq!(checked, Err(PasswordRefused::NotAuthorised), "and nobody is locked out");
+        }
+        let events = app.app.store.events(0, 1_000).unwrap();
+        assert!(events.iter().all(|event| event.kind != EventKind::LoginFailed));
+    }
+}
+
+#[tokio::test]
+async fn a_hash_that_is_renewed_late_brings_no_old_password_back() {
+    for fast in [Fast::Reset, Fast::ChangePassword] {
+        let scene = Scene::new().await;
+        let store = &scene.app.app.store;
+        let at = Moment { now: scene.app.clock.read().wall, confirmed: true };
+        let email = Email::parse(EMAIL).unwrap();
+        let login = store.find_login(&email, client().block()).unwrap().unwrap();
+        scene.overtake(fast).await;
+        let version = login.user.credential_version;
+        store.rehash_password(UserId(1), version, login.password, at).await.unwrap();
+        assert_eq!(scene.app.login(EMAIL, PASSWORD).await.status, 401);
+        assert_eq!(scene.app.login(EMAIL, OVERTAKING).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_registration_overtaken_by_another_is_told_what_is_taken() {
+    let scene = Scene::new().await;
+    for (email, name, errors) in [
+        ("Ann@example.com", "", json!({"email": ["user with this email already exists."]})),
+        (
+            "bob@example.com",
+            "ANN",
+            json!({"username": ["A user with that username already exists."]}),
+        ),
+    ] {
+        let app = TestApp::start();
+        let new = NewUser {
+            email: Email::parse(EMAIL).unwrap(),
+            username: Some(Username::parse("ann").unwrap()),
+            password: scene.hash.clone(),
+            ticket: NewTicket { id: TicketId::from_bytes([9; 16]), expires_at: START },
+            message_id: MessageId::from_bytes([9; 16]),
+            mail_limit: MailLimit(None),
+            client: client(),
+        };
+        let at = Moment { now: START, confirmed: true };
+        let overtaking = async {
+            let outcome = app.app.store.register_user(new, at).await.unwrap();
+            assert!(matches!(outcome, RegisterOutcome::Registered(_)));
+        };
+        let body = json!({
+            "email": email, "username": name, "password": PASSWORD, "password_confirm": PASSWORD,
+        });
+        let reply = overtaken(&app, app.post("/api/register/", &body), overtaking).await;
+        assert_eq!(reply.told(), (400, errors));
+        assert_eq!(app.app.store.count_users(), Ok(1));
+        assert_eq!(app.app.store.count_mail(), Ok(1));
+    }
+}
+
+/// The links that may be out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Link {
+    Verify,
+    Reset,
+    ConfirmAddress,
+    CancelAddress,
+}
+
+/// What may happen before they are opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Before {
+    Renamed,
+    Respelt,
+    LoggedOutEverywhere,
+    AskedAgain,
+    Verified,
+    PasswordReset,
+    PasswordChanged,
+    AddressConfirmed,
+    AddressCancelled,
+    OtherAddressAskedFor,
+    Deleted,
+    Disowned,
+}
+
+#[tokio::test]
+async fn a_link_is_good_after_what_leaves_it_so_and_void_after_the_rest() {
+    use Before::*;
+    use Link::{CancelAddress, ConfirmAddress, Reset, Verify};
+    let all = &[Verify, Reset, ConfirmAddress, CancelAddress][..];
+    let table = [
+        (Renamed, all),
+        (Respelt, all),
+        (LoggedOutEverywhere, all),
+        (AskedAgain, all),
+        // One that was confirmed says so again.
+        (Verified, all),
+        (PasswordReset, &[]),
+        (PasswordChanged, &[]),
+        (AddressConfirmed, &[ConfirmAddress]),
+        (AddressCancelled, &[Verify, Reset]),
+        (OtherAddressAskedFor, &[Verify, Reset]),
+        (Deleted, &[]),
+        (Disowned, &[]),
+    ];
+    for (before, good) in table {
+        for link in all {
+            let app = TestApp::start();
+            let verification = app.invited(EMAIL).await;
+            let (here, there) = (app.log_in(EMAIL).await, app.log_in(EMAIL).await);
+            let change = app.change_address(&here, NEW).await;
+            let reset = app.reset_token(EMAIL).await;
+            let call = match before {
+                Renamed => app.patch(&here, &json!({"username": "Ann"})),
+                Respelt => app.patch(&here, &json!({"email": "ANN@example.com"})),
+                LoggedOutEverywhere => app.call("POST", "/api/logout/all/").bearer(&there.access),
+                AskedAgain => {
+                    assert_eq!(app.resending(EMAIL).await.status, 200);
+                    assert_eq!(app.forgetting(EMAIL).await.status, 200);
+                    app.moving(&here, NEW)
+                }
+                Verified => app.confirming(&verification),
+                PasswordReset => app.resetting(&reset, NEW_PASSWORD),
+                PasswordChanged => app.changing_password(&here, NEW_PASSWORD),
+                AddressConfirmed => app.confirming(&change.confirm),
+                AddressCancelled => app.press("cancel", &change.cancel),
+                OtherAddressAskedFor => app.moving(&here, NEWEST),
+                Deleted => app.deleting(&here, PASSWORD),
+                Disowned => app.press("disown_confirmed", &verification),
+            };
+            let reply = call.await;
+            assert!([200, 204].contains(&reply.status), "{before:?}: {reply:?}");
+            let open = async || match link {
+                Verify => app.confirming(&verification).await,
+                Reset => app.resetting(&reset, OVERTAKING).await,
+                ConfirmAddress => app.confirming(&change.confirm).await,
+                CancelAddress => app.press("cancel", &change.cancel).await,
+            };
+            if good.contains(link) {
+                assert_eq!(open().await.status, 200, "{link:?} after {before:?}");
+            } else {
+                let reply = app.unchanged(open).await;
+                assert_eq!(reply.status, 400, "{link:?} after {before:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `/reset-password/`: the page behind a mailed reset link, and its form.
+
+use serde_json::json;
+
+use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page};
+
+const EMAIL: &str = "ann@example.com";
+const HEADING: &str = "Choose a new password";
+const DONE: &str = "Your password is changed";
+const BAD_LINK: &str = "This link does not work";
+
+fn sending(app: &TestApp, token: &str, new: &str, repeated: &str) -> Call {
+    app.call("POST", "/reset-password").form(&[
+        ("token", token),
+        ("new_password", new),
+        ("confirm_password", repeated),
+        ("username", "mallory@example.com"),
+    ])
+}
+
+/// The problem that the page shows beside a field.
+fn problem<'a>(page: &'a str, field: &str) -> Option<&'a str> {
+    let (_, rest) = page.split_once(&format!("id=\"{field}-problem\">"))?;
+    Some(rest.split_once("</p>").unwrap().0)
+}
+
+#[tokio::test]
+async fn the_link_opens_a_form_that_password_managers_understand_and_changes_nothing() {
+    let app = TestApp::start_with(|config| config.passwords.policy.min_length = 10);
+    app.register(EMAIL).await;
+    let token = app.reset_token(EMAIL).await;
+    for path in [format!("/reset-password/{token}"), format!("/reset-password/{token}/")] {
+        let head = app.unchanged(async || app.call("HEAD", &path).await).await;
+        assert_eq!((head.status, head.text()), (200, ""));
+        let reply = app.unchanged(async || app.get(&path).await).await;
+        assert_page(&reply, 200, HEADING);
+        let page = reply.text();
+        for part in [
+            "<form method=\"post\" action=\"&#x2f;reset-password&#x2f;\"",
+            &format!("name=\"token\" value=\"{token}\""),
+            EMAIL,
+            "autocomplete=\"username\" readonly",
+            "name=\"new_password\" type=\"password\" autocomplete=\"new-password\"",
+            "name=\"confirm_password\" type=\"password\" autocomplete=\"new-password\"",
+            "at least 10 characters",
+            "none of the commonest passwords",
+        ] {
+            assert!(page.contains(part), "no {part}: {page}");
+        }
+        assert!(!page.contains("<script") && !page.contains("role=\"alert\""), "{page}");
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again() {
+    let app = TestApp::start();
+    let body = json!({
+        "email": EMAIL, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
+    });
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    let token = app.reset_token(EMAIL).await;
+    let long = "é".repeat(513);
+    let table = [
+        ("", "", Some("Please fill this in."), Some("Please fill this in.")),
+        ("   ", NEW_PASSWORD, Some("Please fill this in."), None),
+        ("short", "short", Some("This is too short: it takes at least 8 characters."), None),
+        (
+            long.as_str(),
+            NEW_PASSWORD,
+            Some("This is too long: it can have up to 1024 bytes."),
+            None,
+        ),
+        (
+            "1234567890",
+            "1234567890",
+            Some("This is one of the commonest passwords. These are only digits."),
+            None,
+        ),
+        ("my ann@example.com", "x", Some("This is too much like your address."), None),
+        ("margaret 12", "x", Some("This is too much like your user name."), None),
+        (NEW_PASSWORD, PASSWORD, None, Some("The two passwords are not the same.")),
+    ];
+    for (new, repeated, of_new, of_repeated) in table {
+        let reply = app.unchanged(async || sending(&app, &token, new, repeated).await).await;
+        assert_page(&reply, 400, HEADING);
+        let page = reply.text();
+        let told = (problem(page, "new-password"), problem(page, "confirm-password"));
+        assert_eq!(told, (of_new, of_repeated), "{new} {repeated}");
+        assert!(page.contains("role=\"alert\"") && page.contains("aria-invalid=\"true\""));
+        assert!(page.contains(&token) && page.contains(EMAIL));
+        for password in [new, repeated].into_iter().filter(|password| password.len() > 5) {
+            assert!(!page.contains(password), "a password is never sent back");
+        }
+        assert!(!page.contains("mallory"), "whose account it is tells the link alone");
+    }
+    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
+    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login("mallory@example.com", NEW_PASSWORD).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_reset_by_the_form_does_all_that_one_by_a_program_does() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let devices = [app.log_in(EMAIL).await, app.log_in(EMAIL).await];
+    let change = app.change_address(&devices[0], "new@example.com").await;
+    let token = app.reset_token(EMAIL).await;
+    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
+    for device in &devices {
+        assert!(!app.is_live(device).await);
+    }
+    assert_eq!(app.login(EMAIL, PASSWORD).await.status, 401);
+    let user = app.login(EMAIL, NEW_PASSWORD).await.json()["user"].clone();
+    assert_eq!((&user["is_email_verified"], user.get("pending_email")), (&json!(true), None));
+    assert_eq!(app.confirming(&change.confirm).await.status, 400);
+    app.letter(EMAIL, "was reset").await;
+    let replayed = app.unchanged(async || sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await);
+    assert_page(&replayed.await, 400, BAD_LINK);
+}
+
+#[tokio::test]
+async fn a_bad_link_gets_a_page_that_says_what_to_do() {
+    let app = TestApp::start();
+    let verification = app.invited(EMAIL).await;
+    let token = app.reset_token(EMAIL).await;
+    let reversed: String = token.chars().rev().collect();
+    let bad = ["", "garbage", &token[..63], &reversed, &verification, "a%00b", "%20"];
+    let opened = async || {
+        for token in bad {
+            assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
+            // With passwords that would do, and with others.
+            for password in [NEW_PASSWORD, "short", ""] {
+                let reply = sending(&app, token, password, password).await;
+                assert_page(&reply, 400, BAD_LINK);
+            }
+        }
+        assert_page(&app.get("/reset-password").await, 400, BAD_LINK);
+        assert_page(&app.call("POST", "/reset-password/").await, 400, BAD_LINK);
+    };
+    app.unchanged(opened).await;
+    app.advance(60 * 60);
+    assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
+    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 400, BAD_LINK);
+}
+
+#[tokio::test]
+async fn while_storage_is_away_the_page_says_to_come_back() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let token = app.reset_token(EMAIL).await;
+    app.disk.set_full(true);
+    let reply = sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await;
+    assert_page(&reply, 503, "Please try again in a moment");
+    assert!(reply.retry_after().is_some());
+    app.disk.set_full(false);
+    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
+}

@@ -1,0 +1,390 @@
+//! `POST /api/forgot-password/` and `POST /api/reset-password/`. The page is in `reset_page`.
+
+use std::num::NonZeroU32;
+
+use latchkey::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::messages::{
+    BAD_RESET_TOKEN, BLANK, COMMON, DIFFER, EMAIL, EMAIL_LENGTH, LIKE_EMAIL, LIKE_USERNAME, LONG,
+    NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT,
+};
+use crate::support::{CONFIRM, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once, ticket_of};
+
+const EMAIL_OF_ANN: &str = "ann@example.com";
+const NOBODY: &str = "nobody@example.com";
+const HOUR: u64 = 60 * 60;
+
+fn requested() -> (u16, Value) {
+    let message = "Password reset instructions have been sent to your email if an account exists \
+                   with this email address.";
+    (200, json!({"message": message}))
+}
+
+fn done() -> (u16, Value) {
+    (200, json!({"message": "Password has been reset successfully."}))
+}
+
+fn bad_link() -> (u16, Value) {
+    (400, json!({"non_field_errors": [BAD_RESET_TOKEN]}))
+}
+
+/// Asserts that a link does not reset, and that trying left nothing.
+async fn assert_dead(app: &TestApp, token: &str, why: &str) {
+    let reply = app.unchanged(async || app.resetting(token, NEW_PASSWORD).await).await;
+    assert_eq!(reply.told(), bad_link(), "{why}");
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_the_same_with_an_account_and_without_one() {
+    // With mailboxes limited, and with that switched off.
+    for per_day in [NonZeroU32::new(5), None] {
+        let app = TestApp::start_with(|config| config.mail.per_mailbox_per_day = per_day);
+        app.newcomer(EMAIL_OF_ANN).await;
+        app.deliver().await;
+        let mut headers = Vec::new();
+        for email in [EMAIL_OF_ANN, "ANN@Example.com", NOBODY, "x@localhost"] {
+            app.advance(60);
+            let reply = app.forgetting(email).await;
+            assert_eq!(reply.told(), requested(), "{email}");
+            // One durable write, or the time it takes would tell.
+            assert_eq!(app.app.store.mark(), app.clock.read().wall, "{email}");
+            let mut reply = reply.headers;
+            reply.remove("x-request-id");
+            headers.push(reply);
+        }
+        assert!(headers.windows(2).all(|pair| pair[0] == pair[1]), "{headers:?}");
+        assert_eq!(app.letters(EMAIL_OF_ANN, "Choose a new password").await.len(), 2);
+        assert_eq!(app.mails.sent().len(), 3, "and nobody else was mailed");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_told_and_a_form_does_as_well() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    for (body, message) in [
+        (json!({}), REQUIRED),
+        (json!({"email": null}), NULL),
+        (json!({"email": " "}), BLANK),
+        (json!({"email": 1}), NOT_A_STRING),
+        (json!({"email": [EMAIL_OF_ANN]}), NOT_A_STRING),
+        (json!({"email": "a\u{0}@example.com"}), NUL),
+        (json!({"email": "ann"}), EMAIL),
+        (json!({"email": "x".repeat(300)}), EMAIL_LENGTH),
+    ] {
+        for path in ["/api/forgot-password/", "/api/resend-verification/"] {
+            let reply = app.unchanged(async || app.post(path, &body).await).await;
+            assert_eq!(reply.told(), (400, json!({"email": [message]})), "{path} {body}");
+        }
+    }
+    let form = app.call("POST", "/api/forgot-password").form(&[("email", EMAIL_OF_ANN)]);
+    assert_eq!(form.header("authorization", "Bearer stale").await.told(), requested());
+    app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+}
+
+#[tokio::test]
+async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of_ours() {
+    for (frontend, base) in [
+        (None, "https://accounts.example.com"),
+        (Some("https://app.example.com/account"), "https://app.example.com/account"),
+    ] {
+        let app = TestApp::start_with(|config: &mut Config| {
+            config.server.frontend_url = frontend.map(str::to_owned);
+        });
+        app.register(EMAIL_OF_ANN).await;
+        let token = app.reset_token(EMAIL_OF_ANN).await;
+        let mail = app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+        let link = format!("{base}/reset-password/{token}");
+        assert_eq!(mail.link.as_deref(), Some(link.as_str()));
+        assert!(mail.text.contains(&link) && mail.html.contains(&link));
+        assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_gets_two_links_in_a_row_then_one_a_minute_across_restarts() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let first = app.reset_token(EMAIL_OF_ANN).await;
+    let mut app = app;
+    for (seconds, mails) in
+        [(0, 1), (0, 0), (59, 0), (1, 1), (0, 0), (60, 1), (60, 1), (60, 0), (HOUR, 0)]
+    {
+        app.advance(seconds);
+        app = app.restart().await;
+        assert_eq!(app.forgetting("ANN@example.com").await.told(), requested());
+        app.deliver().await;
+        let sent = app.mails.sent();
+        assert_eq!(sent.len(), mails, "after {seconds} s");
+        for letter in &sent {
+            assert_eq!(letter.to, EMAIL_OF_ANN, "to the address as its owner has written it");
+            assert_eq!(ticket_of(letter), first, "while a link lives it is the same");
+        }
+    }
+    app.advance(24 * HOUR);
+    assert_eq!(app.forgetting("aNN@example.com").await.told(), requested());
+    let second = app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+    assert_ne!(ticket_of(&second), first, "one that has expired is not");
+}
+
+#[tokio::test]
+async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
+    let app = TestApp::start();
+    let body = json!({
+        "email": EMAIL_OF_ANN, "username": "Margaret", "password": PASSWORD,
+        "password_confirm": PASSWORD,
+    });
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    let ann = app.log_in(EMAIL_OF_ANN).await;
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let with = |changes: Value| {
+        let mut body =
+            json!({"token": token, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD});
+        for (field, value) in changes.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        body
+    };
+    let both =
+        |password: &str| with(json!({"new_password": password, "confirm_password": password}));
+    let table = [
+        (
+            json!({}),
+            json!({"token": [REQUIRED], "new_password": [REQUIRED], "confirm_password": [REQUIRED]}),
+        ),
+        (with(json!({"token": null})), json!({"token": [NULL]})),
+        (with(json!({"token": " "})), json!({"token": [BLANK]})),
+        (with(json!({"token": 1})), json!({"token": [NOT_A_STRING]})),
+        (with(json!({"token": "a\u{0}"})), json!({"token": [NUL]})),
+        (with(json!({"new_password": null})), json!({"new_password": [NULL]})),
+        (
+            with(json!({"new_password": 12_345_678_901_u64})),
+            json!({"new_password": [NOT_A_STRING]}),
+        ),
+        (with(json!({"new_password": "tide\u{0}lamp orchard"})), json!({"new_password": [NUL]})),
+        (with(json!({"confirm_password": ""})), json!({"confirm_password": [BLANK]})),
+        (with(json!({"confirm_password": true})), json!({"confirm_password": [NOT_A_STRING]})),
+        (both("tide7Lp"), json!({"new_password": [SHORT]})),
+        (both(&"é".repeat(513)), json!({"new_password": [LONG], "confirm_password": [LONG]})),
+        (both("1234567890"), json!({"new_password": [COMMON, NUMERIC]})),
+        // The rules know whose account it is.
+        (both("ann@example.com!"), json!({"new_password": [LIKE_EMAIL]})),
+        (both("margaret's den"), json!({"new_password": [LIKE_USERNAME]})),
+        (
+            with(json!({"token": null, "new_password": "short", "confirm_password": 1})),
+            json!({"token": [NULL], "new_password": [SHORT], "confirm_password": [NOT_A_STRING]}),
+        ),
+        (
+            with(json!({"confirm_password": format!("{NEW_PASSWORD} ")})),
+            json!({"non_field_errors": [DIFFER]}),
+        ),
+        (
+            with(json!({"new_password": "short", "confirm_password": "other"})),
+            json!({"new_password": [SHORT]}),
+        ),
+        // A password that would not do is told before a link that does not work.
+        (
+            with(json!({"token": "x", "new_password": "short", "confirm_password": "short"})),
+            json!({"new_password": [SHORT]}),
+        ),
+    ];
+    for (body, errors) in table {
+        let reply = app.unchanged(async || app.post("/api/reset-password/", &body).await).await;
+        assert_eq!(reply.told(), (400, errors), "{body}");
+    }
+    assert!(app.is_live(&ann).await);
+    let fields = [
+        ("token", token.as_str()),
+        ("new_password", NEW_PASSWORD),
+        ("confirm_password", NEW_PASSWORD),
+    ];
+    assert_eq!(app.call("POST", "/api/reset-password").form(&fields).await.told(), done());
+    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
+    let app = TestApp::start();
+    let verification = app.invited(EMAIL_OF_ANN).await;
+    let ann = app.log_in(EMAIL_OF_ANN).await;
+    let change = app.change_address(&ann, "new@example.com").await;
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let (first, rest) = token.split_at(1);
+    let other = if first == "A" { "B" } else { "A" };
+    for (bad, why) in [
+        ("garbage", "no token"),
+        (&"A".repeat(64), "of the right length"),
+        (&"x".repeat(5_000), "far too long"),
+        (&token[..63], "cut short"),
+        (&format!("{token}A"), "with something added"),
+        (&format!("{other}{rest}"), "with another id"),
+        (&token.chars().rev().collect::<String>(), "reversed"),
+        (&verification, "the one that verifies"),
+        (&change.confirm, "the one that confirms another address"),
+        (&change.cancel, "the one that calls that off"),
+        (&ann.access, "an access token"),
+    ] {
+        assert_dead(&app, bad, why).await;
+    }
+    let others = TestApp::start_with_keys(7);
+    others.register(EMAIL_OF_ANN).await;
+    let foreign = others.reset_token(EMAIL_OF_ANN).await;
+    assert_dead(&app, &foreign, "another server's").await;
+    assert_eq!(app.resetting(&format!(" {token}\n"), NEW_PASSWORD).await.told(), done());
+}
+
+#[tokio::test]
+async fn a_link_is_good_once_and_for_its_hour() {
+    for (seconds, is_good) in [(HOUR - 1, true), (HOUR, false)] {
+        let app = TestApp::start();
+        app.register(EMAIL_OF_ANN).await;
+        let token = app.reset_token(EMAIL_OF_ANN).await;
+        app.advance(seconds);
+        if is_good {
+            assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+            assert_dead(&app, &token, "a replay").await;
+            assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+        } else {
+            assert_dead(&app, &token, "expired").await;
+            app.log_in(EMAIL_OF_ANN).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_ends_all_that_was_open_and_tells_the_owner() {
+    let app = TestApp::start();
+    let bob = app.newcomer("bob@example.com").await;
+    let verification = app.invited(EMAIL_OF_ANN).await;
+    let devices = [
+        app.log_in(EMAIL_OF_ANN).await,
+        app.log_in(EMAIL_OF_ANN).await,
+        app.log_in(EMAIL_OF_ANN).await,
+    ];
+    let change = app.change_address(&devices[0], "new@example.com").await;
+    for _ in 0..5 {
+        assert_eq!(app.login(EMAIL_OF_ANN, "wrong-Lamp 7 orchard").await.status, 401);
+    }
+    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429);
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+
+    for device in &devices {
+        assert!(!app.is_live(device).await, "every session has ended");
+    }
+    // The lockout is over, the old password is none, and the address is verified.
+    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 401);
+    let reply = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await;
+    assert_eq!(reply.status, 200);
+    let user = &reply.json()["user"];
+    assert_eq!(user["is_email_verified"], true);
+    assert_eq!(user.get("pending_email"), None, "the change of address is off");
+    let void = async || {
+        for ticket in [&verification, &change.confirm, &change.cancel] {
+            assert_eq!(app.confirming(ticket).await.status, 400);
+        }
+        assert_eq!(app.press("cancel", &change.cancel).await.status, 400);
+        assert_dead(&app, &token, "used").await;
+    };
+    app.unchanged(void).await;
+    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+    // And nobody else has anything of it.
+    assert!(app.is_live(&bob).await);
+    app.log_in("bob@example.com").await;
+}
+
+#[tokio::test]
+async fn a_reset_clears_the_failures_from_everywhere() {
+    let app = TestApp::start_with(|config| {
+        config.login.max_failures_per_email = NonZeroU32::new(6);
+    });
+    app.register(EMAIL_OF_ANN).await;
+    for host in 1..=6 {
+        let from = format!("198.51.100.{host}");
+        assert_eq!(app.login(EMAIL_OF_ANN, "wrong-Lamp 7 orchard").from(&from).await.status, 401);
+    }
+    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429);
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429, "asking clears nothing");
+    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_several_resets_at_once_one_is_made() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let new = |n: usize| format!("{NEW_PASSWORD} {n}");
+    let replies = at_once((0..4).map(|n| app.resetting(&token, &new(n)))).await;
+    let made: Vec<usize> = (0..4).filter(|n| replies[*n].told() == done()).collect();
+    let [made] = made[..] else { panic!("{replies:?}") };
+    assert_eq!(replies.iter().filter(|reply| reply.told() == bad_link()).count(), 3);
+    for n in 0..4 {
+        let status = app.login(EMAIL_OF_ANN, &new(n)).await.status;
+        assert_eq!(status, if n == made { 200 } else { 401 });
+    }
+    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+}
+
+#[tokio::test]
+async fn several_requests_at_once_mail_one_link() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let replies = at_once((0..8).map(|_| app.forgetting(EMAIL_OF_ANN))).await;
+    assert!(replies.iter().all(|reply| reply.told() == requested()));
+    let letters = app.letters(EMAIL_OF_ANN, "Choose a new password").await;
+    assert_eq!(letters.len(), 2);
+    assert_eq!(ticket_of(&letters[0]), ticket_of(&letters[1]));
+}
+
+#[tokio::test]
+async fn asking_for_mail_counts_with_the_attempts_of_an_address() {
+    let app = TestApp::start_with(|config| {
+        config.login.per_address_per_minute = NonZeroU32::new(3);
+    });
+    app.register(EMAIL_OF_ANN).await;
+    assert_eq!(app.forgetting(NOBODY).await.told(), requested());
+    assert_eq!(app.resending(NOBODY).await.status, 200);
+    app.log_in(EMAIL_OF_ANN).await;
+    for call in [app.forgetting(EMAIL_OF_ANN), app.resending(NOBODY), app.login(NOBODY, PASSWORD)] {
+        let reply = app.unchanged(async || call.await).await;
+        let wait = reply.retry_after().unwrap();
+        let unit = if wait == 1 { "second" } else { "seconds" };
+        let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
+        assert_eq!(reply.told(), (429, json!({"detail": detail})));
+    }
+    let elsewhere = app.forgetting(EMAIL_OF_ANN).from("198.51.100.7").await;
+    assert_eq!(elsewhere.told(), requested());
+}
+
+#[tokio::test]
+async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
+    let app = TestApp::start();
+    let verification = app.invited(EMAIL_OF_ANN).await;
+    let squatter = app.log_in(EMAIL_OF_ANN).await;
+    let token_of = |page: &str| {
+        let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let page = app.press("reset", &verification).await;
+    assert_page(&page, 200, "Choose a new password");
+    let token = token_of(page.text());
+    assert_ne!(token, verification);
+    let again = app.press("reset", &verification).await;
+    assert_eq!(token_of(again.text()), token, "a second click leads to the same");
+    assert!(app.is_live(&squatter).await, "looking has changed nothing");
+
+    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+    assert!(!app.is_live(&squatter).await);
+    let reply = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await;
+    assert_eq!(reply.json()["user"]["is_email_verified"], true);
+    let replayed = async || {
+        for action in ["reset", "confirm", "disown_confirmed"] {
+            assert_eq!(app.press(action, &verification).await.status, 400, "{action}");
+        }
+        assert_eq!(app.get(&format!("{CONFIRM}?token={verification}")).await.status, 400);
+    };
+    app.unchanged(replayed).await;
+}

@@ -1,0 +1,120 @@
+//! What people do with their account after the first login, as the tests speak of it.
+
+use latchkey::mail::SentMail;
+use serde_json::{Value, json};
+
+use super::{CONFIRM, Call, PASSWORD, Reply, TestApp, Tokens};
+
+/// The password that takes the place of everybody's.
+pub(crate) const NEW_PASSWORD: &str = "brick-Sail 9 meadow";
+
+/// The tokens of both links that a change of address is mailed with.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// To the new address: it confirms the change, or says "this was not me".
+    pub(crate) confirm: String,
+    /// To the old address: it calls the change off.
+    pub(crate) cancel: String,
+}
+
+impl TestApp {
+    /// A PATCH of the profile.
+    pub(crate) fn patch(&self, tokens: &Tokens, body: &Value) -> Call {
+        self.call("PATCH", "/api/profile/").bearer(&tokens.access).json(body)
+    }
+
+    /// A PATCH that asks for another address, with everybody's password.
+    pub(crate) fn moving(&self, tokens: &Tokens, to: &str) -> Call {
+        self.patch(tokens, &json!({"email": to, "current_password": PASSWORD}))
+    }
+
+    /// Asks for another address.
+    pub(crate) async fn change_address(&self, tokens: &Tokens, to: &str) -> Change {
+        let old = self.profile(&tokens.access).await.field("email");
+        let reply = self.moving(tokens, to).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        Change {
+            confirm: ticket_of(&self.letter(to, "Confirm your new email address").await),
+            cancel: ticket_of(&self.letter(&old, "is about to change").await),
+        }
+    }
+
+    /// What is asked of a change of password.
+    pub(crate) fn changing_password(&self, tokens: &Tokens, new: &str) -> Call {
+        let body =
+            json!({"current_password": PASSWORD, "new_password": new, "confirm_password": new});
+        self.post("/api/change-password/", &body).bearer(&tokens.access)
+    }
+
+    /// What whoever forgot their password asks for.
+    pub(crate) fn forgetting(&self, email: &str) -> Call {
+        self.post("/api/forgot-password/", &json!({"email": email}))
+    }
+
+    /// Asks for a link that resets the password, and returns the token that it holds.
+    pub(crate) async fn reset_token(&self, email: &str) -> String {
+        let reply = self.forgetting(email).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        ticket_of(&self.letter(email, "Choose a new password").await)
+    }
+
+    /// What is asked of a reset.
+    pub(crate) fn resetting(&self, token: &str, new: &str) -> Call {
+        let body = json!({"token": token, "new_password": new, "confirm_password": new});
+        self.post("/api/reset-password/", &body)
+    }
+
+    /// What is asked of those who want the verification mail again.
+    pub(crate) fn resending(&self, email: &str) -> Call {
+        self.post("/api/resend-verification/", &json!({"email": email}))
+    }
+
+    /// What is asked of a deletion.
+    pub(crate) fn deleting(&self, tokens: &Tokens, password: &str) -> Call {
+        let body = json!({"password": password});
+        self.call("DELETE", "/api/profile/").bearer(&tokens.access).json(&body)
+    }
+
+    /// What is asked to confirm an address, or a new one.
+    pub(crate) fn confirming(&self, token: &str) -> Call {
+        self.post(CONFIRM, &json!({"token": token}))
+    }
+
+    /// All mails to an address whose subject holds this, once everything is delivered.
+    pub(crate) async fn letters(&self, to: &str, subject: &str) -> Vec<SentMail> {
+        self.deliver().await;
+        let mut sent = self.mails.sent();
+        sent.retain(|mail| mail.to == to && mail.subject.contains(subject));
+        sent
+    }
+
+    /// The last of them.
+    pub(crate) async fn letter(&self, to: &str, subject: &str) -> SentMail {
+        let letters = self.letters(to, subject).await;
+        letters.last().unwrap_or_else(|| panic!("no mail to {to}: {subject}")).clone()
+    }
+
+    /// Whether tokens are of any use. It refreshes, which is no reuse but takes the token.
+    pub(crate) async fn is_live(&self, tokens: &Tokens) -> bool {
+        let profile = self.profile(&tokens.access).await.status;
+        let refresh = self.refreshing(&tokens.refresh).await.status;
+        assert_eq!(profile, refresh, "access and refresh token end together");
+        profile == 200
+    }
+}
+
+/// The token of a mail's link, which has it in its query or at its end.
+pub(crate) fn ticket_of(mail: &SentMail) -> String {
+    let link = mail.link.as_deref().unwrap_or_else(|| panic!("no link: {mail:?}"));
+    let (_, token) = link.rsplit_once(['=', '/']).unwrap();
+    assert_eq!(token.len(), 64, "id and mac, 48 bytes as base64url");
+    token.to_owned()
+}
+
+/// Asserts that the answer is a page with this heading.
+pub(crate) fn assert_page(reply: &Reply, status: u16, heading: &str) {
+    assert_eq!(reply.status, status, "{reply:?}");
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+    let heading = format!("<h1>{heading}</h1>");
+    assert!(reply.text().contains(&heading), "no {heading}: {}", reply.text());
+}

@@ -1,0 +1,27 @@
+//! What is said of a field, in the words of the contract.
+
+pub(crate) const REQUIRED: &str = "This field is required.";
+pub(crate) const NULL: &str = "This field may not be null.";
+pub(crate) const BLANK: &str = "This field may not be blank.";
+pub(crate) const NOT_A_STRING: &str = "Not a valid string.";
+pub(crate) const NUL: &str = "Null characters are not allowed.";
+pub(crate) const EMAIL: &str = "Enter a valid email address.";
+pub(crate) const EMAIL_LENGTH: &str = "Ensure this field has no more than 254 characters.";
+pub(crate) const EMAIL_TAKEN: &str = "user with this email already exists.";
+pub(crate) const USERNAME: &str = "Enter a valid username. This value may contain only letters, numbers, and \
+                        @/./+/-/_ characters.";
+pub(crate) const USERNAME_LENGTH: &str = "Ensure this field has no more than 150 characters.";
+pub(crate) const USERNAME_TAKEN: &str = "A user with that username already exists.";
+pub(crate) const SHORT: &str = "Ensure this field has at least 8 characters.";
+pub(crate) const LONG: &str = "Ensure this field has no more than 1024 bytes.";
+pub(crate) const COMMON: &str = "This password is too common.";
+pub(crate) const NUMERIC: &str = "This password is entirely numeric.";
+pub(crate) const LIKE_EMAIL: &str = "The password is too similar to the email.";
+pub(crate) const LIKE_USERNAME: &str = "The password is too similar to the username.";
+pub(crate) const DIFFER: &str = "Passwords don't match";
+pub(crate) const NEW_DIFFER: &str = "New passwords don't match.";
+pub(crate) const SAME: &str = "New password must be different from current password.";
+pub(crate) const WRONG_CURRENT: &str = "Incorrect current password";
+pub(crate) const WRONG_PASSWORD: &str = "Incorrect password";
+pub(crate) const BAD_RESET_TOKEN: &str = "Invalid or expired reset token";
+pub(crate) const BAD_TICKET: &str = "Invalid or expired verification token";
