@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,6 @@ use crate::{Result, stopwatch};
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// No answer at all for so long is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// So many connections leave from one loopback address: far fewer than it has ports.
-const CONNECTIONS_PER_ADDRESS: usize = 5_000;
 
 /// What is asked, and what is expected.
 pub(crate) trait Script {
@@ -37,6 +35,20 @@ pub(crate) trait Script {
     /// What is wrong with it; it is counted.
     fn answer(&mut self, connection: usize, answer: &Answer<'_>)
     -> std::result::Result<(), String>;
+}
+
+impl<S: Script + ?Sized> Script for &mut S {
+    fn request(&mut self, connection: usize, request: &mut Vec<u8>) {
+        (**self).request(connection, request);
+    }
+
+    fn answer(
+        &mut self,
+        connection: usize,
+        answer: &Answer<'_>,
+    ) -> std::result::Result<(), String> {
+        (**self).answer(connection, answer)
+    }
 }
 
 /// When requests are sent.
@@ -91,13 +103,15 @@ impl Outcome {
 
 /// Connections to one server, which stay open from one load to the next.
 pub(crate) struct Client {
+    source: Ipv4Addr,
     address: SocketAddr,
     epoll: OwnedFd,
     connections: Vec<Connection>,
 }
 
 struct Connection {
-    stream: TcpStream,
+    /// None once it was lost, until it has something to ask again.
+    stream: Option<TcpStream>,
     request: Vec<u8>,
     answer: Vec<u8>,
     filled: usize,
@@ -106,19 +120,24 @@ struct Connection {
 }
 
 impl Client {
-    /// Opens `count` connections, from as many loopback addresses as their ports need.
+    /// Opens `count` connections.
     pub(crate) fn connect(address: SocketAddr, count: usize) -> Result<Self> {
+        Self::connect_from(Ipv4Addr::LOCALHOST, address, count)
+    }
+
+    /// Opens `count` connections from a given address: each has ports for some twenty thousand. A
+    /// server takes no more at once than its queue of newcomers holds.
+    pub(crate) fn connect_from(
+        source: Ipv4Addr,
+        address: SocketAddr,
+        count: usize,
+    ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut client = Self { address, epoll, connections: Vec::new() };
+        let mut client = Self { source, address, epoll, connections: Vec::new() };
         for index in 0..count {
-            let stream = client.open(index)?;
-            client.connections.push(Connection {
-                stream,
-                request: Vec::new(),
-                answer: Vec::new(),
-                filled: 0,
-                asked: None,
-            });
+            let stream = Some(client.open(index)?);
+            let (request, answer) = (Vec::new(), Vec::new());
+            client.connections.push(Connection { stream, request, answer, filled: 0, asked: None });
         }
         Ok(client)
     }
@@ -131,7 +150,7 @@ impl Client {
         &mut self,
         lasts: Duration,
         pace: Pace,
-        script: &mut impl Script,
+        script: &mut dyn Script,
     ) -> Result<Outcome> {
         let begins = stopwatch::now();
         let mut load = Load {
@@ -180,7 +199,7 @@ impl Client {
     }
 
     /// Has every connection ask once, and waits for all answers.
-    pub(crate) fn ask_once(&mut self, script: &mut impl Script) -> Result<Outcome> {
+    pub(crate) fn ask_once(&mut self, script: &mut dyn Script) -> Result<Outcome> {
         self.run(Duration::from_nanos(1), Pace::ClosedLoop, script)
     }
 
@@ -188,7 +207,7 @@ impl Client {
         &mut self,
         now: Instant,
         load: &mut Load,
-        script: &mut impl Script,
+        script: &mut dyn Script,
     ) -> Result<()> {
         if let Pace::Every(interval) = load.pace {
             while load.due <= now
@@ -214,21 +233,26 @@ impl Client {
         index: usize,
         asked: Instant,
         load: &mut Load,
-        script: &mut impl Script,
+        script: &mut dyn Script,
     ) -> Result<()> {
-        let connection = self.connections.get_mut(index).ok_or("no such connection")?;
+        if self.connection(index)?.stream.is_none() {
+            let stream = self.open(index)?;
+            self.connection(index)?.stream = Some(stream);
+        }
+        let connection = self.connection(index)?;
         script.request(index, &mut connection.request);
         connection.asked = Some(asked);
         // A request that does not fit into the socket's buffer is no request of ours.
-        if let Err(error) = connection.stream.write_all(&connection.request) {
+        let sent = connection.stream.as_mut().map(|stream| stream.write_all(&connection.request));
+        if let Some(Err(error)) = sent {
             self.lose(index, format!("a request could not be sent: {error}"), load)?;
         }
         Ok(())
     }
 
     /// Reads what has come for a connection; says whether that made an answer whole.
-    fn receive(&mut self, index: usize, load: &mut Load, script: &mut impl Script) -> Result<bool> {
-        let connection = self.connections.get_mut(index).ok_or("no such connection")?;
+    fn receive(&mut self, index: usize, load: &mut Load, script: &mut dyn Script) -> Result<bool> {
+        let connection = self.connection(index)?;
         if connection.answer.len() == connection.filled {
             if connection.filled >= LONGEST_ANSWER {
                 self.lose(index, "an answer is too long".to_owned(), load)?;
@@ -237,7 +261,8 @@ impl Client {
             connection.answer.resize((connection.filled * 2).max(2048), 0);
         }
         let room = connection.answer.get_mut(connection.filled..).unwrap_or_default();
-        let count = match connection.stream.read(room) {
+        let Some(stream) = connection.stream.as_mut() else { return Ok(false) };
+        let count = match stream.read(room) {
             Ok(0) => {
                 self.lose(index, "a connection was closed".to_owned(), load)?;
                 return Ok(false);
@@ -283,11 +308,10 @@ impl Client {
         Ok(true)
     }
 
-    /// Counts a connection's failure and opens it anew.
+    /// Gives a connection up; it counts as an error if it owed an answer.
     fn lose(&mut self, index: usize, error: String, load: &mut Load) -> Result<()> {
-        let stream = self.open(index).map_err(|gone| format!("{error}, and then {gone}"))?;
-        let connection = self.connections.get_mut(index).ok_or("no such connection")?;
-        connection.stream = stream;
+        let connection = self.connection(index)?;
+        connection.stream = None;
         connection.filled = 0;
         if connection.asked.take().is_some() {
             load.outcome.fail(error);
@@ -296,8 +320,17 @@ impl Client {
         Ok(())
     }
 
+    fn connection(&mut self, index: usize) -> Result<&mut Connection> {
+        self.connections.get_mut(index).ok_or_else(|| "no such connection".into())
+    }
+
     fn open(&self, index: usize) -> Result<TcpStream> {
-        let stream = connect(self.address, index)?;
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        if self.source != Ipv4Addr::LOCALHOST {
+            rustix::net::bind(&socket, &SocketAddr::from((self.source, 0)))?;
+        }
+        rustix::net::connect(&socket, &self.address)?;
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let data = epoll::EventData::new_u64(u64::try_from(index)?);
@@ -316,20 +349,6 @@ struct Load {
     /// The connections that wait for no answer.
     free: VecDeque<usize>,
     outcome: Outcome,
-}
-
-/// A connection from an address of its own for each few thousand, where the server is on IPv4
-/// loopback, which has 16 million.
-fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
-    let nth = u8::try_from(index / CONNECTIONS_PER_ADDRESS)?;
-    if nth == 0 {
-        return Ok(TcpStream::connect(address)?);
-    }
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, nth.saturating_add(1)));
-    rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(TcpStream::from(socket))
 }
 
 fn timespec(wait: Duration) -> Timespec {

@@ -1,66 +1,122 @@
-//! The bench: the release server under load, in its own process, with a real file.
+//! The bench: how fast, small and flat the release server is, each figure beside the ceiling that
+//! the machine sets, taken in the same run.
+//!
+//! ```text
+//! cargo bench                        everything
+//! cargo bench -- --quick             everything, small, in under two minutes
+//! cargo bench -- profile refresh     some scenarios
+//! cargo bench -- instructions        instructions a request, by valgrind; only when named
+//! cargo bench -- --json FILE         where the figures go as JSON (target/bench.json)
+//! ```
+//!
+//! It fails if an answer is wrong, never because something is slow. A ceiling is this executable
+//! in a process of its own, on the runtime that the server has, so that both pay for the same
+//! things. Server, ceiling and client share the machine.
+//!
+//! - `client`, `answer`, `scripts`: who asks, and what
+//! - `server`, `seed`, `population`: the server, and what is in its database
+//! - `ceiling_http`, `ceiling_commit`, `argon`: what it is held against
+//! - `contest`: who takes turns with whom
+//! - `latency`, `memory`, `machine`, `stopwatch`, `report`: figures
+//! - `scenarios`: what is measured
 
 mod answer;
+mod argon;
+mod ceiling_commit;
+mod ceiling_http;
 mod client;
+mod contest;
 mod latency;
+mod machine;
 mod memory;
+mod options;
+mod population;
+mod report;
+mod scenarios;
+mod scripts;
+mod seed;
 mod server;
 mod stopwatch;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+
+use machine::Machine;
+use options::{Options, Role};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-struct Health;
-
-impl client::Script for Health {
-    fn request(&mut self, _: usize, request: &mut Vec<u8>) {
-        if request.is_empty() {
-            request.extend_from_slice(b"GET /healthz HTTP/1.1\r\nHost: latchkey\r\n\r\n");
-        }
-    }
-
-    fn answer(&mut self, _: usize, answer: &answer::Answer<'_>) -> std::result::Result<(), String> {
-        if answer.status == 200 { Ok(()) } else { Err(format!("status {}", answer.status)) }
-    }
-}
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let outcome = match Options::read(std::env::args().skip(1)) {
+        Ok(Role::Ceiling(arguments)) => ceiling(&arguments).map(|()| true),
+        Ok(Role::Bench(options)) => bench(&options),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bench: {error}");
+            note(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<()> {
+/// Says something while the bench runs.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "bench: {text}");
+}
+
+/// Measures what was asked for; says whether every answer was right.
+fn bench(options: &Options) -> Result<bool> {
+    raise_open_file_limit();
     let mut out = std::io::stdout();
-    let directory = tempfile::tempdir()?;
-    let server = server::Program::latchkey(directory.path()).start()?;
-    for (count, pace) in [
-        (1, client::Pace::ClosedLoop),
-        (64, client::Pace::ClosedLoop),
-        (12000, client::Pace::ClosedLoop),
-        (64, client::Pace::Every(Duration::from_micros(500))),
-    ] {
-        let mut client = client::Client::connect(server.address, count)?;
-        let outcome = client.run(Duration::from_secs(1), pace, &mut Health)?;
-        writeln!(
-            out,
-            "{count} {pace:?}: {:.0}/s median {:?} p99 {:?} max {:?} errors {} {:?} unsent {}",
-            outcome.per_second(),
-            outcome.latency.median(),
-            outcome.latency.p99(),
-            outcome.latency.longest(),
-            outcome.errors,
-            outcome.first_error,
-            outcome.unsent,
-        )?;
+    let mut rows = Vec::new();
+    for scenario in scenarios::ALL {
+        if options.wants(scenario) {
+            note(scenario.name);
+            let measured = (scenario.measure)(options)
+                .map_err(|error| format!("{}: {error}", scenario.name))?;
+            // The whole table comes at the end; this is for whoever waits for it.
+            write!(std::io::stderr(), "{}", report::table(&measured))?;
+            rows.extend(measured);
+        }
     }
-    writeln!(out, "{:?}", memory::Memory::of(server.pid())?)?;
-    server.stop()
+    let machine = Machine::describe(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let form = if options.is_quick { "quick" } else { "full" };
+    writeln!(
+        out,
+        "\n{machine}\n{}\n{form} form\n\n{}",
+        server::description(),
+        report::table(&rows)
+    )?;
+    report::write_json(&options.json, &machine, form, &rows)?;
+    writeln!(out, "the same as JSON: {}", options.json.display())?;
+    let errors = report::errors(&rows);
+    for error in &errors {
+        writeln!(out, "WRONG ANSWERS: {error}")?;
+    }
+    Ok(errors.is_empty())
+}
+
+/// Is the other end of a contest.
+fn ceiling(arguments: &[String]) -> Result<()> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["ceiling-http", recording] => ceiling_http::run(Path::new(recording)),
+        ["ceiling-commit", recording, database] => {
+            ceiling_commit::run(Path::new(recording), Path::new(database))
+        }
+        ["ceiling-start"] => ceiling_http::run_empty(),
+        _ => Err(format!("no such ceiling: {arguments:?}").into()),
+    }
+}
+
+/// Ten thousand connections need as many open files; where that is not allowed, the scenario that
+/// opens them says so.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

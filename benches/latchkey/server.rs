@@ -120,6 +120,13 @@ pub(crate) fn latchkey() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_latchkey")), PathBuf::from)
 }
 
+/// What it is, in a line.
+pub(crate) fn description() -> String {
+    let file = latchkey();
+    let size = fs::metadata(&file).map_or(0, |metadata| metadata.len());
+    format!("server: {}, {:.2} MiB", file.display(), crate::memory::mebibytes(size))
+}
+
 /// A process that serves. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
