@@ -80,7 +80,6 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Answers a second.
-    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     pub(crate) fn per_second(&self) -> f64 {
         self.answered as f64 / self.lasted.as_secs_f64().max(f64::MIN_POSITIVE)
     }
@@ -109,8 +108,9 @@ pub(crate) struct Client {
     connections: Vec<Connection>,
 }
 
+#[derive(Default)]
 struct Connection {
-    /// None once it was lost, until it has something to ask again.
+    /// None before it has something to ask, and once it was lost.
     stream: Option<TcpStream>,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -120,26 +120,21 @@ struct Connection {
 }
 
 impl Client {
-    /// Opens `count` connections.
+    /// For `count` connections, each opened when it first has something to ask.
     pub(crate) fn connect(address: SocketAddr, count: usize) -> Result<Self> {
         Self::connect_from(Ipv4Addr::LOCALHOST, address, count)
     }
 
-    /// Opens `count` connections from a given address: each has ports for some twenty thousand. A
-    /// server takes no more at once than its queue of newcomers holds.
+    /// The same from a given address: each has ports for some twenty thousand. A server takes no
+    /// more newcomers at once than its queue for them holds.
     pub(crate) fn connect_from(
         source: Ipv4Addr,
         address: SocketAddr,
         count: usize,
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut client = Self { source, address, epoll, connections: Vec::new() };
-        for index in 0..count {
-            let stream = Some(client.open(index)?);
-            let (request, answer) = (Vec::new(), Vec::new());
-            client.connections.push(Connection { stream, request, answer, filled: 0, asked: None });
-        }
-        Ok(client)
+        let connections = (0..count).map(|_| Connection::default()).collect();
+        Ok(Self { source, address, epoll, connections })
     }
 
     /// Puts load on the server for `lasts`, and waits for the answers that are still due then.
@@ -163,6 +158,7 @@ impl Client {
         };
         let mut events = Vec::with_capacity(self.connections.len().clamp(1, 1024));
         let mut heard = begins;
+        self.forget_closed(&mut load, script)?;
         loop {
             let now = stopwatch::now();
             self.send_what_is_due(now, &mut load, script)?;
@@ -201,6 +197,17 @@ impl Client {
     /// Has every connection ask once, and waits for all answers.
     pub(crate) fn ask_once(&mut self, script: &mut dyn Script) -> Result<Outcome> {
         self.run(Duration::from_nanos(1), Pace::ClosedLoop, script)
+    }
+
+    /// Notices what a server has closed because it was idle for too long.
+    fn forget_closed(&mut self, load: &mut Load, script: &mut dyn Script) -> Result<()> {
+        let mut events = Vec::with_capacity(self.connections.len().max(1));
+        epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timespec(Duration::ZERO)))?;
+        for event in events {
+            let data = event.data;
+            self.receive(usize::try_from(data.u64())?, load, script)?;
+        }
+        Ok(())
     }
 
     fn send_what_is_due(

@@ -86,9 +86,10 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     f64::midpoint(at(low), at(high))
 }
 
-/// A server under a closed loop.
+/// A server under load: a closed loop, unless it is told otherwise.
 pub(crate) struct Loaded<'s> {
     client: Client,
+    pace: Pace,
     script: Box<dyn Script + Send + 's>,
 }
 
@@ -98,13 +99,20 @@ impl<'s> Loaded<'s> {
         connections: usize,
         script: impl Script + Send + 's,
     ) -> Result<Self> {
-        Ok(Self { client: Client::connect(server, connections)?, script: Box::new(script) })
+        let client = Client::connect(server, connections)?;
+        Ok(Self { client, pace: Pace::ClosedLoop, script: Box::new(script) })
+    }
+
+    /// The same at a given pace.
+    pub(crate) fn paced(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 }
 
 impl Side for Loaded<'_> {
     fn slice(&mut self, lasts: Duration) -> Result<Outcome> {
-        self.client.run(lasts, Pace::ClosedLoop, &mut *self.script)
+        self.client.run(lasts, self.pace, &mut *self.script)
     }
 }
 

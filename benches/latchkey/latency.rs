@@ -56,12 +56,6 @@ impl Latency {
     }
 
     /// The one that `share` (0 to 1) of all do not exceed; zero if there are none.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a rank among counts far below 2^52"
-    )]
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;

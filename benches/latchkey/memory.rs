@@ -27,7 +27,6 @@ impl Memory {
 }
 
 /// A number of bytes as people read it.
-#[expect(clippy::cast_precision_loss, reason = "for reading, to a tenth")]
 pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }

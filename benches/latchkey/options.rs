@@ -1,6 +1,6 @@
 //! What the bench was asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::Result;
@@ -29,7 +29,7 @@ impl Options {
         if arguments.peek().is_some_and(|first| first.starts_with("ceiling-")) {
             return Ok(Role::Ceiling(arguments.collect()));
         }
-        let json = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
+        let json = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench.json");
         let mut options = Self { is_quick: false, json, names: Vec::new() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {

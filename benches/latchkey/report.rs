@@ -133,8 +133,7 @@ impl Row {
 
     fn cells(&self) -> [String; COLUMNS] {
         let (judged, judged_unit) = self.judged();
-        let times =
-            self.times.map_or_else(Default::default, |times| times.0.map(|time| number(time)));
+        let times = self.times.map_or_else(Default::default, |times| times.0.map(number));
         let [median, p99, longest] = times;
         let target = self.target.map_or_else(String::new, |target| target.text(judged_unit));
         let reached = match self.is_reached() {

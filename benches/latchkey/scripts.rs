@@ -243,6 +243,9 @@ impl Script for Recorded<'_> {
     }
 
     fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> Judged {
+        if answer.header("content-type") != Some(b"application/json") {
+            return Err("an answer is not JSON".to_owned());
+        }
         self.answer = [answer.head, answer.body].concat();
         self.script.answer(connection, answer)
     }

@@ -112,14 +112,11 @@ impl Place {
     }
 }
 
-/// `target/bench-data`, wherever this build's target is.
+/// A directory of the bench's own in this build's target.
 fn root() -> Result<PathBuf> {
-    let executable = std::env::current_exe()?;
-    let is_target = |path: &&Path| path.join("CACHEDIR.TAG").exists();
-    let target = executable.ancestors().find(is_target).unwrap_or(Path::new("target"));
-    let root = target.join("bench-data");
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench-data");
     fs::create_dir_all(&root)?;
-    Ok(root.canonicalize()?)
+    Ok(root)
 }
 
 /// A copy that shares its blocks with the original where the file system can do that, and that is

@@ -22,7 +22,6 @@ pub(crate) struct Program {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     directory: PathBuf,
-    log: Option<PathBuf>,
 }
 
 impl Program {
@@ -55,20 +54,12 @@ impl Program {
             arguments: Vec::new(),
             variables: Vec::new(),
             directory: directory.to_owned(),
-            log: None,
         }
     }
 
     /// With one more key of the configuration, as `SECTION_KEY`.
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.variables.push((format!("LATCHKEY_{key}"), value.to_owned()));
-        self
-    }
-
-    /// With its log in a file. Otherwise it goes to `/dev/null`: it is written all the same, but
-    /// fills no disk.
-    pub(crate) fn with_log(mut self, file: &Path) -> Self {
-        self.log = Some(file.to_owned());
         self
     }
 
@@ -81,12 +72,9 @@ impl Program {
         self
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts it, and waits until it listens. Its log is written as always, but to `/dev/null`, so
+    /// that it fills no disk that is being measured.
     pub(crate) fn start(&self) -> Result<Running> {
-        let log = match &self.log {
-            Some(file) => Stdio::from(fs::File::create(file)?),
-            None => Stdio::null(),
-        };
         let started = stopwatch::now();
         let mut child = Command::new(&self.executable)
             .args(&self.arguments)
@@ -95,7 +83,7 @@ impl Program {
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("cannot run {}: {error}", self.executable.display()))?;
         let mut ready = String::new();

@@ -97,7 +97,6 @@ fn contest<'s>(
     Ok(rows)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a quotient of some hundred")]
 fn per_user(bytes: u64, users: u64) -> f64 {
     bytes as f64 / users as f64
 }

@@ -31,7 +31,6 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     ])
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 fn count(
     options: &Options,
     valgrind: &str,

@@ -100,13 +100,13 @@ fn after_logins(options: &Options, place: &seed::Place, people: &[Person]) -> Re
     let [floods, after] = options.pick([2, 12], [10, 30]).map(Duration::from_secs);
     let server = start(place)?;
     let before = Memory::of(server.pid())?.resident;
-    let flooded = most_during(&server, Logins::new(people), floods)?;
+    most_during(&server, Logins::new(people), floods)?;
     stopwatch::let_pass(after);
-    let left = Memory::of(server.pid())?.resident;
+    let Memory { resident: left, peak } = Memory::of(server.pid())?;
     server.stop()?;
     let beyond = mebibytes(left) - mebibytes(before);
     let name = format!("memory, {} s after a flood of logins", after.as_secs());
-    crate::note(&format!("while they were hashed it held {:.1} MiB", mebibytes(flooded)));
+    crate::note(&format!("while they were hashed it held {:.1} MiB", mebibytes(peak)));
     Ok(Row::figure(name, mebibytes(left), " MiB")
         .beside(mebibytes(before))
         .verdict(beyond, " MiB")

@@ -47,8 +47,8 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
             rows.push(beyond_one_commit(ours, alone));
         } else {
             rows.push(row.target(Target::AtLeast(0.75)));
+            rows.push(Row::contest(format!("{name}, against redb alone"), ours, alone));
         }
-        rows.push(Row::contest(format!("{name}, against redb alone"), ours, alone));
     }
     server.stop()?;
     Ok(rows)
