@@ -10,52 +10,21 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
-use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
-};
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::ceiling_http::{Recording, serve};
+use crate::database::SESSIONS;
 use crate::latency::Latency;
 use crate::{Result, stopwatch};
 
-/// Sessions as the server stores them: the one thing here that knows how it does.
-const SESSIONS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("sessions_1");
-/// The server's own cache and batch.
+/// The server's own cache and largest batch.
 const CACHE: usize = 16 << 20;
 const MAX_BATCH: usize = 1024;
 
 /// A record, by its place, and who waits for it to be durable.
 type Job = (usize, oneshot::Sender<()>);
-
-/// Makes a database that holds the sessions of another, and nothing else.
-pub(crate) fn copy_sessions(from: &Path, to: &Path) -> Result<()> {
-    let source = Database::open(from)?;
-    let reading = source.begin_read()?;
-    let sessions = reading.open_table(SESSIONS)?;
-    let target = Builder::new().set_cache_size(1 << 30).create(to)?;
-    let mut entries = sessions.iter()?.peekable();
-    while entries.peek().is_some() {
-        let mut transaction = target.begin_write()?;
-        transaction.set_quick_repair(true);
-        let mut table = transaction.open_table(SESSIONS)?;
-        for entry in entries.by_ref().take(MAX_BATCH) {
-            let (key, value) = entry?;
-            table.insert(key.value(), value.value())?;
-        }
-        drop(table);
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-/// How many sessions there are in a database that no server uses.
-pub(crate) fn count_sessions(file: &Path) -> Result<u64> {
-    let database = Database::open(file)?;
-    Ok(database.begin_read()?.open_table(SESSIONS)?.len()?)
-}
 
 /// Serves until it is killed: `POST /commit/RECORD` commits that record, and
 /// `GET /alone/CALLERS/MILLISECONDS` says how often `CALLERS` at once can do so without HTTP; with

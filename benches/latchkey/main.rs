@@ -14,7 +14,7 @@
 //! things. Server, ceiling and client share the machine.
 //!
 //! - `client`, `answer`, `scripts`: who asks, and what
-//! - `server`, `seed`, `population`: the server, and what is in its database
+//! - `server`, `seed`, `population`, `database`: the server, and what is in its database
 //! - `ceiling_http`, `ceiling_commit`, `argon`: what it is held against
 //! - `contest`: who takes turns with whom
 //! - `latency`, `memory`, `machine`, `stopwatch`, `report`: figures
@@ -26,6 +26,7 @@ mod ceiling_commit;
 mod ceiling_http;
 mod client;
 mod contest;
+mod database;
 mod latency;
 mod machine;
 mod memory;
@@ -113,8 +114,7 @@ fn ceiling(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// Ten thousand connections need as many open files; where that is not allowed, the scenario that
-/// opens them says so.
+/// Ten thousand connections need as many open files.
 fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -4,6 +4,7 @@
 use super::start;
 use crate::Result;
 use crate::contest::{Loaded, Side, Turns, alternate};
+use crate::database::stored_bytes;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;
@@ -25,8 +26,9 @@ struct Grown {
     users: u64,
     people: Vec<Person>,
     server: Running,
-    /// Bytes in the file before the server started.
+    /// Bytes in the file before the server started, and those of them that hold something.
     file: u64,
+    stored: u64,
     _place: Place,
 }
 
@@ -54,8 +56,9 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     })?);
     let largest = sizes.last().copied().unwrap_or_default();
     for it in grown {
-        let bytes = per_user(it.file, it.users);
-        let row = Row::figure(format!("file, {} users, each", it.users), bytes, " bytes");
+        let name = format!("file, {} users, each; of it in use", it.users);
+        let [file, stored] = [it.file, it.stored].map(|bytes| per_user(bytes, it.users));
+        let row = Row::figure(name, file, " bytes").beside(stored);
         // A small file is mostly made of what every file has.
         let is_judged = it.users == largest && !options.is_quick;
         rows.push(if is_judged { row.target(Target::AtMost(1_200.0)) } else { row });
@@ -69,7 +72,8 @@ impl Grown {
         let place = Dataset::live(users).copy()?;
         let people = place.people(users, PEOPLE)?;
         let file = std::fs::metadata(place.database())?.len();
-        Ok(Self { users, people, server: start(&place)?, file, _place: place })
+        let stored = stored_bytes(&place.database())?;
+        Ok(Self { users, people, server: start(&place)?, file, stored, _place: place })
     }
 }
 

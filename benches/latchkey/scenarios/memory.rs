@@ -4,6 +4,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::{MOST_AT_ONCE, first_answer, start, usual};
 use crate::Result;
 use crate::client::{Client, Script};
@@ -43,7 +45,13 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     rows.push(row("memory, profile and refresh, 64 at once", reading.max(writing), 24.0));
     server.stop()?;
 
-    rows.push(idle_connections(&place, options.pick(1_000, 10_000))?);
+    let count = options.pick(1_000, 10_000);
+    let files = getrlimit(Resource::Nofile).current;
+    if files.is_some_and(|files| files < u64::try_from(count + 1_000).unwrap_or(u64::MAX)) {
+        crate::note(&format!("too few open files are allowed for {count} connections: left out"));
+    } else {
+        rows.push(idle_connections(&place, count)?);
+    }
     rows.push(after_logins(options, &place, people)?);
     Ok(rows)
 }

@@ -5,9 +5,9 @@ use std::fs;
 
 use super::{CONCURRENCY, MOST_AT_ONCE, start, usual};
 use crate::Result;
-use crate::ceiling_commit::copy_sessions;
 use crate::client::Client;
 use crate::contest::{Alone, Loaded, Tally, alternate, ratio};
+use crate::database::copy_sessions;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;

@@ -8,9 +8,9 @@ use rustix::process::Signal;
 
 use super::start;
 use crate::Result;
-use crate::ceiling_commit::count_sessions;
 use crate::client::{Outcome, Pace};
 use crate::contest::{Loaded, Side, alternate};
+use crate::database::count_sessions;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;
