@@ -95,7 +95,7 @@ impl Place {
         self.path().join("data")
     }
 
-    /// The database's file, and what it takes on the disk.
+    /// The database's file.
     pub(crate) fn database(&self) -> PathBuf {
         self.data().join("latchkey.redb")
     }
@@ -122,7 +122,7 @@ fn root() -> Result<PathBuf> {
 /// A copy that shares its blocks with the original where the file system can do that, and that is
 /// on the disk: what is measured after it must not wait for its writing.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let options = ["-a", "--reflink=auto", "--sparse=never", "--"].map(OsStr::new);
+    let options = ["-a", "--reflink=auto", "--"].map(OsStr::new);
     run(Command::new("cp").args(options).arg(from).arg(to))?;
     run(Command::new("sync").arg("-f").arg(to))
 }
