@@ -411,6 +411,20 @@ def test_an_expired_refresh_token_logs_out_too(install: Install) -> None:
         assert log_out(client, "refresh", person).status_code == 204
 
 
+def test_an_expired_access_token_logs_out_and_does_nothing_else(install: Install) -> None:
+    with install({"tokens": {"access_lifetime": "1s"}}).start().client() as client:
+        person = Person().register(client).log_in(client)
+        wait_until(lambda: person.profile(client).status_code == 401, what="it to expire")
+        for method, path in PROTECTED:
+            if path != "/api/logout/":
+                answer = client.request(method, path, headers=person.bearer)
+                assert body_of(answer) == (401, ENDED), (method, path)
+        for _ in range(2):
+            answer = log_out(client, "bearer", person)
+            assert (answer.status_code, answer.content) == (204, b"")
+            assert body_of(refresh(client, person.refresh)) == (401, INVALID_TOKEN)
+
+
 def test_a_logout_everywhere(client: httpx.Client, person: Person) -> None:
     devices = [person, person.in_another_session().log_in(client)]
     stranger = Person().register(client).log_in(client)
