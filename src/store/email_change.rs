@@ -281,6 +281,6 @@ fn void(write: &mut Write<'_>, ticket: &Ticket) -> Result<(), Fault> {
     tickets::remove_where(write, ticket.user, |purpose, _| is_of_change(purpose))
 }
 
-fn is_of_change(purpose: u8) -> bool {
-    purpose == Purpose::ChangeEmail.code() || purpose == Purpose::CancelEmailChange.code()
+fn is_of_change(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::ChangeEmail | Purpose::CancelEmailChange)
 }

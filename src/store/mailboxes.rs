@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::Fault;
@@ -29,7 +30,7 @@ pub(super) fn count(
     at: Moment,
 ) -> Result<Result<(), Duration>, Fault> {
     let Some(per_day) = limit.0 else { return Ok(Ok(())) };
-    let key = (to.key(), purpose.code());
+    let key = &digest(to, purpose);
     let before: Option<Mailbox> = load(write.mailboxes.open()?, key)?;
     let after = match Mailbox::send(before, at.now, per_day) {
         Ok(after) => after,
@@ -38,38 +39,43 @@ pub(super) fn count(
     write.change(at);
     let by_expiry = write.mailboxes_by_expiry.open()?;
     if let Some(before) = before {
-        by_expiry.remove((before.expires_at().as_micros(), key.0, key.1))?;
+        by_expiry.remove((before.expires_at().as_micros(), key))?;
     }
-    by_expiry.insert((after.expires_at().as_micros(), key.0, key.1), ())?;
+    by_expiry.insert((after.expires_at().as_micros(), key), ())?;
     write.mailboxes.open()?.insert(key, encode(&after)?.as_slice())?;
     if write.mailboxes.open()?.len()? > MAX_MAILBOXES {
-        let soonest = write.mailboxes_by_expiry.open()?.pop_first()?.map(|(key, _)| {
-            let (_, email, purpose) = key.value();
-            (email.to_owned(), purpose)
-        });
-        if let Some((email, purpose)) = soonest {
-            write.mailboxes.open()?.remove((email.as_str(), purpose))?;
+        let soonest = write.mailboxes_by_expiry.open()?.pop_first()?;
+        if let Some(soonest) = soonest.map(|(key, _)| *key.value().1) {
+            write.mailboxes.open()?.remove(&soonest)?;
         }
     }
     Ok(Ok(()))
 }
 
+/// What a mailbox is found by: half a SHA-256 of its purpose and address.
+fn digest(to: &Email, purpose: Purpose) -> [u8; 16] {
+    let mut digest = Context::new(&SHA256);
+    digest.update(&[purpose.code()]);
+    digest.update(to.key().as_bytes());
+    digest.finish().as_ref().first_chunk().copied().unwrap_or_default()
+}
+
 /// Forgets up to `batch` mailboxes whose window is over by `at`; says how many.
 pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
-    let over: Vec<(u64, String, u8)> = write
+    let over: Vec<(u64, [u8; 16])> = write
         .mailboxes_by_expiry
         .open()?
-        .range(..=(at.now.as_micros(), "", 0))?
+        .range(..=(at.now.as_micros(), &[0; 16]))?
         .take(batch)
         .map(|entry| {
             let (key, _) = entry?;
-            let (expires_at, email, purpose) = key.value();
-            Ok((expires_at, email.to_owned(), purpose))
+            let (expires_at, digest) = key.value();
+            Ok((expires_at, *digest))
         })
         .collect::<Result<_, Fault>>()?;
-    for (expires_at, email, purpose) in &over {
-        write.mailboxes_by_expiry.open()?.remove((*expires_at, email.as_str(), *purpose))?;
-        write.mailboxes.open()?.remove((email.as_str(), *purpose))?;
+    for (expires_at, digest) in &over {
+        write.mailboxes_by_expiry.open()?.remove((*expires_at, digest))?;
+        write.mailboxes.open()?.remove(digest)?;
     }
     if !over.is_empty() {
         write.change(at);

@@ -206,9 +206,10 @@ impl Store {
         self.write(move |write| {
             let Some(mail) = take(write, id)? else { return Ok(()) };
             write.change(at);
-            let record = encode(&FailedMailRecord { mail, reason: reason.clone() })?;
+            let number = write.next_number(meta::NEXT_FAILED_MAIL)?;
+            let record = FailedMailRecord { mail, failed_at: at.now, reason: reason.clone() };
             let failed = write.failed_mail.open()?;
-            failed.insert((at.now.as_micros(), id.0), record.as_slice())?;
+            failed.insert(number, encode(&record)?.as_slice())?;
             if failed.len()? > MAX_FAILED_MAIL {
                 failed.pop_first()?;
             }
@@ -312,13 +313,20 @@ pub(super) fn sweep(
     batch: usize,
 ) -> Result<usize, Fault> {
     let failed = write.failed_mail.open()?;
-    let due: Vec<(u64, u64)> = failed
-        .range(..(before.as_micros(), 0))?
-        .take(batch)
-        .map(|entry| Ok(entry?.0.value()))
-        .collect::<Result<_, Fault>>()?;
-    for key in &due {
-        failed.remove(*key)?;
+    let mut due = Vec::new();
+    for entry in failed.iter()?.take(batch) {
+        let (number, bytes) = entry?;
+        let number = number.value();
+        match decode::<FailedMailRecord>(failed.name(), &number, bytes.value()) {
+            Ok(record) if record.failed_at >= before => break,
+            Ok(_) => {}
+            // It must not keep those after it for ever.
+            Err(fault) => drop(fault.report()),
+        }
+        due.push(number);
+    }
+    for number in &due {
+        failed.remove(*number)?;
     }
     if !due.is_empty() {
         write.change(at);

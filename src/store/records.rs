@@ -214,6 +214,7 @@ impl MailRecord {
 pub(super) struct FailedMailRecord {
     #[serde(flatten)]
     pub(super) mail: MailRecord,
+    pub(super) failed_at: Timestamp,
     pub(super) reason: String,
 }
 

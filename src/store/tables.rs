@@ -1,7 +1,9 @@
 //! The tables, and how one transaction opens them: each once, and only when it is needed.
 //!
 //! A name carries its table's version. Keys sort as they are to be walked; records are JSON whose
-//! later fields are defaulted, so that a file of an older version opens.
+//! later fields are defaulted, so that a file of an older version opens. The engine is compiled
+//! anew for every pair of types of key and record, so a table takes a pair that another has where
+//! one fits.
 
 use redb::{Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, Value, WriteTransaction};
 
@@ -35,6 +37,8 @@ pub(super) mod meta {
     pub(crate) const NEXT_USER: &str = "next_user";
     /// The number of the mail that is queued next.
     pub(crate) const NEXT_MAIL: &str = "next_mail";
+    /// The number of the mail that is given up next.
+    pub(crate) const NEXT_FAILED_MAIL: &str = "next_failed_mail";
     /// Until when the list of revoked sessions lacks some, in microseconds.
     pub(crate) const REVOKED_INCOMPLETE_UNTIL: &str = "revoked_incomplete_until";
     /// The number of the next audit event.
@@ -64,8 +68,8 @@ pub(super) const SESSIONS_BY_EXPIRY: TableDefinition<'_, (u64, Id), ()> =
     TableDefinition::new("sessions_by_expiry_1");
 /// Tickets by identifier.
 pub(super) const TICKETS: TableDefinition<'_, Id, Record> = TableDefinition::new("tickets_1");
-/// Tickets by user and purpose.
-pub(super) const TICKETS_BY_USER: TableDefinition<'_, (u64, u8, Id), ()> =
+/// Tickets by user.
+pub(super) const TICKETS_BY_USER: TableDefinition<'_, (u64, Id), ()> =
     TableDefinition::new("tickets_by_user_1");
 /// Tickets by expiry, in microseconds.
 pub(super) const TICKETS_BY_EXPIRY: TableDefinition<'_, (u64, Id), ()> =
@@ -78,14 +82,13 @@ pub(super) const OUTBOX_BY_DUE: TableDefinition<'_, (u64, u64), ()> =
 /// Mail that waits, by user.
 pub(super) const OUTBOX_BY_USER: TableDefinition<'_, (u64, u64), ()> =
     TableDefinition::new("outbox_by_user_1");
-/// Mail that was given up, by when, in microseconds, and number.
-pub(super) const FAILED_MAIL: TableDefinition<'_, (u64, u64), Record> =
+/// Mail that was given up, numbered in the order in which it was.
+pub(super) const FAILED_MAIL: TableDefinition<'_, u64, Record> =
     TableDefinition::new("failed_mail_1");
-/// What mailboxes were sent, by the key of their address and the purpose.
-pub(super) const MAILBOXES: TableDefinition<'_, (&str, u8), Record> =
-    TableDefinition::new("mailboxes_1");
+/// What mailboxes were sent, by a digest of their address and the purpose.
+pub(super) const MAILBOXES: TableDefinition<'_, Id, Record> = TableDefinition::new("mailboxes_1");
 /// The same by when it may be forgotten, in microseconds.
-pub(super) const MAILBOXES_BY_EXPIRY: TableDefinition<'_, (u64, &str, u8), ()> =
+pub(super) const MAILBOXES_BY_EXPIRY: TableDefinition<'_, (u64, Id), ()> =
     TableDefinition::new("mailboxes_by_expiry_1");
 /// Sessions that ended before their access tokens died: by when those do, in microseconds, and
 /// the session's digest.
@@ -130,14 +133,14 @@ pub(super) struct Write<'t> {
     pub(super) sessions_by_user: Slot<'t, (u64, Id), ()>,
     pub(super) sessions_by_expiry: Slot<'t, (u64, Id), ()>,
     pub(super) tickets: Slot<'t, Id, Record>,
-    pub(super) tickets_by_user: Slot<'t, (u64, u8, Id), ()>,
+    pub(super) tickets_by_user: Slot<'t, (u64, Id), ()>,
     pub(super) tickets_by_expiry: Slot<'t, (u64, Id), ()>,
     pub(super) outbox: Slot<'t, u64, Record>,
     pub(super) outbox_by_due: Slot<'t, (u64, u64), ()>,
     pub(super) outbox_by_user: Slot<'t, (u64, u64), ()>,
-    pub(super) failed_mail: Slot<'t, (u64, u64), Record>,
-    pub(super) mailboxes: Slot<'t, (&'static str, u8), Record>,
-    pub(super) mailboxes_by_expiry: Slot<'t, (u64, &'static str, u8), ()>,
+    pub(super) failed_mail: Slot<'t, u64, Record>,
+    pub(super) mailboxes: Slot<'t, Id, Record>,
+    pub(super) mailboxes_by_expiry: Slot<'t, (u64, Id), ()>,
     pub(super) revoked_sessions: Slot<'t, (u64, Id), ()>,
     pub(super) events: Slot<'t, u64, Record>,
     pub(super) latest_events: Slot<'t, (u64, u8, &'static str), u64>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redb::ReadableTable;
 
 use super::events::{self, NewEvent};
-use super::records::{TicketRecord, UserRecord, encode, load};
+use super::records::{TicketRecord, UserRecord, encode, load, require};
 use super::tables::{TICKETS, USERS, Write};
 use super::{Fault, Store, StoreError, users};
 use crate::clock::Moment;
@@ -72,7 +72,7 @@ impl Store {
             }
             write.change(at);
             remove_where(write, ticket.user, |purpose, other| {
-                purpose == Purpose::VerifyEmail.code() && other != id
+                purpose == Purpose::VerifyEmail && other != id
             })?;
             ticket.redeemed_at = Some(at.now);
             let record = encode(&TicketRecord::new(&ticket))?;
@@ -144,7 +144,7 @@ pub(super) fn insert(write: &mut Write<'_>, ticket: &Ticket) -> Result<(), Fault
     let id = ticket.id.as_bytes();
     let record = encode(&TicketRecord::new(ticket))?;
     write.tickets.open()?.insert(id, record.as_slice())?;
-    write.tickets_by_user.open()?.insert((ticket.user.0, ticket.purpose.code(), id), ())?;
+    write.tickets_by_user.open()?.insert((ticket.user.0, id), ())?;
     write.tickets_by_expiry.open()?.insert((ticket.expires_at.as_micros(), id), ())?;
     Ok(())
 }
@@ -157,26 +157,36 @@ pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Faul
 pub(super) fn remove_where(
     write: &mut Write<'_>,
     user: UserId,
-    is_void: impl Fn(u8, TicketId) -> bool,
+    is_void: impl Fn(Purpose, TicketId) -> bool,
 ) -> Result<(), Fault> {
-    let (first, last) = ((user.0, 0, &[0; 16]), (user.0, u8::MAX, &[u8::MAX; 16]));
-    let mut void = Vec::new();
-    for entry in write.tickets_by_user.open()?.range(first..=last)? {
-        let (key, _) = entry?;
-        let (_, purpose, id) = key.value();
-        let id = TicketId::from_bytes(*id);
-        if is_void(purpose, id) {
-            void.push(id);
+    for ticket in of_user(write, user)? {
+        if is_void(ticket.purpose, ticket.id) {
+            remove(write, ticket.id)?;
         }
     }
-    void.into_iter().try_for_each(|id| remove(write, id))
+    Ok(())
+}
+
+/// The tickets of `user`, those that count no more among them.
+fn of_user(write: &mut Write<'_>, user: UserId) -> Result<Vec<Ticket>, Fault> {
+    let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
+    let ids: Vec<TicketId> = write
+        .tickets_by_user
+        .open()?
+        .range(first..=last)?
+        .map(|entry| Ok(TicketId::from_bytes(*entry?.0.value().1)))
+        .collect::<Result<_, Fault>>()?;
+    let tickets = write.tickets.open()?;
+    ids.into_iter()
+        .map(|id| Ok(require::<_, TicketRecord>(tickets, id.as_bytes())?.ticket(id)))
+        .collect()
 }
 
 fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
     let id = id.as_bytes();
     let Some(record) = load::<_, TicketRecord>(write.tickets.open()?, id)? else { return Ok(()) };
     write.tickets.open()?.remove(id)?;
-    write.tickets_by_user.open()?.remove((record.user.0, record.purpose.code(), id))?;
+    write.tickets_by_user.open()?.remove((record.user.0, id))?;
     write.tickets_by_expiry.open()?.remove((record.expires_at.as_micros(), id))?;
     Ok(())
 }
@@ -189,23 +199,10 @@ pub(super) fn find_live(
     email: &Email,
     at: Moment,
 ) -> Result<Option<Ticket>, Fault> {
-    let (first, last) =
-        ((user.0, purpose.code(), &[0; 16]), (user.0, purpose.code(), &[u8::MAX; 16]));
-    let ids: Vec<TicketId> = write
-        .tickets_by_user
-        .open()?
-        .range(first..=last)?
-        .map(|entry| Ok(TicketId::from_bytes(*entry?.0.value().2)))
-        .collect::<Result<_, Fault>>()?;
-    for id in ids {
-        let record = load::<_, TicketRecord>(write.tickets.open()?, id.as_bytes())?;
-        let ticket = record.map(|record| record.ticket(id));
-        let is_it = |ticket: &Ticket| ticket.is_live(at.now) && ticket.email.key() == email.key();
-        if let Some(ticket) = ticket.filter(is_it) {
-            return Ok(Some(ticket));
-        }
-    }
-    Ok(None)
+    let is_it = |ticket: &Ticket| {
+        ticket.purpose == purpose && ticket.is_live(at.now) && ticket.email.key() == email.key()
+    };
+    Ok(of_user(write, user)?.into_iter().find(is_it))
 }
 
 /// Removes up to `batch` tickets that have expired by `at`; says how many.
