@@ -1,0 +1,104 @@
+//! Power cuts. Histories chosen by a seed run through the whole server on a disk that keeps a
+//! journal of every write and flush. The journal is then cut at every flush and at writes between,
+//! of what was not flushed nothing, everything, some or torn parts surviving; each disk that this
+//! leaves is opened and held against a plain model. Now and then the power goes while the server
+//! runs, and the history goes on from what is left.
+//!
+//! A seed decides everything, the order of the tasks included (`driver`), so that one that fails
+//! repeats: `LATCHKEY_POWER_SEED=7 cargo test --locked --test it power::`. How many cuts are made
+//! is said by `LATCHKEY_POWER_CUTS`.
+
+mod census;
+mod choice;
+mod driver;
+mod model;
+mod operation;
+mod plan;
+mod platter;
+mod probe;
+mod trial;
+
+use std::cell::RefCell;
+
+use proptest::test_runner::{
+    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
+};
+
+use operation::Kind;
+use plan::{Step, history};
+use trial::Tally;
+
+/// The most steps of a history.
+const STEPS: usize = 40;
+/// The fewest cuts in all, and of each kind.
+const CUTS: usize = 1_500;
+const CUTS_OF_EACH: usize = 50;
+
+fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(trial::run(seed, steps, tally))
+}
+
+/// Runs the history of a seed; if it fails, looks for a shorter one that fails too.
+fn try_seed(seed: u64, tally: &RefCell<Tally>) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..Config::default()
+    };
+    let chance = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, chance);
+    let first = RefCell::new(None);
+    let outcome = runner.run(&history(STEPS), |steps| {
+        run(seed, &steps, &mut tally.borrow_mut()).map_err(|problem| {
+            first.borrow_mut().get_or_insert_with(|| problem.clone());
+            TestCaseError::fail(problem)
+        })
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("seed {seed}: {reason}"),
+        Err(TestError::Fail(problem, steps)) => panic!(
+            "a promise does not hold.\nReplay it with LATCHKEY_POWER_SEED={seed}.\nAt first: \
+             {}\nIn a shorter history: {problem}\n{steps:#?}",
+            first.take().unwrap_or_default()
+        ),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable} is no number: {value}")))
+}
+
+#[test]
+fn whatever_a_power_cut_leaves_the_promises_hold() {
+    let tally = RefCell::new(Tally::default());
+    if let Some(seed) = number("LATCHKEY_POWER_SEED") {
+        try_seed(seed, &tally);
+        return;
+    }
+    let wanted = number("LATCHKEY_POWER_CUTS").map_or(CUTS, |cuts| usize::try_from(cuts).unwrap());
+    let histories = [Kind::FirstStart];
+    let is_enough = |tally: &Tally| {
+        let mut kinds = Kind::ALL.iter().filter(|kind| !histories.contains(kind));
+        let of = |kind| tally.by_kind.get(kind).copied().unwrap_or(0);
+        tally.cuts >= wanted && kinds.all(|kind| of(kind) >= CUTS_OF_EACH)
+    };
+    for seed in 1.. {
+        try_seed(seed, &tally);
+        if is_enough(&tally.borrow()) {
+            report(&format!("{seed} histories: {:?}", tally.borrow()));
+            break;
+        }
+        assert!(seed < 10_000, "too few cuts: {:?}", tally.borrow());
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "seen with --nocapture")]
+fn report(text: &str) {
+    println!("{text}");
+}
