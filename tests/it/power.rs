@@ -19,6 +19,7 @@ mod probe;
 mod trial;
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::test_runner::{
     Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
@@ -34,9 +35,14 @@ const STEPS: usize = 40;
 const CUTS: usize = 1_500;
 const CUTS_OF_EACH: usize = 50;
 
+/// Runs a history. A panic is a failure like any other.
 fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(trial::run(seed, steps, tally))
+    let running = AssertUnwindSafe(|| runtime.block_on(trial::run(seed, steps, tally)));
+    catch_unwind(running).unwrap_or_else(|panic| {
+        let told = panic.downcast_ref::<String>().map_or("see above", String::as_str);
+        Err(format!("a panic: {told}"))
+    })
 }
 
 /// Runs the history of a seed; if it fails, looks for a shorter one that fails too.

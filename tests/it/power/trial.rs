@@ -180,6 +180,7 @@ impl Trial<'_> {
         let known_mails = self.app.mails.sent().len();
         let ends = together(&self.app, operations).await;
         let to = disk.position();
+        disk.lose_power_at(usize::MAX);
         self.tally.operations += operations.len();
 
         let is_out = disk.is_out();
