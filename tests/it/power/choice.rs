@@ -36,12 +36,13 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
             present(model, any, Kind::Refresh, current)?
         }
         Action::Repeat(any) => present(model, any, Kind::Repeat, |session| {
-            let before = session.tokens.len().checked_sub(2)?;
-            (model.now <= session.rotated_at + super::model::GRACE).then_some(before)
+            session.tokens.len().checked_sub(2).filter(|_| !model.is_late(session))
         })?,
-        Action::Reuse(any) => present(model, any, Kind::Reuse, |session| {
-            let is_late = model.now > session.rotated_at + super::model::GRACE;
-            session.tokens.len().checked_sub(if is_late { 2 } else { 3 })
+        Action::Reuse(any) => {
+            present(model, any, Kind::Reuse, |session| session.tokens.len().checked_sub(3))?
+        }
+        Action::Stale(any) => present(model, any, Kind::Stale, |session| {
+            session.tokens.len().checked_sub(2).filter(|_| model.is_late(session))
         })?,
         Action::Forgot(any) => Operation::Forgot { email: person(model, any)?.email.clone() },
         Action::Reset(any) => {

@@ -102,6 +102,11 @@ impl Model {
         !session.has_ended && self.now < session.rotated_at + REFRESH
     }
 
+    /// Whether the grace after a session's last rotation is over.
+    pub(super) const fn is_late(&self, session: &Login) -> bool {
+        self.now > session.rotated_at + GRACE
+    }
+
     /// Whether a refresh token that was issued then has not expired.
     pub(super) const fn can_use_refresh(&self, issued_at: u64) -> bool {
         self.now < issued_at + REFRESH
@@ -318,6 +323,7 @@ impl Model {
         if !self.can_use_refresh(self.sessions[session].tokens[generation].1) || !is_live {
             return refused(false);
         }
+        let is_late = self.is_late(&self.sessions[session]);
         let login = &mut self.sessions[session];
         let current = login.tokens.len() - 1;
         if generation == current {
@@ -325,7 +331,7 @@ impl Model {
             login.rotated_at = now;
             return Expected { status: Some(200), has_effect: true };
         }
-        if generation + 1 == current && now <= login.rotated_at + GRACE {
+        if generation + 1 == current && !is_late {
             return Expected { status: Some(200), has_effect: false };
         }
         login.has_ended = true;

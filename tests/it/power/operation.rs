@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Refresh,
     Repeat,
     Reuse,
+    Stale,
     Forgot,
     Reset,
     ChangePassword,
@@ -35,7 +36,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::FirstStart,
         Self::Register,
         Self::Confirm,
@@ -43,6 +44,7 @@ impl Kind {
         Self::Refresh,
         Self::Repeat,
         Self::Reuse,
+        Self::Stale,
         Self::Forgot,
         Self::Reset,
         Self::ChangePassword,
@@ -174,7 +176,9 @@ pub(super) const fn instead(action: Action) -> Option<Action> {
             Action::Register(number)
         }
         Action::Reset(number) => Action::Forgot(number),
-        Action::Repeat(number) | Action::Reuse(number) => Action::Refresh(number),
+        Action::Repeat(number) | Action::Reuse(number) | Action::Stale(number) => {
+            Action::Refresh(number)
+        }
         Action::Refresh(number)
         | Action::ChangePassword(number)
         | Action::LogOut(number)

@@ -14,8 +14,10 @@ pub(super) enum Action {
     Refresh(usize),
     /// Shows one that was just superseded, from elsewhere.
     Repeat(usize),
-    /// Shows one that was superseded for good.
+    /// Shows one whose successor was used.
     Reuse(usize),
+    /// Shows one that was superseded too long ago.
+    Stale(usize),
     Forgot(usize),
     Reset(usize),
     ChangePassword(usize),
@@ -51,7 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         3 => power_cut().prop_map(Step::Deliver),
         // Multiples of ten seconds: no lifetime ends at one.
-        3 => prop_oneof![Just(10), Just(40), Just(1_200), Just(3_700)].prop_map(Step::Wait),
+        4 => prop_oneof![2 => Just(10), 4 => Just(40), 2 => Just(1_200), 1 => Just(3_700)]
+            .prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ]
 }
@@ -62,19 +65,20 @@ fn power_cut() -> impl Strategy<Value = Option<usize>> {
 
 fn action() -> impl Strategy<Value = Action> {
     let choice = any::<u16>().prop_map(usize::from);
-    (0..27_u8, choice).prop_map(|(kind, choice)| match kind {
+    (0..32_u8, choice).prop_map(|(kind, choice)| match kind {
         0..4 => Action::Register(choice),
         4..6 => Action::Confirm(choice),
-        6..10 => Action::LogIn(choice),
-        10..13 => Action::Refresh(choice),
-        13..15 => Action::Repeat(choice),
-        15..17 => Action::Reuse(choice),
-        17..19 => Action::Forgot(choice),
-        19..21 => Action::Reset(choice),
-        21..23 => Action::ChangePassword(choice),
-        23 => Action::LogOut(choice),
-        24 => Action::LogOutEverywhere(choice),
-        25 => Action::Delete(choice),
+        6..9 => Action::LogIn(choice),
+        9..14 => Action::Refresh(choice),
+        14..16 => Action::Repeat(choice),
+        16..18 => Action::Reuse(choice),
+        18..22 => Action::Stale(choice),
+        22..24 => Action::Forgot(choice),
+        24..26 => Action::Reset(choice),
+        26..28 => Action::ChangePassword(choice),
+        28 => Action::LogOut(choice),
+        29 => Action::LogOutEverywhere(choice),
+        30 => Action::Delete(choice),
         _ => Action::Sweep,
     })
 }

@@ -108,29 +108,33 @@ async fn ask_about_session(app: &TestApp, model: &Model, session: &Login) -> Res
             None => Ok(()),
         };
     }
-    if let Some(token) = token {
-        let first = app.refreshing(token).await;
-        expect("the current token", &first, 200)?;
-        let second = app.refreshing(token).await;
-        expect("the same again", &second, 200)?;
-        if first.field("refresh") != second.field("refresh") {
-            return Err("one refresh token has two successors".to_owned());
+    let before = session.tokens[..current].last();
+    let before = before.filter(|(_, issued_at)| model.can_use_refresh(*issued_at));
+    let before = before.and_then(|(before, _)| before.as_ref());
+    match (token, before) {
+        // Nobody was told the current token: whoever has the one before gets it, for a while.
+        (None, Some(before)) => {
+            let status = if model.is_late(session) { 401 } else { 200 };
+            expect("a token whose answer was lost", &app.refreshing(before).await, status)
         }
-        if let Some((Some(superseded), issued_at)) = session.tokens[..current].last()
-            && model.can_use_refresh(*issued_at)
-        {
-            expect("one superseded for good", &app.refreshing(superseded).await, 401)?;
-            expect("what the theft ended", &app.refreshing(token).await, 401)?;
+        (Some(token), Some(before)) if model.is_late(session) => {
+            expect("one superseded long ago", &app.refreshing(before).await, 401)?;
+            expect("what the theft ended", &app.refreshing(token).await, 401)
         }
-        return Ok(());
+        (Some(token), before) => {
+            let first = app.refreshing(token).await;
+            expect("the current token", &first, 200)?;
+            let second = app.refreshing(token).await;
+            expect("the same again", &second, 200)?;
+            if first.field("refresh") != second.field("refresh") {
+                return Err("one refresh token has two successors".to_owned());
+            }
+            if let Some(before) = before {
+                expect("one superseded for good", &app.refreshing(before).await, 401)?;
+                expect("what the theft ended", &app.refreshing(token).await, 401)?;
+            }
+            Ok(())
+        }
+        (None, None) => Ok(()),
     }
-    // Nobody was told the current token: whoever has the one before gets it, for a while.
-    if let Some((Some(before), issued_at)) = session.tokens[..current].last()
-        && model.can_use_refresh(*issued_at)
-    {
-        let is_early = model.now <= session.rotated_at + super::model::GRACE;
-        let reply = app.refreshing(before).await;
-        expect("a token whose answer was lost", &reply, if is_early { 200 } else { 401 })?;
-    }
-    Ok(())
 }
