@@ -25,6 +25,8 @@ use proptest::test_runner::{
     Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
 };
 
+use proptest::strategy::{Strategy, ValueTree};
+
 use operation::Kind;
 use plan::{Step, history};
 use trial::Tally;
@@ -36,7 +38,7 @@ const CUTS: usize = 1_500;
 const CUTS_OF_EACH: usize = 50;
 
 /// Runs a history. A panic is a failure like any other.
-fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<(), String> {
+fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<u64, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let running = AssertUnwindSafe(|| runtime.block_on(trial::run(seed, steps, tally)));
     catch_unwind(running).unwrap_or_else(|panic| {
@@ -45,8 +47,8 @@ fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<(), String> {
     })
 }
 
-/// Runs the history of a seed; if it fails, looks for a shorter one that fails too.
-fn try_seed(seed: u64, tally: &RefCell<Tally>) {
+/// What makes the history of a seed.
+fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
@@ -55,11 +57,14 @@ fn try_seed(seed: u64, tally: &RefCell<Tally>) {
         max_shrink_iters: 100,
         ..Config::default()
     };
-    let chance = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, chance);
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+/// Runs the history of a seed; if it fails, looks for a shorter one that fails too.
+fn try_seed(seed: u64, tally: &RefCell<Tally>) {
     let first = RefCell::new(None);
-    let outcome = runner.run(&history(STEPS), |steps| {
-        run(seed, &steps, &mut tally.borrow_mut()).map_err(|problem| {
+    let outcome = runner(seed).run(&history(STEPS), |steps| {
+        run(seed, &steps, &mut tally.borrow_mut()).map(drop).map_err(|problem| {
             first.borrow_mut().get_or_insert_with(|| problem.clone());
             TestCaseError::fail(problem)
         })
@@ -101,6 +106,15 @@ fn whatever_a_power_cut_leaves_the_promises_hold() {
             break;
         }
         assert!(seed < 10_000, "too few cuts: {:?}", tally.borrow());
+    }
+}
+
+#[test]
+fn a_seed_repeats_every_byte() {
+    for seed in [3, 4] {
+        let steps = history(STEPS).new_tree(&mut runner(seed)).unwrap().current();
+        let once = || run(seed, &steps, &mut Tally::default()).unwrap();
+        assert_eq!(once(), once(), "seed {seed}");
     }
 }
 

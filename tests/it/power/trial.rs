@@ -2,6 +2,7 @@
 //! against the model.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use latchkey::config::Config;
@@ -54,6 +55,8 @@ struct Trial<'t> {
     /// The disk as far as its journal has been looked at, and how far that is.
     platter: Platter,
     passed: usize,
+    /// A digest of everything that was written, to tell whether a seed repeats.
+    written: DefaultHasher,
     /// How many passwords were chosen: none is chosen twice.
     passwords: u64,
     tally: &'t mut Tally,
@@ -92,22 +95,23 @@ impl Stretch<'_> {
     }
 }
 
-/// Runs a history.
+/// Runs a history. Gives a digest of everything that was written to its disks.
 ///
 /// # Errors
 /// Which promise did not hold, and where.
-pub(super) async fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<(), String> {
+pub(super) async fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<u64, String> {
     let disk = Disk::default();
     disk.record();
     let app = TestApp::start_on(disk, configure);
     let platter = Platter::new(Vec::new());
     let model = Model::default();
-    let mut trial = Trial { seed, app, model, platter, passed: 0, passwords: 0, tally };
+    let written = DefaultHasher::new();
+    let mut trial = Trial { seed, app, model, platter, passed: 0, written, passwords: 0, tally };
     for (number, step) in steps.iter().enumerate() {
         trial.step(step).await.map_err(|problem| format!("step {}: {problem}", number + 1))?;
     }
     trial.app.stop().await;
-    Ok(())
+    Ok(trial.written.finish())
 }
 
 fn configure(config: &mut Config) {
@@ -314,6 +318,7 @@ impl Trial<'_> {
                     self.check(stretch, position, fate).await?;
                 }
             }
+            entry.hash(&mut self.written);
             self.platter.pass(entry);
         }
         self.passed = stretch.to;

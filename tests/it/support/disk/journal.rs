@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 /// One access that a power cut could come before, within, or after.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
     /// Bytes at an offset.
     Write(u64, Arc<[u8]>),
