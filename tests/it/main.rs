@@ -28,6 +28,7 @@ mod request_log;
 mod revocation;
 mod secrets;
 mod sessions;
+mod sick_disk;
 mod support;
 mod token_endpoints;
 mod verification;

@@ -11,25 +11,27 @@
 mod census;
 mod choice;
 mod driver;
+mod first_start;
 mod model;
 mod operation;
 mod plan;
 mod platter;
 mod probe;
+mod sick;
 mod trial;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use proptest::test_runner::{
-    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use proptest::strategy::{Strategy, ValueTree};
 
 use operation::Kind;
 use plan::{Step, history};
 use trial::Tally;
+
+use crate::support::Access;
 
 /// The most steps of a history.
 const STEPS: usize = 40;
@@ -51,12 +53,8 @@ fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<u64, String> {
 fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases: 1,
-        failure_persistence: None,
-        max_shrink_iters: 100,
-        ..Config::default()
-    };
+    let config =
+        Config { cases: 1, failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
@@ -106,6 +104,29 @@ fn whatever_a_power_cut_leaves_the_promises_hold() {
             break;
         }
         assert!(seed < 10_000, "too few cuts: {:?}", tally.borrow());
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_anywhere_is_made_good_by_the_next() {
+    let mut tally = Tally::default();
+    first_start::run(&mut tally).await;
+    assert!(tally.cuts >= CUTS_OF_EACH, "{tally:?}");
+    report(&format!("first start: {} cuts", tally.cuts));
+}
+
+#[tokio::test]
+async fn errors_of_every_kind_lose_nothing_that_was_answered() {
+    use std::io::ErrorKind::{Other, StorageFull};
+    for (access, error, last, fewest) in [
+        (Access::Read, Other, 24, 15),
+        (Access::Write, Other, 40, 25),
+        (Access::Write, StorageFull, 20, 12),
+        (Access::Flush, Other, 12, 8),
+    ] {
+        let lost = sick::run(access, error, last).await;
+        let lost = lost.unwrap_or_else(|problem| panic!("{error:?}: {problem}"));
+        assert!(lost >= fewest, "{access:?}: only {lost} operations were refused");
     }
 }
 

@@ -54,7 +54,8 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
             Operation::ChangePassword { session, access, current, new: password }
         }
         Action::LogOut(any) => {
-            let is_known = |session: &Login| session.tokens.iter().any(|(token, _)| token.is_some());
+            let is_known =
+                |session: &Login| session.tokens.iter().any(|(token, _)| token.is_some());
             let (session, login) = choose(&live(model, is_known), any).copied()?;
             let token = login.tokens.iter().rev().find_map(|(token, _)| token.clone())?;
             Operation::LogOut { session, token }

@@ -143,9 +143,8 @@ impl Model {
         sessions.sort_unstable();
         let there = |slip: &&Slip| !slip.is_void && self.now < slip.expires_at;
         let tickets = self.tickets.iter().filter(there);
-        let mut tickets: Vec<_> = tickets
-            .map(|slip| (slip.user, slip.purpose.to_owned(), slip.is_redeemed))
-            .collect();
+        let mut tickets: Vec<_> =
+            tickets.map(|slip| (slip.user, slip.purpose.to_owned(), slip.is_redeemed)).collect();
         tickets.sort_unstable();
         let mails = self.outbox.iter().map(|(number, letter)| {
             (*number, (letter.kind.to_owned(), letter.to.clone(), letter.user))
@@ -252,8 +251,9 @@ impl Model {
                 answer(204, has_effect)
             }
             Operation::LogOutEverywhere { session, .. } => {
-                let can_act =
-                    [before, self].into_iter().all(|model| model.is_live(&model.sessions[*session]));
+                let can_act = [before, self]
+                    .into_iter()
+                    .all(|model| model.is_live(&model.sessions[*session]));
                 if !can_act {
                     return answer(401, false);
                 }
@@ -400,9 +400,7 @@ impl Model {
                 let id = claims(&reply.field("refresh"))["sid"].as_str().unwrap().to_owned();
                 let user = claims(&reply.field("refresh"))["user_id"].as_u64().unwrap();
                 let fresh = |session: &Login| {
-                    session.user == user
-                        && session.id.is_none()
-                        && session.tokens[0] == (None, now)
+                    session.user == user && session.id.is_none() && session.tokens[0] == (None, now)
                 };
                 let known = self.sessions.iter().position(|known| known.id.as_ref() == Some(&id));
                 let place = known.or_else(|| self.sessions.iter().position(fresh));

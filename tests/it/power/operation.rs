@@ -125,7 +125,7 @@ impl Operation {
                 app.refreshing(token).from("198.51.100.7")
             }
             Self::Present { token, .. } => app.refreshing(token),
-            Self::Forgot { email } => app.post("/api/forgot-password/", &json!({"email": email})),
+            Self::Forgot { email } => app.forgetting(email),
             Self::Reset { token, password, .. } => app.post(
                 "/api/reset-password/",
                 &json!({"token": token, "new_password": password, "confirm_password": password}),

@@ -114,7 +114,7 @@ pub(super) async fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<
     Ok(trial.written.finish())
 }
 
-fn configure(config: &mut Config) {
+pub(super) fn configure(config: &mut Config) {
     let seconds = std::time::Duration::from_secs;
     config.tokens.access_lifetime = seconds(model::ACCESS);
     config.tokens.sessions.refresh = seconds(model::REFRESH);
@@ -246,12 +246,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn read_mail(
-        &self,
-        known: usize,
-        before: &Model,
-        stages: &mut [Model],
-    ) -> Result<(), String> {
+    fn read_mail(&self, known: usize, before: &Model, stages: &mut [Model]) -> Result<(), String> {
         let (arrived, due) = (probe::arrived(&self.app, known), before.due_mail());
         if arrived != due {
             return Err(format!("these mails arrived: {arrived:?}, and these were due: {due:?}"));

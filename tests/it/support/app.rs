@@ -282,6 +282,11 @@ impl TestApp {
         self.post("/api/token/refresh/", &json!({"refresh": refresh}))
     }
 
+    /// What is asked of somebody who has forgotten their password.
+    pub(crate) fn forgetting(&self, email: &str) -> Call {
+        self.post("/api/forgot-password/", &json!({"email": email}))
+    }
+
     /// Refreshes.
     pub(crate) async fn refresh(&self, refresh: &str) -> Tokens {
         Tokens::of(&self.refreshing(refresh).await)

@@ -47,11 +47,6 @@ impl Gate {
         self.until(|state| state.is_out).await;
     }
 
-    /// Whether the writer waits here.
-    pub(crate) fn is_held(&self) -> bool {
-        self.lock().is_waiting
-    }
-
     /// Lets the writer that waits here go on.
     pub(crate) fn open(&self) {
         self.lock().is_waiting = false;
