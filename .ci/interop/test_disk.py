@@ -48,7 +48,7 @@ def becomes_ready(client: httpx.Client) -> None:
 
 
 def test_a_full_file_system_refuses_changes_until_there_is_room(
-    install: Install, small_disk: Path
+    small_disk: Path, install: Install
 ) -> None:
     installation = install({"storage": {"directory": str(small_disk / "data"), "min_free": "1MiB"}})
     server = installation.start()

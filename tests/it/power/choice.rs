@@ -93,7 +93,7 @@ fn open_slips<'m>(model: &'m Model, purpose: &str) -> Vec<(usize, &'m Slip)> {
         .collect()
 }
 
-fn live<'m>(model: &'m Model, is_fit: impl Fn(&Login) -> bool) -> Vec<(usize, &'m Login)> {
+fn live(model: &Model, is_fit: impl Fn(&Login) -> bool) -> Vec<(usize, &Login)> {
     let all = model.sessions.iter().enumerate();
     all.filter(|(_, session)| model.is_live(session) && is_fit(session)).collect()
 }

@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use super::census::Census;
 use super::operation::Kind;
 use super::platter::{Fate, Platter};
-use super::trial::Tally;
+use super::stretch::Tally;
 use crate::support::{Disk, Entry, START, TestApp};
 
 /// A file that a power cut left.

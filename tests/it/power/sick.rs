@@ -86,7 +86,7 @@ impl Patient {
         let kind = operation.kind();
         let before = self.model.clone();
         let due = self.model.apply(&operation, &before);
-        let ends = together(&self.app, &[operation.clone()]).await;
+        let ends = together(&self.app, std::slice::from_ref(&operation)).await;
         let reply = ends[0].as_ref().and_then(|ended| ended.reply.as_ref());
         let reply = reply.ok_or_else(|| format!("{kind:?} never ended"))?;
         if reply.status == 503 {

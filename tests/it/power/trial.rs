@@ -1,7 +1,6 @@
 //! One history: the server runs it, and at every place where the power could go its disk is held
 //! against the model.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
@@ -15,6 +14,7 @@ use super::model::{self, Expected, Model};
 use super::operation::{Kind, Operation};
 use super::plan::{Action, Step};
 use super::platter::{Fate, Platter};
+use super::stretch::{Stretch, Tally, check_answer};
 use super::{choice, probe};
 use crate::support::{Disk, Entry, TestApp};
 
@@ -24,28 +24,6 @@ const PROBE_EVERY: usize = 6;
 const CUT_EVERY: u32 = 8;
 /// So much mail waits at most before it is delivered: all of it leaves side by side.
 const MOST_MAIL: usize = 3;
-
-/// How many cuts came into what.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) cuts: usize,
-    /// Those of them that the running server saw.
-    pub(super) live: usize,
-    /// Those of them after which the whole server was asked.
-    pub(super) probed: usize,
-    pub(super) operations: usize,
-    pub(super) by_kind: BTreeMap<Kind, usize>,
-}
-
-impl Tally {
-    /// Counts a cut that came into `kinds`.
-    pub(super) fn count(&mut self, kinds: &[Kind]) {
-        self.cuts += 1;
-        for kind in kinds {
-            *self.by_kind.entry(*kind).or_default() += 1;
-        }
-    }
-}
 
 /// A history under way.
 struct Trial<'t> {
@@ -60,39 +38,6 @@ struct Trial<'t> {
     /// How many passwords were chosen: none is chosen twice.
     passwords: u64,
     tally: &'t mut Tally,
-}
-
-/// A stretch of the journal, and what may be on the disk wherever it is cut.
-struct Stretch<'s> {
-    from: usize,
-    to: usize,
-    /// What is there after each operation, what was there before them first.
-    stages: &'s [Model],
-    /// What each operation should lead to.
-    expected: &'s [Expected],
-    operations: &'s [(Kind, Option<usize>)],
-    /// Whether it is cut everywhere, and not only at flushes and here and there.
-    is_dense: bool,
-}
-
-impl Stretch<'_> {
-    /// The first stage that may be left by a cut at `position`: what was answered before is there.
-    fn least(&self, position: usize) -> usize {
-        let is_promised = |(place, (_, answered)): (usize, &(Kind, Option<usize>))| {
-            let is_answered = answered.is_some_and(|answered| answered <= position);
-            (is_answered && self.expected[place].has_effect).then_some(place + 1)
-        };
-        self.operations.iter().enumerate().filter_map(is_promised).max().unwrap_or(0)
-    }
-
-    /// What a cut at `position` comes into.
-    fn under_way(&self, position: usize) -> Vec<Kind> {
-        let open = self.operations.iter().zip(self.expected).filter(|((kind, answered), due)| {
-            let writes = due.has_effect || matches!(kind, Kind::Repeat | Kind::Sweep);
-            writes && answered.is_none_or(|answered| answered > position)
-        });
-        open.map(|((kind, _), _)| *kind).collect()
-    }
 }
 
 /// Runs a history. Gives a digest of everything that was written to its disks.
@@ -337,10 +282,11 @@ impl Trial<'_> {
             "a power cut before entry {position} of the journal, {fate:?} of what was not flushed \
              surviving, while {under_way:?} were under way"
         );
-        let stage = self.stage_of(&image, stretch, position);
-        let (stage, _) = stage.map_err(|problem| format!("{place}: {problem}"))?;
+        let stage = Census::take(&Disk::holding(&image), self.model.wall())
+            .and_then(|census| stretch.stage_of(&census, position))
+            .map_err(|problem| format!("{place}: {problem}"))?;
         self.tally.count(&under_way);
-        if self.tally.cuts % PROBE_EVERY == 0 {
+        if self.tally.cuts.is_multiple_of(PROBE_EVERY) {
             self.tally.probed += 1;
             let disk = Disk::holding(&image);
             let asked =
@@ -348,27 +294,6 @@ impl Trial<'_> {
             asked.map_err(|problem| format!("{place}: {problem}"))?;
         }
         Ok(())
-    }
-
-    /// Which of the stages that may be on the disk is there.
-    fn stage_of(
-        &self,
-        image: &[u8],
-        stretch: &Stretch<'_>,
-        position: usize,
-    ) -> Result<(usize, Census), String> {
-        let census = Census::take(&Disk::holding(image), self.model.wall())?;
-        let least = stretch.least(position);
-        let stages = stretch.stages.iter().enumerate().skip(least);
-        let found = stages.clone().find(|(_, model)| model.agrees_with(&census));
-        match found {
-            Some((stage, _)) => Ok((stage, census)),
-            None => Err(format!(
-                "the database has {:?}, which is none of what it may have: {:?}",
-                census.view,
-                stages.map(|(_, model)| model.view()).collect::<Vec<_>>()
-            )),
-        }
     }
 
     /// Starts again on what the power cut left, and goes on from there.
@@ -382,7 +307,8 @@ impl Trial<'_> {
             _ => Fate::Torn(number),
         };
         let image = self.platter.cut(fate);
-        let (stage, census) = self.stage_of(&image, stretch, stretch.to)?;
+        let census = Census::take(&Disk::holding(&image), self.model.wall())?;
+        let stage = stretch.stage_of(&census, stretch.to)?;
         self.model = stretch.stages[stage].clone();
         self.model.learn_sessions(&census);
         let disk = Disk::holding(&image);
@@ -393,22 +319,4 @@ impl Trial<'_> {
         self.app = app.move_to(disk.clone()).await;
         self.idle(0, disk.position(), Kind::Recover).await
     }
-}
-
-/// Holds an answer against the model. A power cut leaves open whether there is one.
-fn check_answer(
-    operation: &Operation,
-    due: Expected,
-    ended: Option<&Ended>,
-    is_out: bool,
-) -> Result<(), String> {
-    let kind = operation.kind();
-    let Some(ended) = ended else {
-        return if is_out { Ok(()) } else { Err(format!("{kind:?} never ended")) };
-    };
-    let status = ended.reply.as_ref().map(|reply| reply.status);
-    if status == due.status || (status == Some(503) && is_out) {
-        return Ok(());
-    }
-    Err(format!("{kind:?} is answered by {status:?}, and {:?} was due", due.status))
 }
