@@ -17,6 +17,8 @@ use super::trial::configure;
 use super::{choice, probe};
 use crate::support::{Access, Disk, TestApp, until};
 
+/// So many operations come between two illnesses.
+const HEALTHY: usize = 4;
 /// The most operations until an access fails.
 const OPERATIONS: usize = 12;
 
@@ -26,23 +28,32 @@ struct Patient {
     model: Model,
     chance: StdRng,
     passwords: u64,
-    /// How many answers a fault has cost.
-    lost: usize,
+    lost: Lost,
+}
+
+/// What the faults have cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lost {
+    /// Operations that were refused.
+    pub(super) answers: usize,
+    /// Those of them that showed a token which was superseded for good.
+    pub(super) thefts: usize,
 }
 
 /// Lets accesses of a kind fail, from the first of them on, then from the second, and so on until
-/// `last`. Says how many operations were refused for it.
+/// `last`. Says what that cost.
 ///
 /// # Errors
 /// Which promise did not hold.
-pub(super) async fn run(access: Access, error: ErrorKind, last: usize) -> Result<usize, String> {
+pub(super) async fn run(access: Access, error: ErrorKind, last: usize) -> Result<Lost, String> {
     let app = TestApp::start_on(Disk::default(), |config| {
         configure(config);
         // Every read goes to the disk.
         config.storage.cache = 0;
     });
     let chance = StdRng::seed_from_u64(last as u64);
-    let mut patient = Patient { app, model: Model::default(), chance, passwords: 0, lost: 0 };
+    let (model, lost) = (Model::default(), Lost::default());
+    let mut patient = Patient { app, model, chance, passwords: 0, lost };
     for after in 0..last {
         let told = patient.fall_ill(access, error, after).await;
         told.map_err(|problem| format!("{access:?} fails after {after} others: {problem}"))?;
@@ -65,11 +76,15 @@ impl Patient {
         after: usize,
     ) -> Result<(), String> {
         let disk = self.app.disk.clone();
+        for _ in 0..HEALTHY {
+            self.operate().await?;
+        }
         disk.fail(access, after, error);
         for _ in 0..OPERATIONS {
             let (before, kind, is_refused) = self.operate().await?;
             if is_refused {
-                self.lost += 1;
+                self.lost.answers += 1;
+                self.lost.thefts += usize::from(is_theft(kind));
                 return self.recover(before, kind, access).await;
             }
         }
@@ -109,14 +124,14 @@ impl Patient {
 
     fn action(&mut self) -> Action {
         let any = usize::from(self.chance.random::<u16>());
-        match self.chance.random_range(0..12) {
+        match self.chance.random_range(0..16) {
             0 => Action::Register(any),
             1..=2 => Action::LogIn(any),
-            3..=5 => Action::Refresh(any),
-            6 => Action::Repeat(any),
-            7..=8 => Action::Reuse(any),
-            9 => Action::Forgot(any),
-            10 => Action::ChangePassword(any),
+            3..=7 => Action::Refresh(any),
+            8 => Action::Repeat(any),
+            9..=12 => Action::Reuse(any),
+            13 => Action::Forgot(any),
+            14 => Action::ChangePassword(any),
             _ => Action::LogOut(any),
         }
     }
@@ -141,7 +156,7 @@ impl Patient {
         Upkeep::default().round(&self.app.app).await;
         let census = Census::take(&Disk::holding(&disk.image()), self.model.wall())?;
         // A theft that was seen ends its session, however long that takes.
-        let may_not_have_been = !matches!(kind, Kind::Reuse | Kind::Stale);
+        let may_not_have_been = !is_theft(kind);
         if self.model.agrees_with(&census) {
             self.model.learn_sessions(&census);
             Ok(())
@@ -154,4 +169,8 @@ impl Patient {
             Err(format!("{kind:?} left {found:?}, neither {before:?} nor {after:?}"))
         }
     }
+}
+
+const fn is_theft(kind: Kind) -> bool {
+    matches!(kind, Kind::Reuse | Kind::Stale)
 }
