@@ -7,6 +7,11 @@
 //! A seed decides everything, the order of the tasks included (`driver`), so that one that fails
 //! repeats: `LATCHKEY_POWER_SEED=7 cargo test --locked --test it power::`. How many cuts are made
 //! is said by `LATCHKEY_POWER_CUTS`.
+//!
+//! In reading order: `plan` and `choice` make a history, `operation` and `driver` carry it out,
+//! `model` says what should come of it, `platter` what a cut leaves, `census` what is in that, and
+//! `trial` holds one against the other, with `probe` asking the whole server. `sick` lets accesses
+//! fail instead, and `first_start` cuts what comes before all of this.
 
 mod census;
 mod choice;
@@ -24,9 +29,8 @@ mod trial;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-
 use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use operation::Kind;
 use plan::{Step, history};

@@ -24,6 +24,14 @@ pub(super) struct Ended {
     pub(super) position: usize,
 }
 
+impl Ended {
+    /// Whether somebody was told that it is done, or refused for good. Without a reply it is so
+    /// unless the power `is_out`.
+    pub(super) fn is_answer(&self, is_out: bool) -> bool {
+        self.reply.as_ref().map_or(!is_out, |reply| reply.status != 503)
+    }
+}
+
 /// Carries out operations at the same time, their writes in their order and in one batch. Says of
 /// each how it ended; none of those that a power cut left hanging.
 pub(super) async fn together(app: &TestApp, operations: &[Operation]) -> Vec<Option<Ended>> {

@@ -28,7 +28,8 @@ const MOST_MAIL: usize = 3;
 /// A history under way.
 struct Trial<'t> {
     seed: u64,
-    app: TestApp,
+    /// None only while it is taken down and started again.
+    server: Option<TestApp>,
     model: Model,
     /// The disk as far as its journal has been looked at, and how far that is.
     platter: Platter,
@@ -37,6 +38,8 @@ struct Trial<'t> {
     written: DefaultHasher,
     /// How many passwords were chosen: none is chosen twice.
     passwords: u64,
+    /// How many cuts were held against the model.
+    cuts: usize,
     tally: &'t mut Tally,
 }
 
@@ -47,15 +50,21 @@ struct Trial<'t> {
 pub(super) async fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<u64, String> {
     let disk = Disk::default();
     disk.record();
-    let app = TestApp::start_on(disk, configure);
-    let platter = Platter::new(Vec::new());
-    let model = Model::default();
-    let written = DefaultHasher::new();
-    let mut trial = Trial { seed, app, model, platter, passed: 0, written, passwords: 0, tally };
+    let mut trial = Trial {
+        seed,
+        server: Some(TestApp::start_on(disk, configure)),
+        model: Model::default(),
+        platter: Platter::new(Vec::new()),
+        passed: 0,
+        written: DefaultHasher::new(),
+        passwords: 0,
+        cuts: 0,
+        tally,
+    };
     for (number, step) in steps.iter().enumerate() {
         trial.step(step).await.map_err(|problem| format!("step {}: {problem}", number + 1))?;
     }
-    trial.app.stop().await;
+    trial.server.take().unwrap().stop().await;
     Ok(trial.written.finish())
 }
 
@@ -73,10 +82,20 @@ pub(super) fn configure(config: &mut Config) {
 }
 
 impl Trial<'_> {
+    fn app(&self) -> &TestApp {
+        self.server.as_ref().unwrap()
+    }
+
+    /// Stops the server and starts it on `disk`.
+    async fn move_to(&mut self, disk: Disk) {
+        let app = self.server.take().unwrap();
+        self.server = Some(app.move_to(disk).await);
+    }
+
     async fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Wait(seconds) => {
-                self.app.advance(*seconds);
+                self.app().advance(*seconds);
                 self.model.now += seconds;
                 Ok(())
             }
@@ -116,18 +135,12 @@ impl Trial<'_> {
     /// journal, and holds every cut against the model.
     async fn wave(&mut self, operations: &[Operation], cut: Option<usize>) -> Result<(), String> {
         let before = self.model.clone();
-        let mut stages = vec![before.clone()];
-        let mut expected = Vec::new();
-        for operation in operations {
-            let mut after = stages[stages.len() - 1].clone();
-            expected.push(after.apply(operation, &before));
-            stages.push(after);
-        }
-        let disk = self.app.disk.clone();
+        let (mut stages, expected) = before.stages(operations);
+        let disk = self.app().disk.clone();
         let from = disk.position();
         disk.lose_power_at(cut.map_or(usize::MAX, |entries| from + entries));
-        let known_mails = self.app.mails.sent().len();
-        let ends = together(&self.app, operations).await;
+        let known_mails = self.app().mails.sent().len();
+        let ends = together(self.app(), operations).await;
         let to = disk.position();
         disk.lose_power_at(usize::MAX);
         self.tally.operations += operations.len();
@@ -144,10 +157,8 @@ impl Trial<'_> {
             .iter()
             .zip(&ends)
             .map(|(operation, ended)| {
-                let ended = ended.as_ref().filter(|ended| {
-                    ended.reply.as_ref().map_or(!is_out, |reply| reply.status != 503)
-                });
-                (operation.kind(), ended.map(|ended| ended.position))
+                let answered = ended.as_ref().filter(|ended| ended.is_answer(is_out));
+                (operation.kind(), answered.map(|ended| ended.position))
             })
             .collect();
         let stretch = Stretch {
@@ -192,11 +203,11 @@ impl Trial<'_> {
     }
 
     fn read_mail(&self, known: usize, before: &Model, stages: &mut [Model]) -> Result<(), String> {
-        let (arrived, due) = (probe::arrived(&self.app, known), before.due_mail());
+        let (arrived, due) = (probe::arrived(self.app(), known), before.due_mail());
         if arrived != due {
             return Err(format!("these mails arrived: {arrived:?}, and these were due: {due:?}"));
         }
-        for mail in &self.app.mails.sent()[known..] {
+        for mail in &self.app().mails.sent()[known..] {
             if let Some(link) = &mail.link {
                 stages.iter_mut().for_each(|stage| stage.read_mail(&mail.to, link));
             }
@@ -206,10 +217,9 @@ impl Trial<'_> {
 
     /// Stops and starts, and cuts the closing and the opening everywhere.
     async fn restart(&mut self) -> Result<(), String> {
-        let disk = self.app.disk.clone();
+        let disk = self.app().disk.clone();
         let from = disk.position();
-        let app = std::mem::replace(&mut self.app, TestApp::start());
-        self.app = app.move_to(disk.clone()).await;
+        self.move_to(disk.clone()).await;
         let (opened, to) = (disk.opened_at(), disk.position());
         self.idle(from, opened, Kind::Close).await?;
         self.idle(opened, to, Kind::Reopen).await
@@ -234,7 +244,7 @@ impl Trial<'_> {
 
     /// Cuts a stretch of the journal in many places, and each in several ways.
     async fn cut_along(&mut self, stretch: &Stretch<'_>) -> Result<(), String> {
-        let disk = self.app.disk.clone();
+        let disk = self.app().disk.clone();
         let entries = disk.entries(self.passed);
         let mut chance = StdRng::seed_from_u64(self.seed ^ (stretch.from as u64) << 32);
         let mut fates = |entry: Option<&Entry>| -> Vec<Fate> {
@@ -286,11 +296,11 @@ impl Trial<'_> {
             .and_then(|census| stretch.stage_of(&census, position))
             .map_err(|problem| format!("{place}: {problem}"))?;
         self.tally.count(&under_way);
-        if self.tally.cuts.is_multiple_of(PROBE_EVERY) {
+        self.cuts += 1;
+        if self.cuts.is_multiple_of(PROBE_EVERY) {
             self.tally.probed += 1;
             let disk = Disk::holding(&image);
-            let asked =
-                probe::ask(&self.app, disk, &stretch.stages[stage], self.tally.probed).await;
+            let asked = probe::ask(self.app(), disk, &stretch.stages[stage], self.cuts).await;
             asked.map_err(|problem| format!("{place}: {problem}"))?;
         }
         Ok(())
@@ -315,8 +325,7 @@ impl Trial<'_> {
         disk.record();
         self.platter = Platter::new(image);
         self.passed = 0;
-        let app = std::mem::replace(&mut self.app, TestApp::start());
-        self.app = app.move_to(disk.clone()).await;
+        self.move_to(disk.clone()).await;
         self.idle(0, disk.position(), Kind::Recover).await
     }
 }

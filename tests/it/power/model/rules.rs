@@ -4,6 +4,19 @@ use super::{Expected, Letter, Login, Model, Person, RESET, Slip, VERIFICATION};
 use crate::power::operation::Operation;
 
 impl Model {
+    /// What is there after each of several operations that are begun at the same time and whose
+    /// transactions come in their order, what was there before them first; and what each should
+    /// lead to.
+    pub(in crate::power) fn stages(&self, operations: &[Operation]) -> (Vec<Self>, Vec<Expected>) {
+        let (mut stages, mut expected) = (vec![self.clone()], Vec::new());
+        for operation in operations {
+            let mut after = stages[stages.len() - 1].clone();
+            expected.push(after.apply(operation, self));
+            stages.push(after);
+        }
+        (stages, expected)
+    }
+
     /// Does what an operation should do, if its transaction comes next. What it saw before that,
     /// when it was begun, is in `before`.
     pub(in crate::power) fn apply(&mut self, operation: &Operation, before: &Self) -> Expected {
