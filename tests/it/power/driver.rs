@@ -10,7 +10,7 @@ use latchkey::secret::Secret;
 use tokio::task::{JoinError, JoinSet, yield_now};
 
 use super::operation::{Kind, Operation};
-use crate::support::{Reply, TestApp};
+use crate::support::{Place, Reply, TestApp};
 
 /// Turns that are given to all tasks, so that whatever can go on without the writer has done so.
 const SETTLING: usize = 24;
@@ -20,9 +20,13 @@ const SETTLING: usize = 24;
 pub(super) struct Ended {
     /// The answer; none for what has none.
     pub(super) reply: Option<Reply>,
-    /// How many entries the disk's journal had by then.
+    /// How many entries the disk's journal had when the writer next waited, or had nothing left to
+    /// do: the same however fast either of them is.
     pub(super) position: usize,
 }
+
+/// The place of an operation among the others, and its reply.
+type Reported = (usize, Option<Reply>);
 
 impl Ended {
     /// Whether somebody was told that it is done, or refused for good. Without a reply it is so
@@ -36,53 +40,74 @@ impl Ended {
 /// each how it ended; none of those that a power cut left hanging.
 pub(super) async fn together(app: &TestApp, operations: &[Operation]) -> Vec<Option<Ended>> {
     let gate = app.disk.gate();
-    gate.hold_next_look();
-    app.app.store.look_at_space();
-    gate.arrival().await;
-    let mut tasks = JoinSet::new();
-    for (place, operation) in operations.iter().enumerate() {
-        let under_way = operation.start(app);
-        let disk = app.disk.clone();
-        tasks.spawn(async move {
-            let reply = under_way.await;
-            (place, Ended { reply, position: disk.position() })
-        });
-        settle().await;
-        for _ in 0..operation.hashes() {
-            hashed(app).await;
-            settle().await;
-        }
-    }
+    let mut tasks = begin(app, operations).await;
     gate.hold_flushes(true);
     gate.open();
     // Delivery would go on asking for the disk for ever.
-    let never_ends = operations.iter().any(|operation| operation.kind() == Kind::Deliver);
+    let mut never_ends = operations.iter().any(|operation| operation.kind() == Kind::Deliver);
     let mut ends = vec![None; operations.len()];
-    let mut note = |ended: Result<(usize, Ended), JoinError>| match ended {
-        Ok((place, ended)) => ends[place] = Some(ended),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => {}
-    };
-    while !tasks.is_empty() {
+    let mut replies = Vec::new();
+    let mut is_over = false;
+    loop {
+        if tasks.is_empty() && !is_over {
+            // What the writer still has to do comes before this.
+            is_over = true;
+            gate.hold_next_look();
+            app.app.store.look_at_space();
+        }
         tokio::select! {
             biased;
-            ended = tasks.join_next() => ended.into_iter().for_each(&mut note),
+            place = gate.arrival() => {
+                settle().await;
+                replies.extend(std::iter::from_fn(|| tasks.try_join_next()).filter_map(unwrap));
+                for (operation, reply) in replies.drain(..) {
+                    ends[operation] = Some(Ended { reply, position: app.disk.position() });
+                }
+                if place == Place::Look {
+                    break;
+                }
+                gate.open();
+            }
             () = gate.darkness(), if never_ends => {
                 settle().await;
                 tasks.abort_all();
-                while let Some(ended) = tasks.join_next().await {
-                    note(ended);
-                }
+                never_ends = false;
             }
-            () = gate.arrival() => {
-                settle().await;
-                gate.open();
+            reply = tasks.join_next(), if !tasks.is_empty() => {
+                replies.extend(reply.and_then(unwrap));
             }
         }
     }
     gate.hold_flushes(false);
     gate.open();
     ends
+}
+
+/// Begins operations, each once the one before waits for the writer, which is held before it looks
+/// at the free space.
+async fn begin(app: &TestApp, operations: &[Operation]) -> JoinSet<Reported> {
+    app.disk.gate().hold_next_look();
+    app.app.store.look_at_space();
+    app.disk.gate().arrival().await;
+    let mut tasks = JoinSet::new();
+    for (place, operation) in operations.iter().enumerate() {
+        let under_way = operation.start(app);
+        tasks.spawn(async move { (place, under_way.await) });
+        settle().await;
+        for _ in 0..operation.hashes() {
+            hashed(app).await;
+            settle().await;
+        }
+    }
+    tasks
+}
+
+/// What a task reports; none if it was broken off.
+fn unwrap(ended: Result<Reported, JoinError>) -> Option<Reported> {
+    match ended {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        ended => ended.ok(),
+    }
 }
 
 /// Waits until the passwords are hashed that were to be by now: there is one thread for that, and

@@ -13,6 +13,7 @@ use latchkey::store::{Medium, Memory, OpenError, Opening};
 use redb::{Builder, Database, StorageBackend};
 
 use gate::Gate;
+pub(crate) use gate::Place;
 pub(crate) use journal::{Entry, Journal};
 
 /// A medium in memory. Clones are the same disk, so that an application can be restarted on it.

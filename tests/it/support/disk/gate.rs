@@ -15,14 +15,23 @@ pub(crate) struct Gate {
     arrived: Notify,
 }
 
+/// Where the writer waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Before it looks at the free space.
+    Look,
+    /// Before it flushes.
+    Flush,
+}
+
 #[derive(Default)]
 struct Shut {
     /// Whether the next look at the free space waits.
     at_space: bool,
     /// Whether every flush waits.
     at_flushes: bool,
-    /// Whether somebody waits.
-    is_waiting: bool,
+    /// Where somebody waits.
+    waiting: Option<Place>,
     is_out: bool,
 }
 
@@ -37,19 +46,19 @@ impl Gate {
         self.lock().at_flushes = holds;
     }
 
-    /// Waits until the writer waits here.
-    pub(crate) async fn arrival(&self) {
-        self.until(|state| state.is_waiting).await;
+    /// Waits until the writer waits here, and says where.
+    pub(crate) async fn arrival(&self) -> Place {
+        self.until(|state| state.waiting).await
     }
 
     /// Waits until the power is gone.
     pub(crate) async fn darkness(&self) {
-        self.until(|state| state.is_out).await;
+        self.until(|state| state.is_out.then_some(())).await;
     }
 
     /// Lets the writer that waits here go on.
     pub(crate) fn open(&self) {
-        self.lock().is_waiting = false;
+        self.lock().waiting = None;
         self.opened.notify_all();
     }
 
@@ -61,29 +70,30 @@ impl Gate {
     pub(super) fn pass_space(&self) {
         let mut state = self.lock();
         if std::mem::take(&mut state.at_space) {
-            self.wait(state);
+            self.wait(state, Place::Look);
         }
     }
 
     pub(super) fn pass_flush(&self) {
         let state = self.lock();
         if state.at_flushes {
-            self.wait(state);
+            self.wait(state, Place::Flush);
         }
     }
 
-    fn wait(&self, mut state: MutexGuard<'_, Shut>) {
-        state.is_waiting = true;
+    fn wait(&self, mut state: MutexGuard<'_, Shut>, place: Place) {
+        state.waiting = Some(place);
         self.arrived.notify_waiters();
-        drop(self.opened.wait_while(state, |state| state.is_waiting).unwrap());
+        drop(self.opened.wait_while(state, |state| state.waiting.is_some()).unwrap());
     }
 
-    async fn until(&self, is_so: impl Fn(&Shut) -> bool) {
+    async fn until<T>(&self, look: impl Fn(&Shut) -> Option<T>) -> T {
         loop {
             // Made before looking: it sees every notice from here on, even before it is awaited.
             let arrived = self.arrived.notified();
-            if is_so(&self.lock()) {
-                return;
+            let seen = look(&self.lock());
+            if let Some(seen) = seen {
+                return seen;
             }
             arrived.await;
         }
