@@ -120,7 +120,12 @@ class Installation:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
         return kept | dict(extra or {})
 
-    def start(self, env: Mapping[str, str] | None = None, has_config: bool = True) -> Server:
+    def start(
+        self,
+        env: Mapping[str, str] | None = None,
+        has_config: bool = True,
+        restore_signals: bool = True,
+    ) -> Server:
         """Starts the server and waits until it listens."""
         arguments = ["--config", str(self.write_config())] if has_config else []
         name = next(self._names)
@@ -133,6 +138,7 @@ class Installation:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                restore_signals=restore_signals,
             )
         server = Server(process, output, log)
         self.servers.append(server)

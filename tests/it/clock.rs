@@ -184,3 +184,210 @@ async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
     app.refresh(&tokens.refresh).await;
     assert_eq!(app.app.store.mark(), START.saturating_add(Duration::from_secs(60)));
 }
+
+#[tokio::test]
+async fn half_a_second_back_at_a_restart_is_nothing() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let first = app.log_in(EMAIL).await;
+    let mark = app.app.store.mark();
+    app.clock.set_wall(START.saturating_sub(Duration::from_millis(500)));
+    let app = app.restart().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    assert_eq!(app.profile(&first.access).await.status, 200);
+    let second = app.refresh(&first.refresh).await;
+    // The grace, too, counts from a time that lies half a second ahead by now.
+    assert_eq!(app.refresh(&first.refresh).await.refresh, second.refresh);
+    app.confirm(&token).await;
+    app.newcomer("bob@example.com").await;
+    app.deliver().await;
+    assert_eq!(app.mails.sent().last().unwrap().to, "bob@example.com");
+    Upkeep::default().round(&app.app).await;
+    assert_eq!(app.app.store.count_sessions(), Ok(2));
+    assert_eq!(app.app.store.mark(), mark, "the mark never goes back");
+}
+
+#[tokio::test]
+async fn an_hour_back_at_a_restart_is_waited_out() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    app.register("cid@example.com").await;
+    app.clock.set_wall(before_start(60 * 60));
+    let app = app.restart().await;
+    assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
+    // Neither is anything mailed, swept or noted meanwhile.
+    let quietly = async || {
+        app.deliver().await;
+        Upkeep::default().round(&app.app).await
+    };
+    assert!(!app.unchanged(quietly).await);
+    app.advance(59 * 60 - 1);
+    assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
+    app.advance(1);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.refresh(&tokens.refresh).await;
+    app.confirm(&token).await;
+    app.deliver().await;
+    assert_eq!(app.mails.sent().last().unwrap().to, "cid@example.com");
+}
+
+#[tokio::test]
+async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
+    let app = TestApp::start_with(|config| {
+        config.login.max_failures = 2.try_into().unwrap();
+        config.registration.per_address_per_hour = Some(4.try_into().unwrap());
+    });
+    let token = app.invited(EMAIL).await;
+    let ann = app.log_in(EMAIL).await;
+    app.register("bob@example.com").await;
+    app.advance(60);
+    let (right, mark) = (app.clock.read().wall, app.app.store.mark());
+    let sessions = app.app.store.count_sessions();
+
+    app.clock.set_wall(right.saturating_add(Duration::from_secs(365 * DAY)));
+    let mut upkeep = Upkeep::default();
+    for _ in 0..12 {
+        // Upkeep comes round, the outbox is worked on, and people try what they can.
+        upkeep.round(&app.app).await;
+        app.deliver().await;
+        assert_eq!(app.profile(&ann.access).await.status, 401);
+        assert_eq!(app.refreshing(&ann.refresh).await.status, 401);
+        app.advance(60 * 60);
+    }
+    app.newcomer("cid@example.com").await;
+    // Dan is locked out there, and has asked for as much mail as his mailbox takes.
+    app.register("dan@example.com").await;
+    for _ in 0..3 {
+        app.login("dan@example.com", "wrong-Lamp 7 orchard").await;
+        app.forgetting("dan@example.com").await;
+    }
+    assert_eq!(app.login("dan@example.com", PASSWORD).await.status, 429);
+    assert_eq!(app.app.store.mark(), mark, "held back");
+    assert_eq!(app.mails.sent().len(), 1, "no mail is sent or given up by a time like that");
+
+    app.clock.set_wall(right);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    upkeep.round(&app.app).await;
+    assert_eq!(app.app.store.count_sessions().unwrap(), sessions.unwrap() + 1);
+    assert_eq!(app.profile(&ann.access).await.status, 200);
+    app.refresh(&ann.refresh).await;
+    app.confirm(&token).await;
+    // Whoever came then is let in as anybody else, and gets the mail that is due.
+    app.log_in("cid@example.com").await;
+    app.deliver().await;
+    let mut to: Vec<String> = app.mails.sent().into_iter().skip(1).map(|mail| mail.to).collect();
+    to.sort();
+    to.dedup();
+    assert_eq!(to, ["bob@example.com", "cid@example.com", "dan@example.com"]);
+    app.register("eve@example.com").await;
+    // A lockout from then lasts no longer than any other.
+    let locked_out = app.login("dan@example.com", PASSWORD).await.retry_after().unwrap();
+    assert!(locked_out <= 15 * 60, "{locked_out}");
+    app.advance(locked_out);
+    app.log_in("dan@example.com").await;
+    assert_eq!(app.forgetting("dan@example.com").await.status, 200);
+    let known = app.mails.sent().len();
+    app.deliver().await;
+    assert_eq!(app.mails.sent().len(), known + 2, "eve's confirmation and dan's new link");
+    // And so it stays over a restart.
+    let app = app.restart().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn a_first_start_in_1970_is_set_right() {
+    let app = TestApp::start();
+    app.clock.set_wall(Timestamp::EPOCH);
+    let app = app.restart().await;
+    let token = app.invited(EMAIL).await;
+    let early = app.log_in(EMAIL).await;
+    assert_eq!(app.profile(&early.access).await.status, 200);
+    let early = app.refresh(&early.refresh).await;
+    app.register("bob@example.com").await;
+
+    app.clock.set_wall(START);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    // What was made by a clock like that is over; the accounts are not.
+    assert_eq!(app.profile(&early.access).await.status, 401);
+    assert_eq!(app.refreshing(&early.refresh).await.status, 401);
+    assert_eq!(app.post(CONFIRM, &json!({"token": token})).await.status, 400);
+    let tokens = app.log_in(EMAIL).await;
+    app.newcomer("cid@example.com").await;
+    Upkeep::default().round(&app.app).await;
+    assert_eq!(app.app.store.count_sessions(), Ok(3), "nothing is swept before a day is over");
+    let app = app.restart().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.refresh(&tokens.refresh).await;
+
+    app.advance(DAY);
+    let again = app.log_in(EMAIL).await;
+    let mut upkeep = Upkeep::default();
+    while upkeep.round(&app.app).await {}
+    assert_eq!(app.app.store.mark(), app.clock.read().wall);
+    assert_eq!(app.app.store.count_sessions(), Ok(1));
+    app.refresh(&again.refresh).await;
+}
+
+#[tokio::test]
+async fn a_start_in_1970_on_data_of_today_waits_until_the_clock_is_right() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    let tokens = app.log_in(EMAIL).await;
+    app.clock.set_wall(Timestamp::EPOCH);
+    let app = app.restart().await;
+    assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
+    let mut upkeep = Upkeep::default();
+    assert!(!app.unchanged(async || upkeep.round(&app.app).await).await);
+    app.advance(5);
+    assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
+    app.clock.set_wall(START.saturating_add(Duration::from_secs(30)));
+    // As if nothing had been: no day of doubt either.
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.refresh(&tokens.refresh).await;
+    app.confirm(&token).await;
+    assert!(app.app.moment().unwrap().confirmed);
+    assert_eq!(app.app.store.mark(), START.saturating_add(Duration::from_secs(30)));
+}
+
+#[tokio::test]
+async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
+    let app = TestApp::start();
+    let ann = app.newcomer(EMAIL).await;
+    let token = app.mailed_token().await;
+    let right = app.clock.read().wall;
+    let ahead = START.saturating_add(Duration::from_secs(365 * DAY));
+    app.clock.set_wall(ahead);
+    app.log_in(EMAIL).await;
+    app.advance(DAY);
+    let late = app.newcomer("cid@example.com").await;
+    assert!(app.app.store.mark() > ahead, "a day confirms it");
+    let right = right.saturating_add(Duration::from_secs(DAY));
+    app.clock.set_wall(right);
+    assert_refuses(&app, &ann.access, &ann.refresh, &token).await;
+    let app = app.restart().await;
+    assert_refuses(&app, &late.access, &late.refresh, &token).await;
+
+    // What `latchkey clock accept` does while the server is stopped.
+    assert_eq!(app.app.store.accept_clock(right).await, Ok(()));
+    let app = app.restart().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    assert_eq!((app.app.store.mark(), app.app.store.count_sessions()), (right, Ok(0)));
+    for tokens in [&ann, &late] {
+        assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
+        assert_eq!(app.profile(&tokens.access).await.status, 401);
+    }
+    // All of them get back in, mail leaves, and time goes on from here.
+    for email in [EMAIL, "cid@example.com"] {
+        let tokens = app.log_in(email).await;
+        app.refresh(&tokens.refresh).await;
+    }
+    app.deliver().await;
+    assert_eq!(app.mails.sent().last().unwrap().to, "cid@example.com");
+    app.advance(DAY);
+    app.log_in(EMAIL).await;
+    assert_eq!(app.app.store.mark(), right.saturating_add(Duration::from_secs(DAY)));
+    Upkeep::default().round(&app.app).await;
+    assert_eq!(app.app.store.count_sessions(), Ok(1));
+}

@@ -2,7 +2,7 @@
 //!
 //! Most go through [`support::TestApp`], which speaks to the whole server as clients do but
 //! without sockets, on a clock that is moved by hand. `process` runs the real executable on a real
-//! directory; `layers` reads the source. `promises` has a test for each promise of the README.
+//! directory; `power` takes its power away; `layers` reads the source. `promises` has a test for each promise of the README.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
@@ -24,6 +24,7 @@ mod limits;
 mod logging;
 mod login;
 mod mail;
+mod power;
 mod process;
 mod profile;
 mod profile_change;
@@ -39,6 +40,7 @@ mod reset_password;
 mod revocation;
 mod secrets;
 mod sessions;
+mod sick_disk;
 mod support;
 mod token_endpoints;
 mod verification;

@@ -12,7 +12,7 @@ mod wire;
 pub(crate) use account::{NEW_PASSWORD, assert_page, ticket_of};
 pub(crate) use app::{CONFIRM, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
-pub(crate) use disk::Disk;
+pub(crate) use disk::{Access, Disk, Entry, Place};
 pub(crate) use process::{Ended, Program, Running};
 pub(crate) use scan::{forms, forms_found};
 pub(crate) use wire::Wire;

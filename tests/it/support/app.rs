@@ -95,9 +95,24 @@ impl TestApp {
         Self::first(test_config(), seed)
     }
 
+    /// One on a disk of the test's, whose configuration is changed first.
+    pub(crate) fn start_on(disk: Disk, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = test_config();
+        change(&mut config);
+        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(0)).unwrap();
+        Self::on(disk, Clock::manual(START), keys, config, 1)
+    }
+
     fn first(config: Config, seed: u64) -> Self {
         let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(seed)).unwrap();
         Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
+    }
+
+    /// The same once more beside this one, on another disk: with its keys, its configuration and
+    /// its clock.
+    pub(crate) fn beside(&self, disk: Disk) -> Self {
+        let (clock, keys, config) = (self.clock.clone(), self.keys.clone(), self.config.clone());
+        Self::on(disk, clock, keys, config, self.starts + 1)
     }
 
     /// The same again, as after a stop and a start: only what is on the disk and the keys are
@@ -117,13 +132,19 @@ impl TestApp {
 
     /// The same again after an older copy of the disk was put back.
     pub(crate) async fn restart_on(self, image: &[u8]) -> Self {
+        self.move_to(Disk::holding(image)).await
+    }
+
+    /// The same again on another disk.
+    pub(crate) async fn move_to(self, disk: Disk) -> Self {
         let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
         let config = self.config.clone();
         self.stop().await;
-        Self::on(Disk::holding(image), clock, keys, config, starts + 1)
+        Self::on(disk, clock, keys, config, starts + 1)
     }
 
-    async fn stop(self) {
+    /// Stops it: the database is closed afterwards.
+    pub(crate) async fn stop(self) {
         let Self { app, router, mailer, writer, .. } = self;
         drop((app, router, mailer));
         tokio::task::spawn_blocking(move || writer.join()).await.unwrap();

@@ -1,55 +1,111 @@
-//! A disk in memory that can fill up, break, and keep its writer waiting.
+//! A disk in memory that can fill up, break, fail at a chosen access, be slow, keep a journal of
+//! everything that is written to it, and lose its power.
 
+mod gate;
+mod journal;
+
+use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use latchkey::store::{Medium, Memory, OpenError, Opening};
 use redb::{Builder, Database, StorageBackend};
 
+use gate::Gate;
+pub(crate) use gate::Place;
+pub(crate) use journal::{Entry, Journal};
+
 /// A medium in memory. Clones are the same disk, so that an application can be restarted on it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Disk {
+#[derive(Clone, Default)]
+pub(crate) struct Disk(Arc<State>);
+
+#[derive(Default)]
+struct State {
     memory: Memory,
     /// Whether nothing is free.
-    is_full: Arc<AtomicBool>,
+    is_full: AtomicBool,
     /// Whether every access fails.
-    is_broken: Arc<AtomicBool>,
-    /// Whether the next write has to wait.
-    is_held: Arc<(Mutex<bool>, Condvar)>,
+    is_broken: AtomicBool,
+    /// Which accesses fail by order; each that did is counted.
+    fault: Mutex<Option<Fault>>,
+    faults: AtomicU64,
+    /// Everything written since the journal was begun, in order; none while nobody wants one.
+    journal: Mutex<Option<Journal>>,
+    /// How many entries the journal had when the disk was last opened.
+    opened_at: AtomicUsize,
+    /// Where the storage writer can be made to wait.
+    gate: Gate,
+}
+
+/// What a database does to its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    Resize,
+    Flush,
+}
+
+#[derive(Debug)]
+struct Fault {
+    access: Access,
+    /// How many more accesses of the kind succeed.
+    after: usize,
+    kind: io::ErrorKind,
 }
 
 impl Disk {
     /// Fills the disk up, or makes room.
     pub(crate) fn set_full(&self, is_full: bool) {
-        self.is_full.store(is_full, Ordering::SeqCst);
+        self.0.is_full.store(is_full, Ordering::SeqCst);
     }
 
     /// Breaks the disk, or mends it.
     pub(crate) fn set_broken(&self, is_broken: bool) {
-        self.is_broken.store(is_broken, Ordering::SeqCst);
+        self.0.is_broken.store(is_broken, Ordering::SeqCst);
+    }
+
+    /// Lets one kind of access fail, once `after` more of it have succeeded and until
+    /// [`mend`](Self::mend).
+    pub(crate) fn fail(&self, access: Access, after: usize, kind: io::ErrorKind) {
+        self.0.faults.store(0, Ordering::SeqCst);
+        *self.fault() = Some(Fault { access, after, kind });
+    }
+
+    /// Lets every access succeed again. Says how many have failed since they began to.
+    pub(crate) fn mend(&self) -> u64 {
+        *self.fault() = None;
+        self.0.faults.load(Ordering::SeqCst)
+    }
+
+    /// How many accesses have failed since they were ordered to.
+    pub(crate) fn faults(&self) -> u64 {
+        self.0.faults.load(Ordering::SeqCst)
     }
 
     /// Lets whatever is written from now on wait, before any of it is applied, or lets it go on.
     pub(crate) fn set_held(&self, is_held: bool) {
-        let (held, changed) = &*self.is_held;
-        *held.lock().unwrap() = is_held;
-        changed.notify_all();
+        if is_held {
+            self.gate().hold_next_look();
+        } else {
+            self.gate().let_go();
+        }
     }
 
     /// A disk with a copy of everything that was on another.
     pub(crate) fn holding(image: &[u8]) -> Self {
         let disk = Self::default();
-        disk.memory.set_len(u64::try_from(image.len()).unwrap()).unwrap();
-        disk.memory.write(0, image).unwrap();
+        disk.0.memory.set_len(u64::try_from(image.len()).unwrap()).unwrap();
+        disk.0.memory.write(0, image).unwrap();
         disk
     }
 
     /// Everything on it, byte for byte.
     pub(crate) fn image(&self) -> Vec<u8> {
-        let length = usize::try_from(self.memory.len().unwrap()).unwrap();
+        let length = usize::try_from(self.0.memory.len().unwrap()).unwrap();
         let mut image = vec![0; length];
-        self.memory.read(0, &mut image).unwrap();
+        self.0.memory.read(0, &mut image).unwrap();
         image
     }
 
@@ -59,21 +115,98 @@ impl Disk {
         let image = self.image();
         for (place, window) in image.windows(these.len()).enumerate() {
             if window == these {
-                self.memory.write(u64::try_from(place).unwrap(), others).unwrap();
+                self.0.memory.write(u64::try_from(place).unwrap(), others).unwrap();
             }
         }
     }
 
-    fn work(&self) -> io::Result<()> {
-        if self.is_broken.load(Ordering::SeqCst) {
+    /// Begins a journal of everything that is written from now on.
+    pub(crate) fn record(&self) {
+        *self.journal() = Some(Journal::default());
+    }
+
+    /// How many entries the journal has.
+    pub(crate) fn position(&self) -> usize {
+        self.journal().as_ref().map_or(0, |journal| journal.entries().len())
+    }
+
+    /// How many entries the journal had when the disk was last opened.
+    pub(crate) fn opened_at(&self) -> usize {
+        self.0.opened_at.load(Ordering::SeqCst)
+    }
+
+    /// The journal's entries from `first` on.
+    pub(crate) fn entries(&self, first: usize) -> Vec<Entry> {
+        self.journal().as_ref().map_or(Vec::new(), |journal| journal.entries()[first..].to_vec())
+    }
+
+    /// Takes the power away before the entry of the journal at `position`: that write or flush and
+    /// every access after it fails.
+    pub(crate) fn lose_power_at(&self, position: usize) {
+        self.journal().as_mut().unwrap().lose_power_at(position);
+    }
+
+    /// Whether the power is gone.
+    pub(crate) fn is_out(&self) -> bool {
+        self.journal().as_ref().is_some_and(Journal::is_out)
+    }
+
+    /// Where the storage writer can be made to wait.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.0.fault.lock().unwrap()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.0.journal.lock().unwrap()
+    }
+
+    fn work(&self, access: Access) -> io::Result<()> {
+        if self.0.is_broken.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is broken"));
         }
-        Ok(())
+        if self.is_out() {
+            return Err(io::Error::other("the power is gone"));
+        }
+        let mut fault = self.fault();
+        let Some(ordered) = fault.as_mut().filter(|fault| fault.access == access) else {
+            return Ok(());
+        };
+        if ordered.after > 0 {
+            ordered.after -= 1;
+            return Ok(());
+        }
+        self.0.faults.fetch_add(1, Ordering::SeqCst);
+        Err(ordered.kind.into())
+    }
+
+    /// Enters into the journal what is about to be done.
+    fn note(&self, entry: impl FnOnce() -> Entry) -> io::Result<()> {
+        match self.journal().as_mut() {
+            Some(journal) => {
+                let noted = journal.note(entry);
+                if noted.is_err() {
+                    self.gate().power_is_out();
+                }
+                noted
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").field("position", &self.position()).finish_non_exhaustive()
     }
 }
 
 impl Medium for Disk {
     fn open(&self, cache: usize, _: Opening) -> Result<Database, OpenError> {
+        self.0.opened_at.store(self.position(), Ordering::SeqCst);
         Builder::new()
             .set_cache_size(cache)
             .create_with_backend(self.clone())
@@ -82,35 +215,38 @@ impl Medium for Disk {
 
     /// The writer asks before each transaction.
     fn free_space(&self) -> io::Result<u64> {
-        let (held, changed) = &*self.is_held;
-        drop(changed.wait_while(held.lock().unwrap(), |is_held| *is_held).unwrap());
-        Ok(if self.is_full.load(Ordering::SeqCst) { 0 } else { u64::MAX })
+        self.gate().pass_space();
+        Ok(if self.0.is_full.load(Ordering::SeqCst) { 0 } else { u64::MAX })
     }
 }
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        self.work()?;
-        self.memory.len()
+        self.work(Access::Read)?;
+        self.0.memory.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.work()?;
-        self.memory.read(offset, out)
+        self.work(Access::Read)?;
+        self.0.memory.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.work()?;
-        self.memory.set_len(len)
+        self.work(Access::Resize)?;
+        self.note(|| Entry::Resize(len))?;
+        self.0.memory.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.work()?;
-        self.memory.sync_data()
+        self.work(Access::Flush)?;
+        self.gate().pass_flush();
+        self.note(|| Entry::Flush)?;
+        self.0.memory.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.work()?;
-        self.memory.write(offset, data)
+        self.work(Access::Write)?;
+        self.note(|| Entry::Write(offset, data.into()))?;
+        self.0.memory.write(offset, data)
     }
 }

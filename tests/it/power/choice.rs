@@ -1,0 +1,127 @@
+//! Turns what somebody is to do into a request that makes sense now.
+
+use super::model::{Login, Model, Person, Slip};
+use super::operation::{Kind, Operation, choose, instead};
+use super::plan::Action;
+
+/// How many addresses there are.
+const ADDRESSES: usize = 6;
+
+/// The request by which `action` is done; something like it where that cannot be done now.
+/// `number` names the password that is chosen, if one is.
+pub(super) fn resolve(model: &Model, action: Action, number: u64) -> Operation {
+    let mut action = action;
+    loop {
+        if let Some(operation) = find(model, action, number) {
+            return operation;
+        }
+        action = instead(action).unwrap_or(Action::Sweep);
+    }
+}
+
+fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
+    let password = format!("tide-Lamp {number} orchard");
+    Some(match action {
+        Action::Register(any) => register(model, any, password),
+        Action::Confirm(any) => {
+            let (ticket, slip) = choose(&open_slips(model, "verify_email"), any).copied()?;
+            Operation::Confirm { ticket, token: slip.token.clone()? }
+        }
+        Action::LogIn(any) => {
+            let person = person(model, any)?;
+            Operation::LogIn { email: person.email.clone(), password: person.password.clone() }
+        }
+        Action::Refresh(any) => {
+            let current = |session: &Login| Some(session.tokens.len() - 1);
+            present(model, any, Kind::Refresh, current)?
+        }
+        Action::Repeat(any) => present(model, any, Kind::Repeat, |session| {
+            session.tokens.len().checked_sub(2).filter(|_| !model.is_late(session))
+        })?,
+        Action::Reuse(any) => {
+            present(model, any, Kind::Reuse, |session| session.tokens.len().checked_sub(3))?
+        }
+        Action::Stale(any) => present(model, any, Kind::Stale, |session| {
+            session.tokens.len().checked_sub(2).filter(|_| model.is_late(session))
+        })?,
+        Action::Forgot(any) => Operation::Forgot { email: person(model, any)?.email.clone() },
+        Action::Reset(any) => {
+            let (ticket, slip) = choose(&open_slips(model, "reset_password"), any).copied()?;
+            Operation::Reset { ticket, token: slip.token.clone()?, password }
+        }
+        Action::ChangePassword(any) => {
+            let (session, access, current) = bearer(model, any)?;
+            Operation::ChangePassword { session, access, current, new: password }
+        }
+        Action::LogOut(any) => {
+            let is_known =
+                |session: &Login| session.tokens.iter().any(|(token, _)| token.is_some());
+            let (session, login) = choose(&live(model, is_known), any).copied()?;
+            let token = login.tokens.iter().rev().find_map(|(token, _)| token.clone())?;
+            Operation::LogOut { session, token }
+        }
+        Action::LogOutEverywhere(any) => {
+            let (session, access, _) = bearer(model, any)?;
+            Operation::LogOutEverywhere { session, access }
+        }
+        Action::Delete(any) => {
+            let (session, access, password) = bearer(model, any)?;
+            Operation::Delete { session, access, password }
+        }
+        Action::Sweep => Operation::Sweep,
+    })
+}
+
+/// Someone with an address of their own where one is free, and every other one with a name.
+fn register(model: &Model, any: usize, password: String) -> Operation {
+    let address = |place: usize| format!("user{}@example.com", place % ADDRESSES);
+    let is_free = |place: &usize| model.user_of(&address(*place)).is_none();
+    let place = (any..any + ADDRESSES).find(is_free).unwrap_or(any);
+    let username = (place % 2 == 0).then(|| format!("name{}", place % ADDRESSES));
+    Operation::Register { email: address(place), username, password }
+}
+
+fn person(model: &Model, any: usize) -> Option<&Person> {
+    let people: Vec<&Person> = model.users.values().collect();
+    choose(&people, any).copied()
+}
+
+/// The tickets of a purpose that can be redeemed and have been mailed.
+fn open_slips<'m>(model: &'m Model, purpose: &str) -> Vec<(usize, &'m Slip)> {
+    let all = model.tickets.iter().enumerate();
+    all.filter(|(_, slip)| slip.purpose == purpose && slip.token.is_some() && model.is_open(slip))
+        .collect()
+}
+
+fn live(model: &Model, is_fit: impl Fn(&Login) -> bool) -> Vec<(usize, &Login)> {
+    let all = model.sessions.iter().enumerate();
+    all.filter(|(_, session)| model.is_live(session) && is_fit(session)).collect()
+}
+
+/// Shows the refresh token of the generation that is chosen of a session.
+fn present(
+    model: &Model,
+    any: usize,
+    kind: Kind,
+    generation: impl Fn(&Login) -> Option<usize>,
+) -> Option<Operation> {
+    let known = |session: &Login| {
+        let generation = generation(session)?;
+        let (token, issued_at) = &session.tokens[generation];
+        let token = token.clone().filter(|_| model.can_use_refresh(*issued_at))?;
+        Some((generation, token))
+    };
+    let (session, login) = choose(&live(model, |login| known(login).is_some()), any).copied()?;
+    let (generation, token) = known(login)?;
+    Some(Operation::Present { session, generation, token, kind })
+}
+
+/// A session with an access token that has not expired, and its user's password.
+fn bearer(model: &Model, any: usize) -> Option<(usize, String, String)> {
+    let access = |session: &Login| {
+        let (token, issued_at) = session.access.clone()?;
+        model.can_use_access(issued_at).then_some(token)
+    };
+    let (session, login) = choose(&live(model, |login| access(login).is_some()), any).copied()?;
+    Some((session, access(login)?, model.users[&login.user].password.clone()))
+}

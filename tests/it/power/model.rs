@@ -1,0 +1,187 @@
+//! The plain model: what the server should hold after each operation, written without a look at
+//! how it does so. `rules` says what each operation should do, `knowledge` what clients learn.
+
+mod knowledge;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use latchkey::clock::Timestamp;
+
+use super::census::{Census, View};
+use crate::support::START;
+
+pub(super) use knowledge::link_kind;
+
+/// Lifetimes in seconds. Time passes in steps of ten, so that nothing ends just now.
+pub(super) const ACCESS: u64 = 1_805;
+pub(super) const REFRESH: u64 = 3_605;
+pub(super) const GRACE: u64 = 35;
+pub(super) const VERIFICATION: u64 = 7_205;
+pub(super) const RESET: u64 = 3_605;
+
+/// Everything that the server should hold, and what its clients know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    /// Seconds since the start.
+    pub(super) now: u64,
+    pub(super) users: BTreeMap<u64, Person>,
+    /// Every session there ever was.
+    pub(super) sessions: Vec<Login>,
+    /// Every ticket there ever was.
+    pub(super) tickets: Vec<Slip>,
+    pub(super) outbox: BTreeMap<u64, Letter>,
+    users_made: u64,
+    mails_made: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) email: String,
+    username: Option<String>,
+    pub(super) password: String,
+    pub(super) former_password: Option<String>,
+    is_verified: bool,
+    version: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    pub(super) user: u64,
+    pub(super) has_ended: bool,
+    pub(super) rotated_at: u64,
+    /// Its identifier, once somebody has been told.
+    pub(super) id: Option<String>,
+    /// Each generation's refresh token, where somebody has been told it, and when it was issued.
+    pub(super) tokens: Vec<(Option<String>, u64)>,
+    /// The latest access token, and when it was issued.
+    pub(super) access: Option<(String, u64)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slip {
+    pub(super) user: u64,
+    pub(super) purpose: &'static str,
+    expires_at: u64,
+    is_redeemed: bool,
+    is_void: bool,
+    /// What was mailed.
+    pub(super) token: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    kind: &'static str,
+    pub(super) to: String,
+    user: u64,
+    ticket: Option<usize>,
+}
+
+/// What an operation should lead to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// The answer's status; none where there is no answer.
+    pub(super) status: Option<u16>,
+    /// Whether anything changes.
+    pub(super) has_effect: bool,
+}
+
+impl Model {
+    /// The time by the clock.
+    pub(super) fn wall(&self) -> Timestamp {
+        START.saturating_add(Duration::from_secs(self.now))
+    }
+
+    pub(super) const fn next_user(&self) -> u64 {
+        self.users_made + 1
+    }
+
+    pub(super) fn user_of(&self, email: &str) -> Option<(u64, &Person)> {
+        self.users.iter().find(|(_, user)| user.email == email).map(|(id, user)| (*id, user))
+    }
+
+    /// Whether a session can be used.
+    pub(super) fn is_live(&self, session: &Login) -> bool {
+        !session.has_ended && self.now < session.rotated_at + REFRESH
+    }
+
+    /// Whether the grace after a session's last rotation is over.
+    pub(super) const fn is_late(&self, session: &Login) -> bool {
+        self.now > session.rotated_at + GRACE
+    }
+
+    /// Whether a refresh token that was issued then has not expired.
+    pub(super) const fn can_use_refresh(&self, issued_at: u64) -> bool {
+        self.now < issued_at + REFRESH
+    }
+
+    /// Whether an access token that was issued then has not expired.
+    pub(super) const fn can_use_access(&self, issued_at: u64) -> bool {
+        self.now < issued_at + ACCESS
+    }
+
+    /// Whether a ticket can be redeemed.
+    pub(super) fn is_open(&self, slip: &Slip) -> bool {
+        !slip.is_void && !slip.is_redeemed && self.now < slip.expires_at
+    }
+
+    /// The mails that are due to arrive: to whom, and what link is in them.
+    pub(super) fn due_mail(&self) -> Vec<(String, &'static str)> {
+        let can_come =
+            |letter: &&Letter| letter.ticket.is_none_or(|slip| self.is_open(&self.tickets[slip]));
+        let mut due: Vec<_> = self.outbox.values().filter(can_come).map(Letter::seen).collect();
+        due.sort_unstable();
+        due
+    }
+
+    /// Everything that could be noticed of it.
+    pub(super) fn view(&self) -> View {
+        let users = self.users.iter().map(|(id, user)| {
+            let Person { email, username, is_verified, version, .. } = user.clone();
+            (*id, (email, username, is_verified, version))
+        });
+        let live = self.sessions.iter().filter(|session| self.is_live(session));
+        let mut sessions: Vec<_> =
+            live.map(|session| (session.user, session.generation())).collect();
+        sessions.sort_unstable();
+        let there = |slip: &&Slip| !slip.is_void && self.now < slip.expires_at;
+        let tickets = self.tickets.iter().filter(there);
+        let mut tickets: Vec<_> =
+            tickets.map(|slip| (slip.user, slip.purpose.to_owned(), slip.is_redeemed)).collect();
+        tickets.sort_unstable();
+        let mails = self.outbox.iter().map(|(number, letter)| {
+            (*number, (letter.kind.to_owned(), letter.to.clone(), letter.user))
+        });
+        View {
+            users: users.collect(),
+            sessions,
+            tickets,
+            outbox: mails.collect(),
+            next_user: self.users_made + 1,
+            next_mail: self.mails_made + 1,
+        }
+    }
+
+    /// Whether a database holds just this.
+    pub(super) fn agrees_with(&self, census: &Census) -> bool {
+        let is_as_known = |session: &Login| {
+            let found = session.id.as_ref().map(|id| census.sessions.get(id));
+            let due = self.is_live(session).then_some((session.generation(), session.user));
+            found.is_none_or(|found| found.copied() == due)
+        };
+        self.view() == census.view && self.sessions.iter().all(is_as_known)
+    }
+}
+
+impl Login {
+    pub(super) fn generation(&self) -> u64 {
+        u64::try_from(self.tokens.len() - 1).unwrap()
+    }
+}
+
+impl Letter {
+    fn seen(&self) -> (String, &'static str) {
+        (self.to.clone(), if self.ticket.is_some() { self.kind } else { "notice" })
+    }
+}

@@ -1,0 +1,90 @@
+//! What clients learn: from answers, from mail, and from what a power cut left.
+
+use super::{Login, Model, REFRESH, Slip};
+use crate::power::census::Census;
+use crate::power::operation::Operation;
+use crate::support::{Reply, claims};
+
+impl Model {
+    /// Learns the names of sessions that nobody was told because the power went.
+    pub(in crate::power) fn learn_sessions(&mut self, census: &Census) {
+        let now = self.now;
+        for (id, (generation, user)) in &census.sessions {
+            let is_known = self.sessions.iter().any(|session| session.id.as_ref() == Some(id));
+            let nameless = self.sessions.iter_mut().find(|session| {
+                let is_live = !session.has_ended && now < session.rotated_at + REFRESH;
+                is_live
+                    && session.id.is_none()
+                    && (session.user, session.generation()) == (*user, *generation)
+            });
+            if let Some(session) = nameless.filter(|_| !is_known) {
+                session.id = Some(id.clone());
+            }
+        }
+    }
+
+    /// Learns what an answer to an operation told its client.
+    ///
+    /// # Errors
+    /// If it told two clients different things.
+    pub(in crate::power) fn learn(
+        &mut self,
+        operation: &Operation,
+        reply: &Reply,
+    ) -> Result<(), String> {
+        if reply.status != 200 {
+            return Ok(());
+        }
+        let now = self.now;
+        let (session, generation) = match operation {
+            Operation::LogIn { .. } => {
+                let id = claims(&reply.field("refresh"))["sid"].as_str().unwrap().to_owned();
+                let user = claims(&reply.field("refresh"))["user_id"].as_u64().unwrap();
+                let fresh = |session: &Login| {
+                    session.user == user && session.id.is_none() && session.tokens[0] == (None, now)
+                };
+                let known = self.sessions.iter().position(|known| known.id.as_ref() == Some(&id));
+                let place = known.or_else(|| self.sessions.iter().position(fresh));
+                let place = place.ok_or("a login opened a session that there should not be")?;
+                self.sessions[place].id = Some(id);
+                (place, 0)
+            }
+            Operation::Present { session, generation, .. } => (*session, generation + 1),
+            _ => return Ok(()),
+        };
+        let login = &mut self.sessions[session];
+        let token = reply.field("refresh");
+        let slot = login.tokens.get_mut(generation).ok_or("a token of no generation was issued")?;
+        if slot.0.as_ref().is_some_and(|known| *known != token) {
+            return Err("a refresh token has two successors".to_owned());
+        }
+        slot.0 = Some(token);
+        login.access = Some((reply.field("access"), now));
+        Ok(())
+    }
+
+    /// Learns what is in a mail that has arrived.
+    pub(in crate::power) fn read_mail(&mut self, to: &str, link: &str) {
+        let (_, token) = link.rsplit_once("token=").unwrap_or_default();
+        let token = if token.is_empty() {
+            link.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+        } else {
+            token
+        };
+        let Some((user, _)) = self.user_of(to) else { return };
+        let purpose = link_kind(Some(link));
+        let open = |slip: &Slip| slip.user == user && slip.purpose == purpose && !slip.is_void;
+        if let Some(slip) = self.tickets.iter_mut().rev().find(|slip| open(slip)) {
+            slip.token = Some(token.to_owned());
+        }
+    }
+}
+
+/// What a mail's link is for.
+pub(in crate::power) fn link_kind(link: Option<&str>) -> &'static str {
+    match link {
+        Some(link) if link.contains("verify-email") => "verify_email",
+        Some(_) => "reset_password",
+        None => "notice",
+    }
+}

@@ -1,0 +1,188 @@
+//! What is asked of the server: each request with all that it needs to be sent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use latchkey::flows::delivery;
+use latchkey::flows::upkeep::Upkeep;
+use serde_json::json;
+
+use super::plan::Action;
+use crate::support::{CONFIRM, Reply, TestApp};
+
+/// What a power cut can come into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    FirstStart,
+    Register,
+    Confirm,
+    LogIn,
+    Refresh,
+    Repeat,
+    Reuse,
+    Stale,
+    Forgot,
+    Reset,
+    ChangePassword,
+    LogOut,
+    LogOutEverywhere,
+    Delete,
+    Deliver,
+    Sweep,
+    Close,
+    Reopen,
+    Recover,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 19] = [
+        Self::FirstStart,
+        Self::Register,
+        Self::Confirm,
+        Self::LogIn,
+        Self::Refresh,
+        Self::Repeat,
+        Self::Reuse,
+        Self::Stale,
+        Self::Forgot,
+        Self::Reset,
+        Self::ChangePassword,
+        Self::LogOut,
+        Self::LogOutEverywhere,
+        Self::Delete,
+        Self::Deliver,
+        Self::Sweep,
+        Self::Close,
+        Self::Reopen,
+        Self::Recover,
+    ];
+}
+
+/// A request. Sessions and tickets are named by their place in the model.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    Register { email: String, username: Option<String>, password: String },
+    Confirm { ticket: usize, token: String },
+    LogIn { email: String, password: String },
+    Present { session: usize, generation: usize, token: String, kind: Kind },
+    Forgot { email: String },
+    Reset { ticket: usize, token: String, password: String },
+    ChangePassword { session: usize, access: String, current: String, new: String },
+    LogOut { session: usize, token: String },
+    LogOutEverywhere { session: usize, access: String },
+    Delete { session: usize, access: String, password: String },
+    Deliver,
+    Sweep,
+}
+
+/// A request under way; what is not a request gives no reply.
+pub(super) type UnderWay = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
+
+impl Operation {
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Register { .. } => Kind::Register,
+            Self::Confirm { .. } => Kind::Confirm,
+            Self::LogIn { .. } => Kind::LogIn,
+            Self::Present { kind, .. } => *kind,
+            Self::Forgot { .. } => Kind::Forgot,
+            Self::Reset { .. } => Kind::Reset,
+            Self::ChangePassword { .. } => Kind::ChangePassword,
+            Self::LogOut { .. } => Kind::LogOut,
+            Self::LogOutEverywhere { .. } => Kind::LogOutEverywhere,
+            Self::Delete { .. } => Kind::Delete,
+            Self::Deliver => Kind::Deliver,
+            Self::Sweep => Kind::Sweep,
+        }
+    }
+
+    /// How many passwords it has hashed, one after the other, before it comes to storage.
+    pub(super) const fn hashes(&self) -> usize {
+        match self {
+            Self::ChangePassword { .. } => 2,
+            Self::Register { .. }
+            | Self::LogIn { .. }
+            | Self::Reset { .. }
+            | Self::Delete { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn start(&self, app: &TestApp) -> UnderWay {
+        let call = match self {
+            Self::Register { email, username, password } => app.post(
+                "/api/register/",
+                &json!({
+                    "email": email, "username": username,
+                    "password": password, "password_confirm": password,
+                }),
+            ),
+            Self::Confirm { token, .. } => app.post(CONFIRM, &json!({"token": token})),
+            Self::LogIn { email, password } => app.login(email, password),
+            // From elsewhere, so that there is something to write: an event.
+            Self::Present { token, kind: Kind::Repeat, .. } => {
+                app.refreshing(token).from("198.51.100.7")
+            }
+            Self::Present { token, .. } => app.refreshing(token),
+            Self::Forgot { email } => app.forgetting(email),
+            Self::Reset { token, password, .. } => app.post(
+                "/api/reset-password/",
+                &json!({"token": token, "new_password": password, "confirm_password": password}),
+            ),
+            Self::ChangePassword { access, current, new, .. } => {
+                let body = json!({
+                    "current_password": current, "new_password": new, "confirm_password": new,
+                });
+                app.post("/api/change-password/", &body).bearer(access)
+            }
+            Self::LogOut { token, .. } => app.post("/api/logout/", &json!({"refresh": token})),
+            Self::LogOutEverywhere { access, .. } => {
+                app.call("POST", "/api/logout/all/").bearer(access)
+            }
+            Self::Delete { access, password, .. } => app
+                .call("DELETE", "/api/profile/")
+                .json(&json!({"password": password}))
+                .bearer(access),
+            Self::Deliver => {
+                let (app, mailer) = (Arc::clone(&app.app), Arc::clone(&app.mailer));
+                return Box::pin(async move {
+                    delivery::deliver_all(&app, &mailer).await;
+                    None
+                });
+            }
+            Self::Sweep => {
+                let app = Arc::clone(&app.app);
+                return Box::pin(async move {
+                    Upkeep::default().round(&app).await;
+                    None
+                });
+            }
+        };
+        Box::pin(async move { Some(call.await) })
+    }
+}
+
+/// Chooses one of several by a number that may be any.
+pub(super) fn choose<T>(choices: &[T], number: usize) -> Option<&T> {
+    choices.get(number.checked_rem(choices.len())?)
+}
+
+/// What else is done where an action finds nothing to be done to.
+pub(super) const fn instead(action: Action) -> Option<Action> {
+    Some(match action {
+        Action::Register(_) | Action::Sweep => return None,
+        Action::Confirm(number) | Action::LogIn(number) | Action::Forgot(number) => {
+            Action::Register(number)
+        }
+        Action::Reset(number) => Action::Forgot(number),
+        Action::Repeat(number) | Action::Reuse(number) | Action::Stale(number) => {
+            Action::Refresh(number)
+        }
+        Action::Refresh(number)
+        | Action::ChangePassword(number)
+        | Action::LogOut(number)
+        | Action::LogOutEverywhere(number)
+        | Action::Delete(number) => Action::LogIn(number),
+    })
+}
