@@ -9,6 +9,7 @@
 //! - `connection`: serving one connection
 //! - `activity`: what a connection is doing, and until when it may
 //! - `io`: the socket, which notes every byte in the activity
+//! - `framing`: heads that could be read in two ways
 //! - `body`: a request's body within its limits
 //! - `panics`: keeping a panic to its request
 //! - `open_files`: the system's limit on all of it
@@ -35,6 +36,7 @@ use crate::config::ServerConfig;
 mod activity;
 mod body;
 mod connection;
+mod framing;
 mod io;
 mod open_files;
 mod panics;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::{Activity, Evicted};
 use super::io::Io;
 use super::panics::{Panicked, caught};
-use super::{Handler, Incoming, body};
+use super::{Handler, Incoming, body, framing};
 use crate::config::ServerConfig;
 
 /// The most bytes in the head of a request; a longer one is answered with 431.
@@ -120,6 +120,10 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, Evicted> {
     activity.request_begins()?;
     let (head, body) = request.into_parts();
+    if !framing::is_sound(&head) {
+        activity.answer_begins();
+        return Ok(bad_request());
+    }
     let settings = &shared.settings;
     let body = body::read(body, settings.max_body, settings.request_timeout).await;
     let is_body_whole = body.is_ok();
@@ -144,6 +148,14 @@ async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> 
             internal_server_error()
         }
     }
+}
+
+/// As bare as hyper's own answer to what it cannot read, and the connection's last.
+fn bad_request() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn internal_server_error() -> Response<Full<Bytes>> {

@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+mod framing;
+
 /// Longer than anything here takes, however busy the machine.
 const LONG: Duration = Duration::from_secs(60);
 /// A limit that a test waits for.
@@ -77,7 +79,7 @@ impl TestServer {
 
     /// A connection whose request is being handled.
     async fn busy(&self) -> Client {
-        let client = self.send("GET /wait HTTP/1.1\r\n\r\n").await;
+        let client = self.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
         soon(self.begun.acquire()).await.unwrap().forget();
         client
     }
@@ -93,7 +95,7 @@ impl TestServer {
     async fn becomes_reachable(&self) {
         let is_let_in = async || {
             let mut client = self.connect().await;
-            let _ = client.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+            let _ = client.stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
             client.stream.read_u8().await.is_ok()
         };
         soon(async { while !is_let_in().await {} }).await;
@@ -184,7 +186,7 @@ impl Client {
     }
 
     async fn works(&mut self) {
-        self.send("GET /works HTTP/1.1\r\n\r\n").await;
+        self.send("GET /works HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (head, body) = self.answer(&Method::GET).await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(!head.contains("connection: close"), "{head}");
@@ -204,7 +206,7 @@ fn assert_last(answer: &str, status: &str, body: &str) {
 }
 
 fn post(framing: &str, body: &str) -> String {
-    format!("POST / HTTP/1.1\r\n{framing}\r\n\r\n{body}")
+    format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{body}")
 }
 
 #[tokio::test]
@@ -216,7 +218,7 @@ async fn a_connection_serves_one_request_after_another() {
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [abc]");
     client.send(&post("Transfer-Encoding: chunked", "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")).await;
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [abc]");
-    client.send("GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+    client.send("GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
     assert_eq!(client.answer(&Method::GET).await.1, "GET /x []");
     client.works().await;
     client.send(&post("Connection: close\r\nContent-Length: 0", "")).await;
@@ -227,17 +229,18 @@ async fn a_connection_serves_one_request_after_another() {
 async fn pipelined_requests_are_answered_in_order() {
     let server = TestServer::start(settings()).await;
     let first = post("Content-Length: 1", "1");
-    let mut client = server.send(&format!("{first}GET /2 HTTP/1.1\r\n\r\nGET /3 HT")).await;
+    let mut client =
+        server.send(&format!("{first}GET /2 HTTP/1.1\r\nHost: x\r\n\r\nGET /3 HT")).await;
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [1]");
     assert_eq!(client.answer(&Method::GET).await.1, "GET /2 []");
-    client.send("TP/1.1\r\n\r\n").await;
+    client.send("TP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(client.answer(&Method::GET).await.1, "GET /3 []");
 }
 
 #[tokio::test]
 async fn a_head_has_no_body_in_its_answer() {
     let server = TestServer::start(settings()).await;
-    let mut client = server.send("HEAD /x HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let (head, _) = client.answer(&Method::HEAD).await;
     assert!(head.contains("content-length: 10\r\n"), "{head}");
     client.works().await;
@@ -357,7 +360,7 @@ async fn a_body_with_a_length_and_chunks_is_answered_once() {
     // Whatever follows might be another request, or the rest of this one to a proxy that went by
     // the length (RFC 9112, section 6.1).
     let server = TestServer::start(settings()).await;
-    let body = "1\r\na\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    let body = "1\r\na\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     for framing in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 4",
@@ -389,7 +392,7 @@ async fn a_head_that_cannot_be_read_gets_a_bare_answer() {
         (post("Transfer-Encoding: gzip", ""), "400 Bad Request"),
         (post(&format!("X: {long}"), ""), "431 Request Header Fields Too Large"),
         (post(&"X: y\r\n".repeat(70), ""), "431 Request Header Fields Too Large"),
-        (format!("GET /{long} HTTP/1.1\r\n\r\n"), "431 Request Header Fields Too Large"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), "431 Request Header Fields Too Large"),
     ] {
         let mut client = server.send(&request).await;
         assert_last(&client.rest().await, status, "");
@@ -400,7 +403,7 @@ async fn a_head_that_cannot_be_read_gets_a_bare_answer() {
 async fn a_panic_ends_neither_the_server_nor_the_connection() {
     let server = TestServer::start(settings()).await;
     let mut other = server.busy().await;
-    let mut client = server.send("GET /panic?secret HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("GET /panic?secret HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let (head, body) = client.answer(&Method::GET).await;
     assert!(head.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{head}");
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
@@ -507,7 +510,7 @@ async fn a_request_that_takes_too_long_is_cut_off_when_going_down() {
 #[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
     let server = TestServer::start(ServerConfig { request_timeout: SHORT, ..settings() }).await;
-    let mut client = server.send("GET /huge HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("GET /huge HTTP/1.1\r\nHost: x\r\n\r\n").await;
     // The first byte of the answer: from here on, the server waits for the client alone. It goes
     // down only when it has given the client up, since it would wait longer for the answer.
     soon(client.stream.read_u8()).await.unwrap();
