@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) settings: ServerConfig,
     pub(super) handler: Handler,
     http: http1::Builder,
+    /// What the bodies of all connections may hold together.
+    room: body::Room,
 }
 
 impl Shared {
@@ -47,7 +49,8 @@ impl Shared {
             // also means that a request which has begun is never dropped half way because its
             // client left.
             .half_close(true);
-        Self { settings, handler, http }
+        let room = body::Room::new(settings.max_body);
+        Self { settings, handler, http, room }
     }
 }
 
@@ -60,7 +63,8 @@ pub(super) async fn serve(
     activity: Arc<Activity>,
 ) {
     let io = TokioIo::new(Io::new(stream, activity.clone()));
-    let service = service_fn(|request| respond(&shared, &activity, peer, request));
+    // On the heap while there is a request, so that an idle connection has no place for it.
+    let service = service_fn(|request| Box::pin(respond(&shared, &activity, peer, request)));
     let mut connection = pin!(shared.http.serve_connection(io, service));
     let mut alarm = Alarm::new(&activity);
     let served = poll_fn(|cx| {
@@ -125,7 +129,7 @@ async fn respond(
         return Ok(bad_request());
     }
     let settings = &shared.settings;
-    let body = body::read(body, settings.max_body, settings.request_timeout).await;
+    let body = body::read(body, settings.max_body, settings.request_timeout, &shared.room).await;
     let is_body_whole = body.is_ok();
     let mut response = answer(&shared.handler, Incoming { head, body, peer }).await;
     if !is_body_whole || activity.is_draining() {

@@ -50,7 +50,7 @@ struct TestServer {
 
 impl TestServer {
     async fn start(settings: ServerConfig) -> Self {
-        let listener = TcpListener::bind(settings.listen).await.unwrap();
+        let listener = listen(settings.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let begun = Arc::new(Semaphore::new(0));
         let gate = Arc::new(Semaphore::new(0));
@@ -121,6 +121,7 @@ async fn handle(
         }
         Err(BodyProblem::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "too large".to_owned()),
         Err(BodyProblem::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "too slow".to_owned()),
+        Err(BodyProblem::NoRoom) => (StatusCode::SERVICE_UNAVAILABLE, "no room".to_owned()),
         Err(BodyProblem::Broken) => (StatusCode::BAD_REQUEST, "broken".to_owned()),
     };
     let mut body = Bytes::from(text);
@@ -536,6 +537,63 @@ async fn a_thousand_idle_connections_disturb_nobody() {
     server.idle().await;
     for client in &mut idle {
         client.works().await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_leave_room_for_small_ones() {
+    let max_body = 4 << 20;
+    let server = TestServer::start(ServerConfig { max_body, ..settings() }).await;
+    let framing = format!("Content-Length: {max_body}");
+    let unfinished = post(&framing, &"x".repeat(max_body - 1));
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(server.send(&unfinished).await);
+    }
+    // That much at a time, and no more; which of them is turned away is decided by who was faster.
+    let mut ninth = server.send(&unfinished).await;
+    let refused = async {
+        let mut waiting: Vec<_> = held.iter_mut().chain([&mut ninth]).collect();
+        let rests = waiting.iter_mut().map(|client| Box::pin(client.rest()));
+        first_of(rests.collect()).await
+    };
+    assert_last(&soon(refused).await, "503 Service Unavailable", "no room");
+    server.idle().await;
+    let mut small = server.send(&post("Content-Length: 3", "abc")).await;
+    assert_eq!(small.answer(&Method::POST).await.1, "POST / [abc]");
+
+    drop((held, ninth));
+    // The server learns in its own time that they have left.
+    let is_served = async || {
+        let mut large = server.send(&post("Content-Length: 1000000", &"x".repeat(999_999))).await;
+        large.send("x").await;
+        large.answer(&Method::POST).await.0.starts_with("HTTP/1.1 200 OK")
+    };
+    soon(async { while !is_served().await {} }).await;
+}
+
+/// The first of these futures to be done.
+async fn first_of<T>(mut futures: Vec<impl Future<Output = T> + Unpin>) -> T {
+    std::future::poll_fn(|cx| {
+        let done = futures.iter_mut().find_map(|future| match Pin::new(future).poll(cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        });
+        done.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn many_newcomers_may_wait_to_be_accepted() {
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let allowed = allowed.map_or(128, |text| text.trim().parse().unwrap());
+    // Nobody accepts here. Who finds no place waits, and is told nothing for a long time.
+    let listener = listen(settings().listen).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..allowed.min(500) {
+        waiting.push(soon(TcpStream::connect(address)).await.unwrap());
     }
 }
 
