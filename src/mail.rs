@@ -102,6 +102,13 @@ pub enum MailSetupError {
         /// Why.
         source: io::Error,
     },
+    /// Others than its owner have rights to the directory for mails.
+    DirectoryTooOpen {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// `[mail] smtp_ca_file` holds no usable certificates.
     Certificates {
         /// The file.
@@ -127,9 +134,14 @@ impl Mailer {
         if let (Transport::File(mails), MailTransport::File { directory }) =
             (&mailer.transport, &config.transport)
         {
-            mails
+            let path = directory.clone();
+            let mode = mails
                 .make()
-                .map_err(|source| MailSetupError::Directory { path: directory.clone(), source })?;
+                .map_err(|source| MailSetupError::Directory { path: path.clone(), source })?;
+            let is_open_to_others = mode & 0o077 != 0;
+            if is_open_to_others {
+                return Err(MailSetupError::DirectoryTooOpen { path, mode });
+            }
         }
         Ok(mailer)
     }
@@ -137,7 +149,7 @@ impl Mailer {
     /// Finds out what [`new`](Self::new) would refuse, and makes no directory.
     ///
     /// # Errors
-    /// As [`Mailer::new`], but for a directory that cannot be made.
+    /// As [`Mailer::new`], but for a directory that cannot be made or is not private.
     pub fn check(config: &MailConfig, public_url: &str) -> Result<(), MailSetupError> {
         Self::prepare(config, public_url).map(|_| ())
     }
@@ -285,6 +297,12 @@ impl fmt::Display for MailSetupError {
             Self::Directory { path, source } => {
                 write!(f, "cannot make the directory for mails {}: {source}", path.display())
             }
+            Self::DirectoryTooOpen { path, mode } => write!(
+                f,
+                "{path} will hold mails whose links open accounts, and others may use it (mode \
+                 {mode:04o}); run: chmod 700 {path}",
+                path = path.display()
+            ),
             Self::Certificates { path, problem } => {
                 write!(f, "[mail] smtp_ca_file {}: {problem}", path.display())
             }
@@ -299,6 +317,7 @@ impl std::error::Error for MailSetupError {
             Self::Unreadable { source, .. } | Self::Directory { source, .. } => Some(source),
             Self::From { .. }
             | Self::Template { .. }
+            | Self::DirectoryTooOpen { .. }
             | Self::Certificates { .. }
             | Self::Tls { .. } => None,
         }

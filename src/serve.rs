@@ -77,7 +77,7 @@ impl Server {
         server::raise_open_file_limit(&mut config.server);
         let address = config.server.listen;
         let listen_error = |error| StartError::Listen { address, error };
-        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let listener = server::listen(address).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let public_url =
             config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));

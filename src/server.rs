@@ -2,13 +2,14 @@
 //!
 //! Everything above this module is a plain function from a request to a response. What is limited
 //! here: how many connections there are, in all and by address; how large a head and a body may
-//! be; and how long a head, a body, an idle connection and a client that does not read its answer
+//! be, and how much all bodies under way; and how long a head, a body, an idle connection and a client that does not read its answer
 //! may take.
 //!
 //! - `registry`: who is connected, and who makes room for a newcomer
 //! - `connection`: serving one connection
 //! - `activity`: what a connection is doing, and until when it may
 //! - `io`: the socket, which notes every byte in the activity
+//! - `framing`: heads that could be read in two ways
 //! - `body`: a request's body within its limits
 //! - `panics`: keeping a panic to its request
 //! - `open_files`: the system's limit on all of it
@@ -23,7 +24,7 @@ use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::http::request;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -35,6 +36,7 @@ use crate::config::ServerConfig;
 mod activity;
 mod body;
 mod connection;
+mod framing;
 mod io;
 mod open_files;
 mod panics;
@@ -47,6 +49,10 @@ pub(crate) use self::panics::{Panicked, caught};
 /// How long the server rests after it could not accept a connection, for instance because all
 /// its files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many newcomers may wait to be accepted, as far as the system allows it. One that finds no
+/// place tries again after a second, so a burst of others must not fill it.
+const BACKLOG: u32 = 4096;
 
 /// How often the same complaint may be logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -86,6 +92,18 @@ impl fmt::Debug for Incoming {
 pub struct Drained {
     /// How many requests were cut off because they took longer than `shutdown_timeout`.
     pub cut: usize,
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// What the system said.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart need not wait until the system has forgotten the connections before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves connections from `listener` until `shutdown` resolves.

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from email.message import EmailMessage
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 import scan
 from conftest import Install
 from latchkey import Installation, Person, from_base64url, refresh, wait_until
-from letters import Authority, MailServer, link_in, login_of, press, token_in
-from wire import CONFIRM
+from letters import Authority, MailServer, link_in, login_of, press, text_of, token_in
+from wire import CONFIRM, FRONTEND
 
 # What the scan must find, to show that it would have found the rest. The address is in the database
 # and the path is in the log because they belong there.
@@ -66,6 +67,114 @@ class Used:
             self.all += [(path.name, text.encode()), (f"the bytes of {path.name}", from_base64url(text))]
 
 
+def use_the_account(
+    client: httpx.Client, installation: Installation, post: MailServer, used: Used, person: Person
+) -> None:
+    """Everything that came after the first login: cookies, resets, changes, keys, and the feed."""
+
+    def password(what: str) -> str:
+        return used.password(what, f"{what} ä\"\\/ +&%<'{secrets.token_hex(8)}>")
+
+    # A session in a cookie, used from where it may be and from where it may not.
+    origin = {"Origin": FRONTEND}
+    answer = client.post("/api/login/", json=person.credentials | {"cookie": True}, headers=origin)
+    assert answer.status_code == 200, answer.text
+    for number in range(2):
+        cookie = answer.headers["set-cookie"].split(";")[0]
+        used.token(f"cookie {number}", cookie.partition("=")[2])
+        used.token(f"the access token beside cookie {number}", answer.json()["access"])
+        client.cookies.clear()
+        for wrong in ({}, {"Origin": "https://evil.example"}):
+            refused = client.post("/api/token/refresh/", headers={"Cookie": cookie} | wrong)
+            assert refused.status_code == 403
+        answer = client.post("/api/token/refresh/", headers={"Cookie": cookie} | origin)
+        assert answer.status_code == 200, answer.text
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    used.token("the last cookie", cookie.partition("=")[2])
+    used.token("the access token beside the last cookie", answer.json()["access"])
+    client.cookies.clear()
+    assert client.post("/api/logout/", headers={"Cookie": cookie} | origin).status_code == 204
+    client.cookies.clear()
+
+    # Another password, once with the old one and once with a mailed link, each refused first.
+    person.log_in(client)
+    used.tokens_of("before the change", person)
+    for current, new, status in (
+        (password("a wrong current password"), password("a new password that is not taken"), 400),
+        (person.password, "12345678", 400),
+        (person.password, password("the second password"), 200),
+    ):
+        sent = {"current_password": current, "new_password": new, "confirm_password": new}
+        answer = client.post("/api/change-password/", json=sent, headers=person.bearer)
+        assert answer.status_code == status, answer.text
+    person.password = new
+    assert client.post("/api/forgot-password/", json={"email": person.email}).status_code == 200
+    # It has the token in its path, and not in a query.
+    (link,) = set(re.findall(r"https?://\S+/reset-password/[A-Za-z0-9_-]+", text_of(wait_for(post, person.email, "Choose"))))
+    token = link.rsplit("/", 1)[1]
+    used.link(link, token)
+    assert client.get(f"/reset-password/{token}").status_code == 200
+    client.get(f"/reset-password/{token}/x")
+    client.delete(f"/reset-password/{token}")
+    new = password("the third password")
+    for field, status in (("", 400), (token + "A", 400), (token, 200), (token, 400)):
+        sent = {"token": field, "new_password": new, "confirm_password": new}
+        assert client.post("/api/reset-password/", json=sent).status_code == status
+    client.post("/reset-password/", data={"token": token, "new_password": new, "confirm_password": new})
+    person.password = new
+    person.log_in(client)
+    used.tokens_of("after the reset", person)
+
+    # Another address, called off once and confirmed once.
+    for action, subject, to in (("cancel", "about to change", "old"), ("confirm", "Confirm your new", "new")):
+        other = f"moved-{secrets.token_hex(8)}@example.org"
+        sent = {"email": other, "current_password": password("a wrong password for a new address")}
+        assert client.patch("/api/profile/", json=sent, headers=person.bearer).status_code == 400
+        sent["current_password"] = person.password
+        assert client.patch("/api/profile/", json=sent, headers=person.bearer).status_code == 200
+        for address, about in ((person.email, "about to change"), (other, "Confirm your new")):
+            mailed = wait_for(post, address, about, other)
+            used.link(link_in(mailed), token_in(mailed))
+        mailed = wait_for(post, person.email if to == "old" else other, subject, other)
+        page = client.get(link_in(mailed))
+        assert press(client, page, action).status_code == 200
+    person.email = other
+
+    # Sessions ended in every way, and the feed that tells of them.
+    for end in ("/api/logout/", "/api/logout/all/"):
+        person.log_in(client)
+        used.tokens_of(f"ended by {end}", person)
+        client.get("/api/sessions/", headers=person.bearer)
+        assert client.post(end, headers=person.bearer).status_code == 204
+    person.log_in(client)
+    used.tokens_of("verified and ended", person)
+    client.post("/api/token/verify/", json={"token": person.refresh})
+    client.post("/api/token/blacklist/", json={"refresh": person.refresh})
+    used.token("the feed of ended sessions", client.get("/.well-known/revoked-sessions").text)
+
+    # Other keys while it runs; at last the account goes.
+    person.log_in(client)
+    used.tokens_of("before the keys", person)
+    before = client.get("/.well-known/jwks.json").text
+    rotated = installation.run("keys", "rotate", "--config", str(installation.config_file))
+    assert rotated.returncode == 0, rotated.stderr
+    wait_until(lambda: client.get("/.well-known/jwks.json").text != before, what="the new key")
+    installation.run("keys", "list", "--config", str(installation.config_file))
+    for guess, status in ((password("a wrong password to delete by"), 400), (person.password, 204)):
+        answer = client.request("DELETE", "/api/profile/", json={"password": guess}, headers=person.bearer)
+        assert answer.status_code == status, answer.text
+
+
+def wait_for(post: MailServer, address: str, subject: str, text: str = "") -> EmailMessage:
+    """Waits for a letter to `address` with these words in its subject and its text."""
+
+    def found() -> list[EmailMessage]:
+        letters = [letter for letter in list(post.taken) if letter["To"] == address]
+        return [one for one in letters if subject in one["Subject"] and text in text_of(one)]
+
+    return wait_until(found, 20, f"a letter to {address}: {subject}")[0]
+
+
 def private_number(path: Path) -> bytes:
     key = load_pem_private_key(path.read_bytes(), None)
     if isinstance(key, ed25519.Ed25519PrivateKey):
@@ -74,7 +183,7 @@ def private_number(path: Path) -> bytes:
     return key.private_numbers().private_value.to_bytes(32, "big")
 
 
-def use_everything(client: httpx.Client, post: MailServer, used: Used) -> None:
+def use_everything(client: httpx.Client, post: MailServer, used: Used) -> Person:
     """Sends every kind of secret everywhere, in good requests and in bad ones."""
 
     def password(what: str) -> str:
@@ -140,7 +249,7 @@ def use_everything(client: httpx.Client, post: MailServer, used: Used) -> None:
     client.post(CONFIRM, json={"token": token + "A"})
     assert press(client, page, "confirm").status_code == 200
     client.post(CONFIRM, json={"token": token})
-    client.get(CANARY_PATH, params={"token": token})
+    return person
 
 
 @pytest.mark.parametrize(("level", "style"), [("info", "text"), ("trace", "text"), ("trace", "json")])
@@ -170,12 +279,16 @@ def test_no_secret_is_written_where_it_does_not_belong(
             },
             "log": {"level": level, "format": style},
             "login": {"max_failures": 1000, "per_address_per_minute": 0},
+            "server": {"allowed_origins": [FRONTEND]},
+            "cookies": {"enabled": True},
         }
     )
     with post.start():
         server = installation.start()
         with server.client() as client:
-            use_everything(client, post, used)
+            person = use_everything(client, post, used)
+            use_the_account(client, installation, post, used, person)
+            client.get(CANARY_PATH, params={"token": person.access})
         wait_until(lambda: CANARY_PATH in server.log_text(), what="the log")
         # As the files are after a power cut, and as they are after a good end.
         server.kill()
@@ -185,7 +298,7 @@ def test_no_secret_is_written_where_it_does_not_belong(
     for path in installation.keys.iterdir():
         if not path.name.endswith(".pub.pem"):
             used.key(path)
-    assert len(used.all) > 40
+    assert len(used.all) > 120
 
     assert list(scan.find(used.all, places)) == []
 

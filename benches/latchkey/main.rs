@@ -7,6 +7,7 @@
 //! cargo bench -- profile refresh     some scenarios
 //! cargo bench -- instructions        instructions a request, by valgrind; only when named
 //! cargo bench -- --json FILE         where the figures go as JSON (target/bench.json)
+//! cargo bench -- attack              attacks instead of measurements; see `attack`
 //! ```
 //!
 //! It fails if an answer is wrong, never because something is slow. A ceiling is this executable
@@ -19,9 +20,11 @@
 //! - `contest`: who takes turns with whom
 //! - `latency`, `memory`, `machine`, `stopwatch`, `report`: figures
 //! - `scenarios`: what is measured
+//! - `attack`: what the server must withstand
 
 mod answer;
 mod argon;
+mod attack;
 mod ceiling_commit;
 mod ceiling_http;
 mod client;
@@ -51,6 +54,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 fn main() -> ExitCode {
     let outcome = match Options::read(std::env::args().skip(1)) {
         Ok(Role::Ceiling(arguments)) => ceiling(&arguments).map(|()| true),
+        Ok(Role::Attack(arguments)) => attack(&arguments).map(|()| true),
         Ok(Role::Bench(options)) => bench(&options),
         Err(error) => Err(error),
     };
@@ -99,6 +103,12 @@ fn bench(options: &Options) -> Result<bool> {
         writeln!(out, "WRONG ANSWERS: {error}")?;
     }
     Ok(errors.is_empty())
+}
+
+/// Attacks the server.
+fn attack(arguments: &[String]) -> Result<()> {
+    raise_open_file_limit();
+    attack::run(arguments)
 }
 
 /// Is the other end of a contest.

@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Bench(Options),
     /// A ceiling, by its name and what it needs.
     Ceiling(Vec<String>),
+    /// Attacks, by their names.
+    Attack(Vec<String>),
 }
 
 /// How to bench.
@@ -28,6 +30,9 @@ impl Options {
         let mut arguments = arguments.peekable();
         if arguments.peek().is_some_and(|first| first.starts_with("ceiling-")) {
             return Ok(Role::Ceiling(arguments.collect()));
+        }
+        if arguments.next_if(|first| first == "attack").is_some() {
+            return Ok(Role::Attack(arguments.filter(|it| it != "--bench").collect()));
         }
         let json = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench.json");
         let mut options = Self { is_quick: false, json, names: Vec::new() };

@@ -37,6 +37,8 @@ use crate::store::StoreError;
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 /// The longest wait that is named while the clock is behind: it may be set at any moment.
 const CLOCK_RETRY: Duration = Duration::from_secs(60);
+/// How soon there may be room for a body again: slow clients hold theirs for seconds.
+const BODY_RETRY: Duration = Duration::from_secs(5);
 /// What `OPTIONS` has for a path when it asks about the server as a whole (RFC 9110, section
 /// 9.3.7).
 const SERVER_ITSELF: &str = "*";
@@ -289,6 +291,7 @@ impl From<BodyProblem> for ApiError {
             BodyProblem::TooLarge => Self::BodyTooLarge,
             BodyProblem::TooSlow => Self::TimedOut,
             BodyProblem::Broken => Self::BadBody,
+            BodyProblem::NoRoom => Self::Unavailable { retry_after: BODY_RETRY },
         }
     }
 }

@@ -24,9 +24,11 @@ impl MailDirectory {
         Self { path: path.to_owned() }
     }
 
-    /// Makes the directory, and those above it, where they are missing.
-    pub(super) fn make(&self) -> io::Result<()> {
-        create_directory(&self.path)
+    /// Makes the directory, and those above it, where they are missing; returns its permission
+    /// bits.
+    pub(super) fn make(&self) -> io::Result<u32> {
+        create_directory(&self.path)?;
+        Ok(self.path.metadata()?.permissions().mode() & 0o7777)
     }
 
     /// Writes one mail. Its name depends on the mail alone, so that a second delivery of the

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::{Activity, Evicted};
 use super::io::Io;
 use super::panics::{Panicked, caught};
-use super::{Handler, Incoming, body};
+use super::{Handler, Incoming, body, framing};
 use crate::config::ServerConfig;
 
 /// The most bytes in the head of a request; a longer one is answered with 431.
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) settings: ServerConfig,
     pub(super) handler: Handler,
     http: http1::Builder,
+    /// What the bodies of all connections may hold together.
+    room: body::Room,
 }
 
 impl Shared {
@@ -47,7 +49,8 @@ impl Shared {
             // also means that a request which has begun is never dropped half way because its
             // client left.
             .half_close(true);
-        Self { settings, handler, http }
+        let room = body::Room::new(settings.max_body);
+        Self { settings, handler, http, room }
     }
 }
 
@@ -60,7 +63,8 @@ pub(super) async fn serve(
     activity: Arc<Activity>,
 ) {
     let io = TokioIo::new(Io::new(stream, activity.clone()));
-    let service = service_fn(|request| respond(&shared, &activity, peer, request));
+    // On the heap while there is a request, so that an idle connection has no place for it.
+    let service = service_fn(|request| Box::pin(respond(&shared, &activity, peer, request)));
     let mut connection = pin!(shared.http.serve_connection(io, service));
     let mut alarm = Alarm::new(&activity);
     let served = poll_fn(|cx| {
@@ -120,8 +124,12 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, Evicted> {
     activity.request_begins()?;
     let (head, body) = request.into_parts();
+    if !framing::is_sound(&head) {
+        activity.answer_begins();
+        return Ok(bad_request());
+    }
     let settings = &shared.settings;
-    let body = body::read(body, settings.max_body, settings.request_timeout).await;
+    let body = body::read(body, settings.max_body, settings.request_timeout, &shared.room).await;
     let is_body_whole = body.is_ok();
     let mut response = answer(&shared.handler, Incoming { head, body, peer }).await;
     if !is_body_whole || activity.is_draining() {
@@ -144,6 +152,14 @@ async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> 
             internal_server_error()
         }
     }
+}
+
+/// As bare as hyper's own answer to what it cannot read, and the connection's last.
+fn bad_request() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn internal_server_error() -> Response<Full<Bytes>> {

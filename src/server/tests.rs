@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+mod framing;
+
 /// Longer than anything here takes, however busy the machine.
 const LONG: Duration = Duration::from_secs(60);
 /// A limit that a test waits for.
@@ -48,7 +50,7 @@ struct TestServer {
 
 impl TestServer {
     async fn start(settings: ServerConfig) -> Self {
-        let listener = TcpListener::bind(settings.listen).await.unwrap();
+        let listener = listen(settings.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let begun = Arc::new(Semaphore::new(0));
         let gate = Arc::new(Semaphore::new(0));
@@ -77,7 +79,7 @@ impl TestServer {
 
     /// A connection whose request is being handled.
     async fn busy(&self) -> Client {
-        let client = self.send("GET /wait HTTP/1.1\r\n\r\n").await;
+        let client = self.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
         soon(self.begun.acquire()).await.unwrap().forget();
         client
     }
@@ -93,7 +95,7 @@ impl TestServer {
     async fn becomes_reachable(&self) {
         let is_let_in = async || {
             let mut client = self.connect().await;
-            let _ = client.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+            let _ = client.stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
             client.stream.read_u8().await.is_ok()
         };
         soon(async { while !is_let_in().await {} }).await;
@@ -119,6 +121,7 @@ async fn handle(
         }
         Err(BodyProblem::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "too large".to_owned()),
         Err(BodyProblem::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "too slow".to_owned()),
+        Err(BodyProblem::NoRoom) => (StatusCode::SERVICE_UNAVAILABLE, "no room".to_owned()),
         Err(BodyProblem::Broken) => (StatusCode::BAD_REQUEST, "broken".to_owned()),
     };
     let mut body = Bytes::from(text);
@@ -184,7 +187,7 @@ impl Client {
     }
 
     async fn works(&mut self) {
-        self.send("GET /works HTTP/1.1\r\n\r\n").await;
+        self.send("GET /works HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (head, body) = self.answer(&Method::GET).await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(!head.contains("connection: close"), "{head}");
@@ -204,7 +207,7 @@ fn assert_last(answer: &str, status: &str, body: &str) {
 }
 
 fn post(framing: &str, body: &str) -> String {
-    format!("POST / HTTP/1.1\r\n{framing}\r\n\r\n{body}")
+    format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{body}")
 }
 
 #[tokio::test]
@@ -216,7 +219,7 @@ async fn a_connection_serves_one_request_after_another() {
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [abc]");
     client.send(&post("Transfer-Encoding: chunked", "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")).await;
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [abc]");
-    client.send("GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+    client.send("GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
     assert_eq!(client.answer(&Method::GET).await.1, "GET /x []");
     client.works().await;
     client.send(&post("Connection: close\r\nContent-Length: 0", "")).await;
@@ -227,17 +230,18 @@ async fn a_connection_serves_one_request_after_another() {
 async fn pipelined_requests_are_answered_in_order() {
     let server = TestServer::start(settings()).await;
     let first = post("Content-Length: 1", "1");
-    let mut client = server.send(&format!("{first}GET /2 HTTP/1.1\r\n\r\nGET /3 HT")).await;
+    let mut client =
+        server.send(&format!("{first}GET /2 HTTP/1.1\r\nHost: x\r\n\r\nGET /3 HT")).await;
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [1]");
     assert_eq!(client.answer(&Method::GET).await.1, "GET /2 []");
-    client.send("TP/1.1\r\n\r\n").await;
+    client.send("TP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(client.answer(&Method::GET).await.1, "GET /3 []");
 }
 
 #[tokio::test]
 async fn a_head_has_no_body_in_its_answer() {
     let server = TestServer::start(settings()).await;
-    let mut client = server.send("HEAD /x HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let (head, _) = client.answer(&Method::HEAD).await;
     assert!(head.contains("content-length: 10\r\n"), "{head}");
     client.works().await;
@@ -357,7 +361,7 @@ async fn a_body_with_a_length_and_chunks_is_answered_once() {
     // Whatever follows might be another request, or the rest of this one to a proxy that went by
     // the length (RFC 9112, section 6.1).
     let server = TestServer::start(settings()).await;
-    let body = "1\r\na\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    let body = "1\r\na\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     for framing in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 4",
@@ -389,7 +393,7 @@ async fn a_head_that_cannot_be_read_gets_a_bare_answer() {
         (post("Transfer-Encoding: gzip", ""), "400 Bad Request"),
         (post(&format!("X: {long}"), ""), "431 Request Header Fields Too Large"),
         (post(&"X: y\r\n".repeat(70), ""), "431 Request Header Fields Too Large"),
-        (format!("GET /{long} HTTP/1.1\r\n\r\n"), "431 Request Header Fields Too Large"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), "431 Request Header Fields Too Large"),
     ] {
         let mut client = server.send(&request).await;
         assert_last(&client.rest().await, status, "");
@@ -400,7 +404,7 @@ async fn a_head_that_cannot_be_read_gets_a_bare_answer() {
 async fn a_panic_ends_neither_the_server_nor_the_connection() {
     let server = TestServer::start(settings()).await;
     let mut other = server.busy().await;
-    let mut client = server.send("GET /panic?secret HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("GET /panic?secret HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let (head, body) = client.answer(&Method::GET).await;
     assert!(head.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{head}");
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
@@ -507,7 +511,7 @@ async fn a_request_that_takes_too_long_is_cut_off_when_going_down() {
 #[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
     let server = TestServer::start(ServerConfig { request_timeout: SHORT, ..settings() }).await;
-    let mut client = server.send("GET /huge HTTP/1.1\r\n\r\n").await;
+    let mut client = server.send("GET /huge HTTP/1.1\r\nHost: x\r\n\r\n").await;
     // The first byte of the answer: from here on, the server waits for the client alone. It goes
     // down only when it has given the client up, since it would wait longer for the answer.
     soon(client.stream.read_u8()).await.unwrap();
@@ -533,6 +537,63 @@ async fn a_thousand_idle_connections_disturb_nobody() {
     server.idle().await;
     for client in &mut idle {
         client.works().await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_leave_room_for_small_ones() {
+    let max_body = 4 << 20;
+    let server = TestServer::start(ServerConfig { max_body, ..settings() }).await;
+    let framing = format!("Content-Length: {max_body}");
+    let unfinished = post(&framing, &"x".repeat(max_body - 1));
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(server.send(&unfinished).await);
+    }
+    // That much at a time, and no more; which of them is turned away is decided by who was faster.
+    let mut ninth = server.send(&unfinished).await;
+    let refused = async {
+        let mut waiting: Vec<_> = held.iter_mut().chain([&mut ninth]).collect();
+        let rests = waiting.iter_mut().map(|client| Box::pin(client.rest()));
+        first_of(rests.collect()).await
+    };
+    assert_last(&soon(refused).await, "503 Service Unavailable", "no room");
+    server.idle().await;
+    let mut small = server.send(&post("Content-Length: 3", "abc")).await;
+    assert_eq!(small.answer(&Method::POST).await.1, "POST / [abc]");
+
+    drop((held, ninth));
+    // The server learns in its own time that they have left.
+    let is_served = async || {
+        let mut large = server.send(&post("Content-Length: 1000000", &"x".repeat(999_999))).await;
+        large.send("x").await;
+        large.answer(&Method::POST).await.0.starts_with("HTTP/1.1 200 OK")
+    };
+    soon(async { while !is_served().await {} }).await;
+}
+
+/// The first of these futures to be done.
+async fn first_of<T>(mut futures: Vec<impl Future<Output = T> + Unpin>) -> T {
+    std::future::poll_fn(|cx| {
+        let done = futures.iter_mut().find_map(|future| match Pin::new(future).poll(cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        });
+        done.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn many_newcomers_may_wait_to_be_accepted() {
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let allowed = allowed.map_or(128, |text| text.trim().parse().unwrap());
+    // Nobody accepts here. Who finds no place waits, and is told nothing for a long time.
+    let listener = listen(settings().listen).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..allowed.min(500) {
+        waiting.push(soon(TcpStream::connect(address)).await.unwrap());
     }
 }
 

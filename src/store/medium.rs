@@ -1,7 +1,7 @@
 //! What the database lies on: a directory, or memory.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,10 @@ const DATABASE: &str = "latchkey.redb";
 const NEW_DATABASE: &str = "latchkey.redb.new";
 /// The file whose lock says that a process uses the directory.
 const LOCK: &str = "lock";
+
+/// The rights of the directory and of what is in it, whatever the umask takes from them.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// Where the database lies. It is asked again whenever the database had to be closed.
 pub trait Medium: Send + 'static {
@@ -63,12 +67,14 @@ pub enum DirectoryProblem {
         /// What the system said.
         error: io::Error,
     },
-    /// Others than its owner may look into it.
+    /// Others than its owner may look into it, or into the database.
     TooOpen {
-        /// The directory.
+        /// Which of the two.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+        /// What they should be.
+        mend: u32,
     },
     /// It belongs to another user.
     NotOwned {
@@ -87,10 +93,10 @@ impl fmt::Display for DirectoryProblem {
             Self::Io { action, path, error } => {
                 write!(f, "cannot {action} {}: {error}", path.display())
             }
-            Self::TooOpen { path, mode } => write!(
+            Self::TooOpen { path, mode, mend } => write!(
                 f,
-                "others may look into the data directory {path} (mode {mode:04o}); run: chmod \
-                 700 {path}",
+                "{path} holds what nobody else should read, and others may look into it (mode \
+                 {mode:04o}); run: chmod {mend:o} {path}",
                 path = path.display()
             ),
             Self::NotOwned { path, owner } => write!(
@@ -112,8 +118,8 @@ impl fmt::Display for DirectoryProblem {
 impl std::error::Error for DirectoryProblem {}
 
 impl DataDirectory {
-    /// Makes the directory if there is none (mode 0700, its entry flushed), checks that it is
-    /// private, and takes its lock.
+    /// Makes the directory if there is none (mode 0700, its entry flushed), checks that it and
+    /// the database in it are private, and takes its lock.
     ///
     /// # Errors
     /// [`DirectoryProblem`]; nothing but an empty directory and a lock file was made then.
@@ -126,18 +132,18 @@ impl DataDirectory {
         if owner != rustix::process::geteuid().as_raw() {
             return Err(DirectoryProblem::NotOwned { path: path.to_owned(), owner });
         }
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(DirectoryProblem::TooOpen { path: path.to_owned(), mode });
+        check_rights(path, &metadata, DIRECTORY_MODE)?;
+        let database = path.join(DATABASE);
+        // A copy that was put back may have got other rights on its way.
+        if let Ok(metadata) = database.metadata() {
+            check_rights(&database, &metadata, FILE_MODE)?;
         }
         let lock_path = path.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(|error| DirectoryProblem::Io { action: "write to", path: lock_path, error })?;
+        let lock = open_lock(&lock_path).map_err(|error| DirectoryProblem::Io {
+            action: "write to",
+            path: lock_path,
+            error,
+        })?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DirectoryProblem::InUse(path.to_owned())),
@@ -167,9 +173,10 @@ impl DataDirectory {
             .create_new(true)
             .read(true)
             .write(true)
-            .mode(0o600)
+            .mode(FILE_MODE)
             .open(&new)
             .map_err(other)?;
+        file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(other)?;
         drop(file);
         let database = builder(cache).create(&new).map_err(open_error)?;
         super::writer::prepare(&database, Opening::First)?;
@@ -205,9 +212,40 @@ fn create_private(path: &Path) -> io::Result<()> {
         .ancestors()
         .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists());
     let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    made.iter().try_for_each(|made| sync_parent(made))?;
+    for made in made.iter().rev() {
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(made) {
+            // Someone else was faster; whether it is private is looked at later.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created?,
+        }
+        std::fs::set_permissions(made, Permissions::from_mode(DIRECTORY_MODE))?;
+        sync_parent(made)?;
+    }
+    if !path.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     sync_parent(path)
+}
+
+/// Refuses what others than its owner have any right to.
+fn check_rights(path: &Path, metadata: &Metadata, mend: u32) -> Result<(), DirectoryProblem> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    let is_open_to_others = mode & 0o077 != 0;
+    if is_open_to_others {
+        return Err(DirectoryProblem::TooOpen { path: path.to_owned(), mode, mend });
+    }
+    Ok(())
+}
+
+/// The lock file; made where there is none.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let is_new = !path.exists();
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(path)?;
+    if is_new {
+        lock.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    }
+    Ok(lock)
 }
 
 /// Flushes the directory that holds `path`, so that the entry itself is durable.

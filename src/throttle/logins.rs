@@ -142,6 +142,13 @@ impl Logins {
         self.epochs.begin(email);
     }
 
+    /// How many entries the largest of its tables has.
+    #[cfg(test)]
+    pub(super) fn most_entries(&self) -> usize {
+        let emails = self.emails.as_ref().map_or(0, |emails| emails.table.len());
+        self.strangers.len().max(self.known.len()).max(emails)
+    }
+
     fn pairs(&mut self, is_known_address: bool) -> &mut Table {
         if is_known_address { &mut self.known } else { &mut self.strangers }
     }

@@ -262,6 +262,28 @@ fn a_flood_of_other_keys_gains_no_guess() {
     }
 }
 
+/// A million of them are tried by `cargo bench -- attack guessing`.
+#[test]
+fn other_keys_take_no_more_room_than_the_tables_have() {
+    let throttle = throttle(&login_config());
+    let (mut made, mut attempts) = (0, 0);
+    for round in 0..10 {
+        made += guesses(&throttle, EMAIL, HOME, 1, after(round));
+        attempts +=
+            (0..10).filter(|_| throttle.login_attempt(address(HOME), START).is_ok()).count();
+        for key in 0..2_000 {
+            let number = u32::try_from(round).unwrap() * 2_000 + key + 1_000;
+            guesses(&throttle, &format!("{number}@example.com"), number, 1, after(round));
+            let _ = throttle.login_attempt(address(number), START);
+        }
+        assert!(lock(&throttle.logins).most_entries() <= 1_000);
+        let addresses = throttle.login_attempts.as_ref().unwrap();
+        assert!(lock(&addresses.table).len() <= 1_000);
+    }
+    assert!((1..=5).contains(&made), "{made} guesses");
+    assert!((1..=60).contains(&attempts), "{attempts} attempts");
+}
+
 #[test]
 fn a_flood_of_other_emails_does_not_free_an_email() {
     let config = LoginConfig {

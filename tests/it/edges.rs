@@ -186,6 +186,12 @@ async fn bodies_that_did_not_arrive_are_answered_and_the_connection_closes() {
         assert_eq!(reply.told(), (status, json!({"detail": detail})));
         assert_eq!(reply.header("connection"), Some("close"));
     }
+    // Others' bodies are in the way. The server closes the connection by itself.
+    let call = app.call("POST", "/api/register/").bad_body(BodyProblem::NoRoom);
+    let reply = app.unchanged(async || call.await).await;
+    let detail = "Service temporarily unavailable.";
+    assert_eq!(reply.told(), (503, json!({"detail": detail})));
+    assert_eq!(reply.retry_after(), Some(5));
 }
 
 #[tokio::test]

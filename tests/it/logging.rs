@@ -66,7 +66,7 @@ impl Served {
     }
 
     fn is_not_found(&mut self) {
-        assert_eq!(self.send("GET /nowhere HTTP/1.1\r\n\r\n"), 404);
+        assert_eq!(self.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
     }
 
     fn registers(&mut self) {
@@ -76,7 +76,7 @@ impl Served {
         let body = body.to_string();
         let length = body.len();
         let head = format!(
-            "POST /api/register HTTP/1.1\r\nContent-Type: application/json\r\n\
+            "POST /api/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n"
         );
         assert_eq!(self.send(&(head + &body)), 201);

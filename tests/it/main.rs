@@ -8,6 +8,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
+mod alike;
 mod audit;
 mod authorisation;
 mod change_password;

@@ -37,6 +37,26 @@ fn a_directory_that_others_may_look_into_is_refused_with_the_remedy() {
     assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_database_that_others_may_read_is_refused_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    let (store, writer) = Store::open(DataDirectory::open(&path).unwrap(), SETTINGS).unwrap();
+    registered(&store, "ann@example.com", 1).await;
+    drop(store);
+    writer.join();
+    let database = path.join("latchkey.redb");
+    for mode in [0o640, 0o604, 0o602, 0o610] {
+        std::fs::set_permissions(&database, std::fs::Permissions::from_mode(mode)).unwrap();
+        let problem = DataDirectory::open(&path).unwrap_err().to_string();
+        assert!(problem.ends_with(&format!("chmod 600 {}", database.display())), "{problem}");
+    }
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let store = open(DataDirectory::open(&path).unwrap());
+    assert_eq!(store.count_users(), Ok(1));
+}
+
 #[test]
 fn a_half_made_database_is_made_anew() {
     let parent = tempfile::tempdir().unwrap();
