@@ -67,13 +67,20 @@ impl Tokens {
 
 /// Everything that a refused request must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
-struct State {
+pub(crate) struct State {
     users: Vec<User>,
     user_count: u64,
     sessions: u64,
     waiting_mails: u64,
     delivery_attempts: usize,
     events: Vec<Event>,
+}
+
+impl State {
+    /// What concerns the user who registered first, and nobody who did later.
+    pub(crate) fn of_the_first_user(&self) -> (Option<&User>, u64) {
+        (self.users.first(), self.sessions)
+    }
 }
 
 impl TestApp {
@@ -214,7 +221,7 @@ impl TestApp {
         events
     }
 
-    fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let store = &self.app.store;
         let user_count = store.count_users().unwrap();
         let ids = (1..user_count + 20).map(UserId);
