@@ -3,6 +3,7 @@
 //! Most go through [`support::TestApp`], which speaks to the whole server as clients do but
 //! without sockets, on a clock that is moved by hand. `process` runs the real executable on a real
 //! directory; `layers` reads the source. `promises` has a test for each promise of the README.
+//! `properties` is what must hold for any bytes; the fuzz targets check the same.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
@@ -12,6 +13,9 @@ mod clock;
 mod cookies;
 mod delivery;
 mod edges;
+mod email_rule;
+mod hostile;
+mod jwt_attacks;
 mod layers;
 mod limits;
 mod logging;
@@ -20,6 +24,9 @@ mod mail;
 mod process;
 mod profile;
 mod promises;
+#[expect(unreachable_pub, reason = "the fuzz targets take them from a library")]
+#[path = "../../fuzz/src/properties/mod.rs"]
+mod properties;
 mod refresh;
 mod register;
 mod rehash;

@@ -9,8 +9,8 @@ const MOST: usize = 64;
 
 /// `text` after the changes that `script` spells: three bytes each say what to do, where, and with
 /// which byte. An empty script changes nothing.
-pub fn edited(text: &str, script: &[u8]) -> Vec<u8> {
-    let mut bytes = text.as_bytes().to_vec();
+pub fn edited(text: &[u8], script: &[u8]) -> Vec<u8> {
+    let mut bytes = text.to_vec();
     for step in script.chunks_exact(STEP).take(MOST) {
         let [what, place, with] = [step[0], step[1], step[2]];
         // A place is counted from either end, since a byte does not reach across a token.

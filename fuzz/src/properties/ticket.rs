@@ -37,7 +37,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(genuine.len(), 64);
     assert_eq!(KEY.open(purpose, genuine), Some(id));
 
-    let changed = edited(genuine, script);
+    let changed = edited(genuine.as_bytes(), script);
     let Ok(changed) = std::str::from_utf8(&changed) else { return };
     check_text(changed);
     for other in PURPOSES {

@@ -164,7 +164,7 @@ impl Mint {
 /// Of all that changes make of a genuine token, only what is unchanged is accepted.
 fn check_edited(mint: &Mint, kind: Kind, script: &[u8]) {
     let genuine = mint.genuine(kind);
-    let changed = edited(genuine, script);
+    let changed = edited(genuine.as_bytes(), script);
     let Ok(changed) = std::str::from_utf8(&changed) else { return };
     let is_genuine = changed == genuine;
     let access = mint.tokens.check_access(changed, NOW);

@@ -60,6 +60,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// What `bytes` say, if they are such a record.
+#[expect(clippy::panic, reason = "a property that does not hold is to end whatever checks it")]
 fn stable<R: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<R> {
     let record: R = match decode(TABLE, &"key", bytes) {
         Ok(record) => record,
@@ -118,6 +119,19 @@ mod tests {
         r#"{"kind":"logged_in","user":1,"session":"000102030405060708090a0b0c0d0e0f","at":1733479200123456,"last_at":1733479200123456,"count":1,"client":{"address":"192.0.2.1","user_agent":""}}"#,
         r#"{"since":1733479200123456,"count":2,"paced_at":1733479320123456}"#,
     ];
+
+    #[test]
+    fn every_seed_of_the_fuzzer_holds() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/record");
+        let seeds: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(seeds.len() >= WRITTEN.len());
+        for seed in seeds {
+            let path = seed.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let held = std::panic::catch_unwind(|| check(&bytes));
+            assert!(held.is_ok(), "{}", path.display());
+        }
+    }
 
     #[test]
     fn what_is_written_is_read() {

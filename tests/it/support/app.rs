@@ -101,6 +101,13 @@ impl TestApp {
         Self::first(test_config(), seed)
     }
 
+    /// One whose keys these are, and whose configuration is changed first.
+    pub(crate) fn start_on_keys(keys: Keys, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = test_config();
+        change(&mut config);
+        Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
+    }
+
     fn first(config: Config, seed: u64) -> Self {
         let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(seed)).unwrap();
         Self::on(Disk::default(), Clock::manual(START), keys, config, 1)

@@ -71,7 +71,7 @@ pub fn read(token: &str, signer: &Signer, kind: Kind, issuer: &str) -> Option<Sa
         Kind::Access => {
             claim("token_type")? == "access"
                 && claim("iss")? == issuer
-                && *claim("sub")? == user.to_string()
+                && claim("sub")?.as_str()? == user.to_string()
         }
         Kind::Refresh => claim("token_type")? == "refresh",
     };
