@@ -95,7 +95,15 @@ proptest! {
     }
 
     #[test]
-    fn names_hold(text in prop_oneof!["\\w{0,12}", "[\\w@.+-]{148,152}"]) {
+    fn long_fields_hold(text in prop_oneof!["p{1020,1028}", "é{510,514}", " {0,3}é{148,152}"]) {
+        for name in ["password", "email", "username", "token"] {
+            fields::check(format!("{{\"{name}\": \"{text}\"}}").as_bytes());
+            fields::check(format!("{name}={text}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn names_hold(text in prop_oneof!["[\\w!-@]{0,12}", "\\PC{0,3}", "[\\w@.+-]{148,152}"]) {
         username::check(text.as_bytes());
     }
 

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use latchkey::domain::password::MAX_PASSWORD;
 use latchkey::http::errors::ApiError;
 use latchkey::http::field_errors::FieldErrors;
 use latchkey::http::fields::{Field, Fields, Trim};
 use latchkey::http::input;
 use serde_json::Value;
+
+/// The most bytes of a password.
+const MAX_PASSWORD: usize = 1024;
 
 /// What an error must never repeat. The seeds are full of it.
 const SECRET: &str = "hunter2";

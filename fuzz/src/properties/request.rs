@@ -1,16 +1,18 @@
 //! The head of a request: who asks, under what name, and what the body claims to be.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use hyper::HeaderMap;
 use ipnet::IpNet;
-use latchkey::domain::client::MAX_USER_AGENT;
 use latchkey::http::client::{ProxyNote, client};
 use latchkey::http::errors::ApiError;
 use latchkey::http::input;
 use latchkey::http::request_id::RequestId;
 
 use super::wire::{self, Message};
+
+/// The most bytes that are kept of a user agent.
+const MAX_USER_AGENT: usize = 256;
 
 /// The most entries of `X-Forwarded-For` that count.
 const MAX_ENTRIES: usize = 32;
@@ -64,10 +66,11 @@ fn expected_client(
         if text.is_empty() {
             continue;
         }
-        let bracketed =
-            format!("{text}:0").parse::<SocketAddr>().ok().filter(|_| text.starts_with('['));
-        let socket = || text.parse::<SocketAddr>().ok().or(bracketed).map(|socket| socket.ip());
-        let Some(address) = text.parse::<IpAddr>().ok().or_else(socket) else {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let bare = bare.and_then(|text| text.parse::<Ipv6Addr>().ok()).map(IpAddr::V6);
+        let socket = text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+        let found = text.parse::<IpAddr>().ok().or(bare).or(socket);
+        let Some(address) = found else {
             return (nearest.to_canonical(), ProxyNote::Malformed);
         };
         nearest = address.to_canonical();

@@ -1,7 +1,9 @@
 //! User names: which there are, and which of them are the same.
 
 use latchkey::domain::Username;
-use latchkey::domain::username::MAX_USERNAME;
+
+/// The most characters of a name.
+const MAX_USERNAME: usize = 150;
 
 /// Whatever the bytes, a user name is accepted if and only if it has the allowed characters and
 /// length; and it stays the same name in other letter cases, and when it is read again.

@@ -167,6 +167,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),
             number in any::<u64>(),
+            text in prop_oneof!["[0-9a-fé€+]{11,32}", "\\PC{0,40}"],
         ) {
             let mut damaged = record.as_bytes().to_vec();
             let place = at.index(damaged.len());
@@ -177,6 +178,11 @@ mod tests {
             let place = numbers[at.index(numbers.len())];
             let changed = format!("{}{number}{}", &record[..place], &record[place + 16..]);
             check(changed.as_bytes());
+            let id = "000102030405060708090a0b0c0d0e0f";
+            check(record.replace(id, &text).as_bytes());
+            let as_long = text.chars().cycle().take(32).collect::<String>();
+            let end = as_long.floor_char_boundary(id.len());
+            check(record.replace(id, &as_long[..end]).as_bytes());
         }
     }
 }
