@@ -50,6 +50,8 @@ pub use mailboxes::MailLimit;
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory, Opening};
 pub use outbox::{FoundMail, MailToSend, NewMail, UnreadableMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};
+#[cfg(any(test, fuzzing))]
+pub use records::hostile::check as check_record;
 pub use revocations::{Revocations, RevocationsVersion};
 pub use sessions::{Authorised, NewSession, Presented, Refused, Rotated, SessionOfUser};
 pub use tickets::{DisownOutcome, RedeemOutcome};

@@ -25,7 +25,7 @@ pub(super) fn parse_host(text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     match Host::parse(text).ok()? {
-        Host::Domain(name) => Some(name),
+        Host::Domain(name) => Some(name).filter(|name| is_host(name)),
         Host::Ipv4(_) | Host::Ipv6(_) => None,
     }
 }
@@ -68,8 +68,16 @@ fn parse_http(text: &str) -> Option<Url> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    let has_one_host = url.host_str().is_some_and(|host| !host.contains('*'));
-    (is_plain && has_one_host).then_some(url)
+    (is_plain && url.host_str().is_some_and(is_host)).then_some(url)
+}
+
+/// Whether `host`, as the URL standard reads it, can be one: that standard also takes quotes,
+/// semicolons and asterisks, which no host's name has and which mean something where a URL is
+/// written.
+fn is_host(host: &str) -> bool {
+    let is_ipv6 = host.starts_with('[');
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    is_ipv6 || host.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -140,8 +148,14 @@ mod tests {
             "https://example.com/?",
             "https://example.com/#",
             "https://example.com:70000",
+            "https://exam\"ple.com",
+            "https://example.com;x",
+            "https://example.com,x",
+            "https://exam'ple.com",
+            "https://*.example.com",
         ] {
             assert_eq!(parse_base(text), None, "{text}");
+            assert_eq!(parse_origin(text), None, "{text}");
         }
         assert!(has_credentials("https://user:password@example.com"));
         assert!(!has_credentials("https://example.com"));
@@ -152,7 +166,16 @@ mod tests {
         assert_eq!(parse_host("Mail.Example.com").as_deref(), Some("mail.example.com"));
         assert_eq!(parse_host("127.0.0.1").as_deref(), Some("127.0.0.1"));
         assert_eq!(parse_host("::1").as_deref(), Some("::1"));
-        for text in ["", "mail.example.com:25", "smtp://mail.example.com", "a b", "[::1]", "a@b"] {
+        for text in [
+            "",
+            "mail.example.com:25",
+            "smtp://mail.example.com",
+            "a b",
+            "[::1]",
+            "a@b",
+            "mail\"x",
+            "mail;x",
+        ] {
             assert_eq!(parse_host(text), None, "{text}");
         }
     }

@@ -9,6 +9,9 @@ use redb::{Key, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod hostile;
+
 use super::Fault;
 use super::tables::Record;
 use crate::clock::Timestamp;

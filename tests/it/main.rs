@@ -2,7 +2,9 @@
 //!
 //! Most go through [`support::TestApp`], which speaks to the whole server as clients do but
 //! without sockets, on a clock that is moved by hand. `process` runs the real executable on a real
-//! directory; `power` takes its power away; `layers` reads the source. `promises` has a test for each promise of the README.
+//! directory; `power` takes its power away; `layers` reads the source. `promises` has a test for
+//! each promise of the README. `properties` is what must hold for any bytes; the fuzz targets check
+//! the same.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
@@ -19,6 +21,9 @@ mod delete_account;
 mod delivery;
 mod edges;
 mod email_change;
+mod email_rule;
+mod hostile;
+mod jwt_attacks;
 mod key_set;
 mod layers;
 mod limits;
@@ -30,6 +35,9 @@ mod process;
 mod profile;
 mod profile_change;
 mod promises;
+#[expect(unreachable_pub, reason = "the fuzz targets take them from a library")]
+#[path = "../../fuzz/src/properties/mod.rs"]
+mod properties;
 mod races;
 mod refresh;
 mod register;

@@ -77,6 +77,13 @@ pub(crate) struct State {
     events: Vec<Event>,
 }
 
+impl State {
+    /// What concerns the user who registered first, and nobody who did later.
+    pub(crate) fn of_the_first_user(&self) -> (Option<&User>, u64) {
+        (self.users.first(), self.sessions)
+    }
+}
+
 impl TestApp {
     /// One with the defaults, but for cheap passwords and no limits for each address.
     pub(crate) fn start() -> Self {
@@ -101,6 +108,13 @@ impl TestApp {
         change(&mut config);
         let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(0)).unwrap();
         Self::on(disk, Clock::manual(START), keys, config, 1)
+    }
+
+    /// One whose keys these are, and whose configuration is changed first.
+    pub(crate) fn start_on_keys(keys: Keys, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = test_config();
+        change(&mut config);
+        Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
     }
 
     fn first(config: Config, seed: u64) -> Self {

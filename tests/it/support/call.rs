@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use latchkey::http::Router;
 use latchkey::server::{BodyProblem, Incoming};
@@ -33,6 +34,12 @@ impl Call {
             body: Ok(Bytes::new()),
             peer: PEER.parse().unwrap(),
         }
+    }
+
+    /// A request as it is, of any bytes that a request may be made of.
+    pub(crate) fn of(router: &Arc<Router>, head: Parts, body: Bytes, peer: SocketAddr) -> Self {
+        let (router, request) = (Arc::clone(router), Request::from_parts(head, ()));
+        Self { router, request, body: Ok(body), peer }
     }
 
     /// With one more header.
@@ -80,7 +87,8 @@ impl Call {
 
     async fn send(self) -> Reply {
         let method = self.request.method().to_string();
-        let is_public = self.request.uri().path().starts_with("/.well-known/");
+        let path = self.request.uri().path();
+        let is_public = path.starts_with("/.well-known/") || path.starts_with("/api/schema");
         let (head, ()) = self.request.into_parts();
         let incoming = Incoming { head, body: self.body, peer: self.peer };
         let (head, body) = self.router.answer(incoming).await.into_parts();

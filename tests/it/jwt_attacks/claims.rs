@@ -1,0 +1,242 @@
+//! Attacks on what a token claims, all signed by the right key: numbers that overflow or round,
+//! claims that are there twice, and JSON that two readers read differently.
+
+use serde_json::{Value, json};
+
+use super::forger::{Forger, Kind, repeated};
+use super::{Case, case};
+use crate::support::START;
+
+/// The last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+fn now() -> u64 {
+    START.unix_seconds()
+}
+
+pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let good = forger.payload.to_string();
+    vec![
+        case("it expires in a second", forger.with_claim("exp", Some(json!(now() + 1)))),
+        case("it expires at the end of time", forger.with_claim("exp", Some(json!(LAST_SECOND)))),
+        case("issued a minute ahead", forger.with_claim("iat", Some(json!(now() + 60)))),
+        case("issued in 1970", forger.with_claim("iat", Some(json!(0)))),
+        case("valid from now on", forger.with_claim("nbf", Some(json!(now())))),
+        case("for an audience", forger.with_claim("aud", Some(json!(["app", "other"])))),
+        case("with a claim of no known number", forger.with_claim_text("x", "1e400")),
+        case("with a claim of great depth", forger.with_claim_text("x", &deep)),
+        case("with a claim in another case", forger.with_claim("EXP", Some(json!(0)))),
+        case("with blanks behind", forger.with_payload_text(format!("{good} \n"))),
+        case("with an escape", forger.with_payload_text(good.replacen("exp", "\\u0065xp", 1))),
+    ]
+}
+
+pub(super) fn attacks(forger: &Forger<'_>) -> Vec<Case> {
+    let mut attacks = times(forger);
+    attacks.extend(others(forger));
+    attacks.extend(twice(forger));
+    attacks.extend(shapes(forger));
+    attacks
+}
+
+/// Numbers as they are written, since JSON has none that is too large to write.
+fn times(forger: &Forger<'_>) -> Vec<Case> {
+    let never_good = [
+        "1e400",
+        "1e300",
+        "-1e400",
+        "1e10",
+        "1E10",
+        "1.7e9",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "253402300800",
+        "340282366920938463463374607431768211456",
+        "-1",
+        "-0",
+        "-9223372036854775808",
+        "1733479261.0",
+        "1733479261.5",
+        "1733479261e0",
+        "01733479261",
+        "+1733479261",
+        "0x67534a20",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "\"1733479261\"",
+        "\"\"",
+        "\"never\"",
+        "null",
+        "true",
+        "false",
+        "[]",
+        "[1733479261]",
+        "{}",
+        "{\"$gt\":0}",
+        "1_733_479_261",
+        "1733479261 1",
+    ];
+    let mut attacks = Vec::new();
+    for name in ["exp", "iat"] {
+        attacks.push(case(format!("no {name}"), forger.with_claim(name, None)));
+    }
+    for name in ["exp", "iat", "nbf"] {
+        for value in never_good {
+            // A claim that may be left out may be null as well.
+            if (name, value) != ("nbf", "null") {
+                let token = forger.with_claim_text(name, value);
+                attacks.push(case(format!("{name}: {value}"), token));
+            }
+        }
+        let digits = "9".repeat(1_000);
+        let token = forger.with_claim_text(name, &digits);
+        attacks.push(case(format!("{name}: a thousand digits"), token));
+    }
+    for (name, second) in [
+        ("exp", 0),
+        ("exp", now() - 1),
+        ("exp", now()),
+        ("iat", now() + 61),
+        ("iat", LAST_SECOND),
+        ("nbf", now() + 1),
+        ("nbf", LAST_SECOND),
+    ] {
+        let token = forger.with_claim(name, Some(json!(second)));
+        attacks.push(case(format!("{name}: {second}"), token));
+    }
+    attacks
+}
+
+fn others(forger: &Forger<'_>) -> Vec<Case> {
+    let user = forger.payload["user_id"].to_string();
+    let sid = forger.payload["sid"].as_str().unwrap();
+    let mut values: Vec<(&str, String)> = Vec::new();
+    let mut add = |name, texts: &[&str]| {
+        values.extend(texts.iter().map(|text| (name, (*text).to_owned())));
+    };
+    let other_types = ["null", "true", "[]", "{}", "1.5", "-1", "1e400"];
+    for name in ["token_type", "user_id", "sid", "jti"] {
+        add(name, &other_types);
+    }
+    add(
+        "token_type",
+        &["\"\"", "\"Access\"", "\"ACCESS\"", "\"sliding\"", "\"access\\u0000\"", "0"],
+    );
+    let as_text = format!("\"{user}\"");
+    let as_float = format!("{user}.0");
+    add("user_id", &[&as_text, &as_float, "18446744073709551616", "1e0", "\"1 OR 1=1\""]);
+    let upper = format!("\"{}\"", sid.to_uppercase());
+    let (shorter, longer) = (format!("\"{}\"", &sid[1..]), format!("\"{sid}0\""));
+    let dashed = format!("\"{}-{}\"", &sid[..8], &sid[8..]);
+    add("sid", &["\"\"", "0", &shorter, &longer, &dashed]);
+    if sid.contains(|c: char| c.is_ascii_lowercase()) {
+        add("sid", &[&upper]);
+    }
+    add("jti", &["0"]);
+    match forger.kind {
+        Kind::Access => {
+            add("token_type", &["\"refresh\""]);
+            add("iss", &other_types);
+            let issuer = "https://accounts.example.com";
+            let slash = format!("\"{issuer}/\"");
+            let longer = format!("\"{issuer}.attacker.example\"");
+            let list = format!("[\"{issuer}\"]");
+            add("iss", &["\"\"", "\"https://attacker.example\"", &slash, &longer, &list]);
+            add("sub", &other_types);
+            let (padded, signed) = (format!("\"0{user}\""), format!("\"+{user}\""));
+            add("sub", &["\"\"", "\"2\"", "\"٢\"", &user, &padded, &signed]);
+            add("user_id", &["2", "0"]);
+        }
+        Kind::Refresh => {
+            add("token_type", &["\"access\""]);
+            add("gen", &other_types);
+            add("gen", &["\"0\"", "0.0", "0e0", "00", "18446744073709551616"]);
+        }
+    }
+    let told = |(name, text): (&str, String)| {
+        case(format!("{name}: {text}"), forger.with_claim_text(name, &text))
+    };
+    let mut attacks: Vec<_> = values.into_iter().map(told).collect();
+    for name in forger.payload.as_object().unwrap().keys() {
+        attacks.push(case(format!("no {name}"), forger.with_claim(name, None)));
+    }
+    attacks
+}
+
+/// A claim that is there twice is one to this reader and another to that.
+fn twice(forger: &Forger<'_>) -> Vec<Case> {
+    let mut attacks = Vec::new();
+    for (name, value) in forger.payload.as_object().unwrap() {
+        let other = match value {
+            Value::Number(_) => json!(1),
+            _ => json!("other"),
+        };
+        for second in [value.to_string(), other.to_string(), "null".to_owned()] {
+            for payload in repeated(&forger.payload, name, &second) {
+                let token = forger.with_payload_text(&payload);
+                attacks.push(case(format!("{name} and {name}: {second}"), token));
+            }
+        }
+    }
+    let past = "\"nbf\":1,\"nbf\":1,";
+    let payload = forger.payload.to_string().replacen('{', &format!("{{{past}"), 1);
+    attacks.push(case("nbf twice", forger.with_payload_text(payload)));
+    attacks
+}
+
+fn shapes(forger: &Forger<'_>) -> Vec<Case> {
+    let good = forger.payload.to_string();
+    let values: Vec<String> =
+        forger.payload.as_object().unwrap().values().map(Value::to_string).collect();
+    let mut texts: Vec<Vec<u8>> = [
+        String::new(),
+        " ".to_owned(),
+        "null".to_owned(),
+        "true".to_owned(),
+        "1".to_owned(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        serde_json::to_string(&good).unwrap(),
+        format!("[{good}]"),
+        format!("[{}]", values.join(",")),
+        format!("{{\"claims\":{good}}}"),
+        format!(" {good}"),
+        format!("\u{feff}{good}"),
+        format!("{good}{good}"),
+        format!("{good}{{}}"),
+        format!("{good},"),
+        format!("{good}]"),
+        format!("{good}\0"),
+        format!("{good}// comment"),
+        format!("/**/{good}"),
+        good.replace('"', "'"),
+        good.replace('}', ",}"),
+        good.replace(',', ";"),
+        good.replacen("exp", "e\nxp", 1),
+        good.replacen("exp", "\\x65xp", 1),
+        good.replacen("\"exp\"", "exp", 1),
+        good[..good.len() - 1].to_owned(),
+        "[".repeat(1_500),
+        "{\"a\":".repeat(300),
+        format!("{{\"user_id\":{}{}}}", "[".repeat(700), "]".repeat(700)),
+        good.replacen('{', "{\"\\ud800\":1,", 1),
+    ]
+    .map(String::into_bytes)
+    .into();
+    for place in [1, 2, good.len() / 2, good.len() - 2] {
+        for byte in [0xff, 0xc0, 0x80, 0xed] {
+            let mut not_text = good.clone().into_bytes();
+            not_text[place] = byte;
+            texts.push(not_text);
+        }
+    }
+    // A claim that nobody reads must be text all the same.
+    texts.push([&good.as_bytes()[..good.len() - 1], b",\"x\":\"\xff\"}"].concat());
+    texts.push(good.encode_utf16().flat_map(u16::to_be_bytes).collect());
+    let shown = |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
+    texts.iter().map(|text| case(shown(text), forger.with_payload_text(text))).collect()
+}
