@@ -15,9 +15,10 @@ use crate::config::SigningAlgorithm;
 
 /// A key of access or refresh tokens.
 ///
-/// Tokens are checked by the JWT library. It would take the private key apart at every signature
-/// (its signers that do not cannot be shared between threads), which for Ed25519 is half of the
-/// work; so signatures are made with a key of the same provider that is taken apart once.
+/// Signatures of key pairs are checked by the JWT library. It takes keys apart on every call (its
+/// signers that do not cannot be shared between threads), which for signing with Ed25519 is half of
+/// the work, and for a MAC more than that; so these are made with a key of the same provider that
+/// is taken apart once.
 pub(crate) struct JwtKey {
     id: KeyId,
     /// Its name as text, which every token carries.
@@ -123,7 +124,14 @@ impl JwtKey {
 
     /// Whether `signature`, in canonical base64url, is one of `message` by this key.
     pub(crate) fn verify(&self, message: &[u8], signature: &str) -> bool {
-        crypto::verify(signature, message, &self.verifying, self.algorithm).unwrap_or(false)
+        match &self.signing {
+            SigningKey::Hs256(key) => URL_SAFE_NO_PAD
+                .decode(signature)
+                .is_ok_and(|mac| hmac::verify(key, message, &mac).is_ok()),
+            SigningKey::EdDsa(_) | SigningKey::Es256(_) => {
+                crypto::verify(signature, message, &self.verifying, self.algorithm).unwrap_or(false)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod account;
 mod directory;
 mod failures;
 mod passwords;
+mod queue;
 mod sessions;
 mod tickets;
 mod upkeep;
