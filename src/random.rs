@@ -87,8 +87,9 @@ impl Random {
         bytes
     }
 
-    /// 16 bytes that nobody else gets, for what has to be told apart and is no secret: a request's
-    /// name, a token's `jti`. Asking the system for them would cost every request a system call.
+    /// 16 bytes for what has to be told apart and is no secret: a request's name, a token's `jti`.
+    /// Asking the system for them would cost every request a system call. Two copies of one running
+    /// process, as of a virtual machine that is resumed twice, would give the same ones.
     ///
     /// # Panics
     /// As [`bytes`](Self::bytes) does, at the first call.

@@ -98,8 +98,8 @@ impl std::error::Error for StoreError {}
 pub enum OpenError {
     /// Another process has it open.
     InUse,
-    /// It was written by a newer version of Latchkey.
-    NewerSchema(u64),
+    /// It was written by another version of Latchkey.
+    OtherSchema(u64),
     /// Anything else, in the engine's words.
     Other(String),
 }
@@ -108,10 +108,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse => f.write_str("another process is using the database"),
-            Self::NewerSchema(schema) => write!(
+            Self::OtherSchema(schema) => write!(
                 f,
-                "the database has schema {schema}, newer than this program's {}; start the \
-                 version that wrote it",
+                "the database has schema {schema}, and this program reads {}; start the version \
+                 that wrote it",
                 tables::SCHEMA
             ),
             Self::Other(reason) => write!(f, "the database cannot be opened: {reason}"),

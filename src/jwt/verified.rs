@@ -67,6 +67,10 @@ impl Verified {
         if !bucket.is_of(keys) {
             *bucket = Bucket { keys: Arc::downgrade(keys), tokens: Vec::new() };
         }
+        let is_it = |(known, _): &(Digest, _)| known.0 == digest.0;
+        if bucket.tokens.iter().any(is_it) {
+            return;
+        }
         if bucket.tokens.len() >= MOST_OF_BUCKET {
             let expiries = bucket.tokens.iter().map(|(_, token)| token.claims.expires_at);
             let first = expiries.enumerate().min_by_key(|(_, expires_at)| *expires_at);

@@ -125,6 +125,7 @@ async fn respond(
     activity.request_begins()?;
     let (head, body) = request.into_parts();
     if !framing::is_sound(&head) {
+        tracing::debug!(%peer, "refused a head that could be read in two ways");
         activity.answer_begins();
         return Ok(bad_request());
     }

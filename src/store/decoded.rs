@@ -2,7 +2,8 @@
 //! of what an authenticated request costs, and most requests find the records of the one before.
 //!
 //! Nothing is believed to be unchanged: the record is read from the database as ever, and only
-//! one that is byte for byte what was decoded before is not decoded again.
+//! one that is byte for byte what was decoded before is not decoded again. The bytes that are kept
+//! for that, a user's hash among them, are in the database's own cache as well.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -25,7 +25,7 @@ pub(super) struct NewEvent {
 }
 
 impl Store {
-    /// Notes a wrong password for an account, and that its sender is locked out from then on. For
+    /// Notes a wrong password for an account, and that a lockout begins with it. For
     /// an address without an account nothing is noted, but something is committed all the same:
     /// or it would show in how long whoever writes next has to wait.
     ///

@@ -110,9 +110,13 @@ impl Store {
                 client: session.opened_by.clone(),
             };
             for id in ids.into_iter().take(surplus) {
+                let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
+                let was_live = record.is_some_and(|record| record.session(id).is_live(at.now));
                 end(write, id, at, shared.access_lifetime)?;
-                let event = event(EventKind::SessionDisplaced, id);
-                events::append(write, event, at.now, shared.max_events)?;
+                if was_live {
+                    let event = event(EventKind::SessionDisplaced, id);
+                    events::append(write, event, at.now, shared.max_events)?;
+                }
             }
             insert(write, session)?;
             users::remember_address(write, session.user, session.opened_by.block(), at.now)?;

@@ -19,7 +19,7 @@ pub(super) type Id = &'static [u8; 16];
 pub(super) const TABLES: usize = 20;
 
 /// The version of the tables as a whole, kept under [`meta::SCHEMA`].
-pub(super) const SCHEMA: u64 = 1;
+pub(super) const SCHEMA: u64 = 2;
 
 /// Keys of [`META`].
 pub(super) mod meta {
@@ -208,7 +208,8 @@ impl<'t> Write<'t> {
     }
 
     /// Says that something was written at `at`. Every sentence that writes says so before its
-    /// first write, and a sentence that refuses never does.
+    /// first write, and a sentence that refuses never does; but one that must not show whether there
+    /// is an account says so either way, so that as much is committed.
     pub(super) fn change(&mut self, at: Moment) {
         self.has_changes = true;
         if at.confirmed {

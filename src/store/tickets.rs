@@ -167,7 +167,8 @@ pub(super) fn remove_where(
     Ok(())
 }
 
-/// The tickets of `user`, those that count no more among them.
+/// The tickets of `user`, those that count no more among them. One that cannot be read can be
+/// redeemed by nobody, and keeps no other from being found or voided.
 fn of_user(write: &mut Write<'_>, user: UserId) -> Result<Vec<Ticket>, Fault> {
     let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
     let ids: Vec<TicketId> = write
@@ -177,9 +178,15 @@ fn of_user(write: &mut Write<'_>, user: UserId) -> Result<Vec<Ticket>, Fault> {
         .map(|entry| Ok(TicketId::from_bytes(*entry?.0.value().1)))
         .collect::<Result<_, Fault>>()?;
     let tickets = write.tickets.open()?;
-    ids.into_iter()
-        .map(|id| Ok(require::<_, TicketRecord>(tickets, id.as_bytes())?.ticket(id)))
-        .collect()
+    let mut found = Vec::new();
+    for id in ids {
+        match require::<_, TicketRecord>(tickets, id.as_bytes()) {
+            Ok(record) => found.push(record.ticket(id)),
+            Err(fault @ Fault::Corrupt { .. }) => drop(fault.report()),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(found)
 }
 
 fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
@@ -191,7 +198,8 @@ fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The user's ticket of `purpose` that can still be redeemed, if there is one for this address.
+/// The user's ticket of `purpose` that can still be redeemed, if there is one for this address as
+/// it is written now.
 pub(super) fn find_live(
     write: &mut Write<'_>,
     user: UserId,
@@ -200,7 +208,7 @@ pub(super) fn find_live(
     at: Moment,
 ) -> Result<Option<Ticket>, Fault> {
     let is_it = |ticket: &Ticket| {
-        ticket.purpose == purpose && ticket.is_live(at.now) && ticket.email.key() == email.key()
+        ticket.purpose == purpose && ticket.is_live(at.now) && ticket.email == *email
     };
     Ok(of_user(write, user)?.into_iter().find(is_it))
 }

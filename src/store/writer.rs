@@ -361,7 +361,7 @@ pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp
         let mark = table.get(meta::MARK)?.map_or(0, |value| value.value());
         match schema {
             Some(SCHEMA) => {}
-            Some(newer) => return Ok(Err(Some(newer))),
+            Some(other) => return Ok(Err(Some(other))),
             None if opening == Opening::Again => return Ok(Err(None)),
             None => {
                 write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
@@ -382,7 +382,7 @@ pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp
     };
     match prepared() {
         Ok(Ok(mark)) => Ok(mark),
-        Ok(Err(Some(newer))) => Err(OpenError::NewerSchema(newer)),
+        Ok(Err(Some(other))) => Err(OpenError::OtherSchema(other)),
         Ok(Err(None)) => Err(OpenError::Other("it is empty".to_owned())),
         Err(fault) => Err(OpenError::Other(fault.into_storage().to_string())),
     }

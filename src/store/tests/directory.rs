@@ -10,7 +10,7 @@ fn a_newer_schema_is_refused() {
     transaction.open_table(tables::META).unwrap().insert(tables::meta::SCHEMA, 99).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(matches!(Store::open(memory, SETTINGS), Err(OpenError::NewerSchema(99))));
+    assert!(matches!(Store::open(memory, SETTINGS), Err(OpenError::OtherSchema(99))));
 }
 
 #[tokio::test]
