@@ -1,5 +1,7 @@
 //! What time does: mail that waits, sweeping, and the mark.
 
+use redb::ReadableTableMetadata;
+
 use super::*;
 use crate::domain::MailId;
 
@@ -51,6 +53,26 @@ async fn a_sweep_removes_what_is_over_and_files_anew_what_was_extended() {
     assert!(store.find_ticket(TicketId::from_bytes([1; 16])).unwrap().is_none());
     store.sweep(limits, after(3 * DAY)).await.unwrap();
     assert_eq!(store.count_sessions().unwrap(), 0);
+}
+
+/// A mail that was given up while the clock ran ahead once kept all later ones for years.
+#[tokio::test]
+async fn a_mail_that_failed_in_a_time_ahead_keeps_no_other() {
+    let memory = Memory::default();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    for number in 1..=2 {
+        registered(&store, &format!("user{number}@example.com"), number).await;
+    }
+    let ahead = Moment { now: START.saturating_add(3_650 * DAY), confirmed: false };
+    store.fail_mail(MailId(1), "550".to_owned(), ahead).await.unwrap();
+    store.fail_mail(MailId(2), "550".to_owned(), at(START)).await.unwrap();
+    let limits = SweepLimits { batch: 10, keep_failed_mail: DAY, keep_events: DAY };
+    store.sweep(limits, after(DAY + HOUR)).await.unwrap();
+    drop(store);
+    writer.join();
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let read = Read::new(database.begin_read().unwrap());
+    assert_eq!(read.open(tables::FAILED_MAIL).unwrap().len().unwrap(), 0);
 }
 
 #[tokio::test]

@@ -76,6 +76,8 @@ fn damaged(forger: &Forger<'_>) -> Vec<Case> {
         }
         _ => {}
     }
+    // One signature in sixteen ends in a zero anyway.
+    signatures.retain(|(_, signature)| *signature != genuine);
     let message = signed_part(forger);
     let told = |(name, signature): (String, Vec<u8>)| {
         case(format!("signature: {name}"), with_signature(&message, &signature))
