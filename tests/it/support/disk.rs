@@ -1,7 +1,10 @@
 //! A disk in memory that can fill up, break, fail at a chosen access, be slow, keep a journal of
 //! everything that is written to it, and lose its power.
 
+// The fuzz targets take this file in from elsewhere, so it says where the rest of it is.
+#[path = "disk/gate.rs"]
 mod gate;
+#[path = "disk/journal.rs"]
 mod journal;
 
 use std::fmt;
