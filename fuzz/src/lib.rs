@@ -6,5 +6,5 @@
 
 pub mod properties;
 
-#[expect(dead_code, reason = "the integration tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
 mod support;
