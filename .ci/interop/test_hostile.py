@@ -223,8 +223,10 @@ def test_slow_clients_keep_nobody_out(mode: str, install: Install, tell: Callabl
     rows = list(csv.DictReader(report.with_suffix(".csv").read_text().splitlines()))
     most = max(int(row["Connected"]) for row in rows)
     closed = max(int(row["Closed"]) for row in rows)
-    # It reports once a second, and may be done in the middle of one.
-    assert most + closed >= 700, f"it hardly tried: {rows}"
+    # It reports once a second and may be done in the middle of one, but never before all of its
+    # connections are: those that were answered at once stand in the log.
+    answered = server.log_text().count("/api/schema/")
+    assert max(most + closed, answered) >= 700, f"it hardly tried: {answered} answered, {rows}"
     assert all(int(row["Service Available"]) > 0 for row in rows), f"the tool was kept out: {rows}"
     # Whoever is slow is not waited for: their connections are gone soon after.
     wait_until(lambda: open_files(server) <= before + 2, 20, "the slow ones to be gone")
