@@ -10,10 +10,10 @@
 //! Imports point downwards only.
 //!
 //! ```text
-//! start          main → serve, cli, clock_command, keys_command, logging
+//! start          main → serve, cli, clock_command, keys_command
 //! edge           server (connections and their limits) → http (requests and answers)
 //! application    flows (the use cases), app (what they reach for)
-//! adapters       store, hasher, keys, jwt, throttle, mail
+//! adapters       store, hasher, keys, jwt, throttle, mail, logging
 //! configuration  config (as written → as meant)
 //! values         domain, clock, paths, random, secret
 //! ```
@@ -48,7 +48,7 @@
 //! - [`keys`] and [`jwt`]: key files, which of them signs when, and how others take their place;
 //!   access and refresh tokens.
 //! - [`hasher`] and [`throttle`]: what a login costs, and how often one may try.
-//! - [`mail`]: one mail, rendered and handed on.
+//! - [`mail`]: one mail, rendered and handed on. [`logging`]: lines, and the queue they wait in.
 //! - [`app`] and [`flows`]: each use case, told once. `flows::login` and `flows::refresh` show the
 //!   manner, `flows::password` and `flows::account` what asks for the current password
 //!   (`flows::credentials`). `flows::sessions` ends sessions and `flows::revocation` tells other
@@ -56,8 +56,8 @@
 //! - [`http`]: `routes` is the list of endpoints and `openapi` its description, `router` the way
 //!   from a request to its answer, `errors` every answer outside 2xx, `pages` what people see.
 //! - [`server`] knows sockets, and nothing of what is said over them.
-//! - [`serve`]: all of it put together and taken down again; [`cli`], [`clock_command`],
-//!   [`keys_command`] and [`logging`] are what the executable needs besides.
+//! - [`serve`]: all of it put together and taken down again; [`cli`], [`clock_command`] and
+//!   [`keys_command`] are what the executable needs besides.
 
 pub mod app;
 pub mod cli;

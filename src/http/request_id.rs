@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -18,7 +19,7 @@ const MAX_LENGTH: usize = 64;
 
 /// A request's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, so that it is harmless wherever it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(String);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The name that a trusted proxy gave the request, or else `random` bytes as 32 hexadecimal
@@ -31,8 +32,8 @@ impl RequestId {
     ) -> Self {
         let given = headers.get(X_REQUEST_ID).filter(|_| is_trusted(peer, trusted));
         given.and_then(|value| value.to_str().ok()).filter(|name| is_acceptable(name)).map_or_else(
-            || Self(format!("{:032x}", u128::from_be_bytes(random()))),
-            |name| Self(name.to_owned()),
+            || Self(format!("{:032x}", u128::from_be_bytes(random())).into()),
+            |name| Self(name.into()),
         )
     }
 
@@ -41,6 +42,11 @@ impl RequestId {
         if let Ok(value) = HeaderValue::from_str(&self.0) {
             answer.headers_mut().insert(X_REQUEST_ID, value);
         }
+    }
+
+    /// The name, to be kept with whatever belongs to the request.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The name.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
-use tracing::{Instrument, debug, error, error_span, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::client::{ProxyNote, client};
 use super::cookies::Cookies;
@@ -30,6 +30,7 @@ use crate::clock::ClockBehind;
 use crate::domain::Client;
 use crate::flows::Failure;
 use crate::flows::revocation::RevocationFeed;
+use crate::logging::within_request;
 use crate::server::{BodyProblem, Incoming, Panicked, caught};
 use crate::store::StoreError;
 
@@ -136,11 +137,9 @@ impl Router {
         let path: Cow<'_, str> =
             resource.map_or_else(|| loggable(uri.path()).into(), |found| found.pattern.into());
         let origin = cors::origin(&head.headers).cloned();
-        // So that whatever is logged meanwhile says which request it belongs to. A span is left
-        // out where its level is, so it has the level that never is.
-        let span = error_span!("request", %request_id);
         let limit = self.app.config.server.request_timeout;
-        let handled = caught(self.handle(resource, head, body, client).instrument(span));
+        let handling = self.handle(resource, head, body, client);
+        let handled = caught(within_request(request_id.name(), handling));
         let mut answer = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => {

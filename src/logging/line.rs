@@ -23,20 +23,19 @@ const MAX_BEGINNING: usize = MAX_LINE / 2 - 256;
 pub(super) fn bounded(
     format: LogFormat,
     level: Level,
-    line: &[u8],
+    line: &str,
     now: impl FnOnce() -> Timestamp,
-) -> Cow<'_, [u8]> {
+) -> Cow<'_, str> {
     if line.len() <= MAX_LINE {
         return Cow::Borrowed(line);
     }
-    let text = match format {
+    Cow::Owned(match format {
         LogFormat::Text => format!("{}{CUT}", beginning(line, MAX_LINE - CUT.len())),
         LogFormat::Json => json(&Own {
-            beginning: Some(&beginning(line, MAX_BEGINNING)),
+            beginning: Some(beginning(line, MAX_BEGINNING)),
             ..Own::new(now(), level, "a log line was too long")
         }),
-    };
-    Cow::Owned(text.into_bytes())
+    })
 }
 
 /// Says that `lines` lines were dropped.
@@ -74,10 +73,9 @@ fn json(line: &Own<'_>) -> String {
     text
 }
 
-/// The first `most` bytes as text, or a few less, so that no character is cut in two.
-fn beginning(line: &[u8], most: usize) -> Cow<'_, str> {
-    let mut chunks = line.get(..most).unwrap_or(line).utf8_chunks();
-    Cow::Borrowed(chunks.next().map_or("", |chunk| chunk.valid()))
+/// The first `most` bytes, or a few less, so that no character is cut in two.
+fn beginning(line: &str, most: usize) -> &str {
+    line.get(..line.floor_char_boundary(most)).unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -85,8 +83,7 @@ mod tests {
     use super::*;
 
     fn bounded_text(format: LogFormat, line: &str) -> String {
-        let bytes = bounded(format, Level::WARN, line.as_bytes(), || Timestamp::EPOCH);
-        String::from_utf8(bytes.into_owned()).unwrap()
+        bounded(format, Level::WARN, line, || Timestamp::EPOCH).into_owned()
     }
 
     #[test]

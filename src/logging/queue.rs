@@ -82,7 +82,7 @@ impl Queue {
     }
 
     /// Adds a line, if there is room for it.
-    pub(super) fn push(&self, line: &[u8], urgency: Urgency) {
+    pub(super) fn push(&self, line: &str, urgency: Urgency) {
         let capacity = match urgency {
             Urgency::Ordinary => CAPACITY,
             Urgency::Mail => 2 * CAPACITY,
@@ -92,7 +92,7 @@ impl Queue {
             state.dropped = state.dropped.saturating_add(1);
             return;
         }
-        state.waiting.extend_from_slice(line);
+        state.waiting.extend_from_slice(line.as_bytes());
         // To wake a thread costs a system call, even one that is awake.
         if mem::take(&mut state.thread) == Thread::Idle {
             drop(state);
@@ -248,7 +248,7 @@ mod tests {
         }
 
         fn push(&self, line: &str) {
-            self.queue.push(format!("{line}\n").as_bytes(), Urgency::Ordinary);
+            self.queue.push(&format!("{line}\n"), Urgency::Ordinary);
         }
 
         /// What is being written at this moment.
@@ -293,7 +293,7 @@ mod tests {
         for _ in 0..CAPACITY / 1_024 + 7 {
             test.push(&line);
         }
-        test.queue.push(b"mail\n", Urgency::Mail);
+        test.queue.push("mail\n", Urgency::Mail);
         test.goes_through();
         let waited = test.asked();
         assert_eq!(waited.len(), CAPACITY + 5);
@@ -313,7 +313,7 @@ mod tests {
         test.push("first");
         assert_eq!(test.asked(), "first\n");
         for _ in 0..2 * CAPACITY / 1_024 + 3 {
-            test.queue.push(&[b'x'; 1_024], Urgency::Mail);
+            test.queue.push(&"x".repeat(1_024), Urgency::Mail);
         }
         let state = test.queue.lock();
         assert_eq!((state.waiting.len(), state.dropped), (2 * CAPACITY, 3));

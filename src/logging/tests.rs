@@ -1,39 +1,16 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde_json::Value;
-use tracing::{debug, error_span, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::*;
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Kept {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Kept {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 /// The lines that `act` leads to, without the time in front.
 fn logged(level: LogLevel, format: LogFormat, act: impl FnOnce()) -> Vec<String> {
-    let kept = Kept::default();
-    let dispatch = dispatch(&LogConfig { format, level }, kept.clone());
-    tracing::dispatcher::with_default(&dispatch, act);
-    let bytes = kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let kept = Arc::new(Mutex::new(String::new()));
+    let keeping = Arc::clone(&kept);
+    let sink = move |_: &Metadata<'_>, line: &str| keeping.lock().unwrap().push_str(line);
+    tracing::dispatcher::with_default(&dispatch(&LogConfig { format, level }, sink), act);
     let without_time = |line: &str| match format {
         LogFormat::Text => line.split_once(' ').unwrap().1.trim_start().to_owned(),
         LogFormat::Json => {
@@ -42,7 +19,9 @@ fn logged(level: LogLevel, format: LogFormat, act: impl FnOnce()) -> Vec<String>
             object.to_string()
         }
     };
-    String::from_utf8(bytes).unwrap().lines().map(without_time).collect()
+    let text = kept.lock().unwrap();
+    assert!(text.ends_with('\n'), "{text}");
+    text.lines().map(without_time).collect()
 }
 
 #[test]
@@ -64,17 +43,51 @@ fn a_mail_is_logged_at_every_level_and_nothing_else_is() {
 
 #[test]
 fn a_line_names_the_request_that_it_belongs_to() {
+    let act = || REQUEST.sync_scope("7".into(), || warn!(user = 1, "theft"));
+    assert_eq!(logged(LogLevel::Warn, LogFormat::Text, act), ["WARN theft user=1 request_id=7"]);
+    let line = r#"{"level":"WARN","message":"theft","request_id":"7","user":1}"#;
+    assert_eq!(logged(LogLevel::Warn, LogFormat::Json, act), [line]);
+}
+
+#[test]
+fn values_are_written_as_what_they_are() {
     let act = || {
-        let _request = error_span!("request", request_id = %"7").entered();
-        warn!(user = 1, "theft");
+        let (text, io) = ("a \"b\"", io::Error::other("broken"));
+        info!(text, shown = %"c d", debug = ?Some(1), yes = true, below = -1, ms = 0.25, "{}", 7);
+        error!(error = &io as &dyn std::error::Error, dotted.name = 1u64, "it");
     };
     assert_eq!(
-        logged(LogLevel::Warn, LogFormat::Text, act),
-        ["WARN request{request_id=7}: theft user=1"]
+        logged(LogLevel::Info, LogFormat::Text, act),
+        [
+            r#"INFO 7 text="a \"b\"" shown=c d debug=Some(1) yes=true below=-1 ms=0.250"#,
+            "ERROR it error=broken dotted.name=1",
+        ]
     );
-    let line =
-        r#"{"level":"WARN","message":"theft","span":{"name":"request","request_id":"7"},"user":1}"#;
-    assert_eq!(logged(LogLevel::Warn, LogFormat::Json, act), [line]);
+    assert_eq!(
+        logged(LogLevel::Info, LogFormat::Json, act),
+        [
+            r#"{"below":-1,"debug":"Some(1)","level":"INFO","message":"7","ms":0.25,"shown":"c d","text":"a \"b\"","yes":true}"#,
+            r#"{"dotted.name":1,"error":"broken","level":"ERROR","message":"it"}"#,
+        ]
+    );
+}
+
+/// Each of these would have begun a line of its own, or coloured the terminal, or turned it round.
+#[test]
+fn nothing_that_is_logged_ends_its_line_or_steers_the_terminal() {
+    for hostile in ["a\nb", "a\r\nb", "\u{1b}[31mred", "\u{9b}2J", "a\u{2028}b", "a\u{202e}b", "\0"]
+    {
+        let act = || info!(shown = %hostile, quoted = hostile, "{hostile}");
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let lines = logged(LogLevel::Info, format, act);
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let is_text = format == LogFormat::Text;
+            assert!(!(is_text && lines[0].chars().any(char::is_control)), "{lines:?}");
+        }
+    }
+    let act = || info!(shown = %"a\nb\u{1b}é\u{202e}", "c\td");
+    let line = r"INFO c\td shown=a\nb\u{1b}é\u{202e}";
+    assert_eq!(logged(LogLevel::Info, LogFormat::Text, act), [line]);
 }
 
 #[test]
@@ -99,7 +112,9 @@ fn a_line_reaches_the_queue_bounded() {
     for format in [LogFormat::Text, LogFormat::Json] {
         let queue = Arc::new(Queue::new(format, Clock::system()));
         let config = LogConfig { format, level: LogLevel::Info };
-        let dispatch = dispatch(&config, Lines { format, queue: Arc::clone(&queue) });
+        let waiting = Arc::clone(&queue);
+        let sink = move |of: &Metadata<'_>, line: &str| take(&waiting, format, of, line);
+        let dispatch = dispatch(&config, sink);
         tracing::dispatcher::with_default(&dispatch, || info!("{}", "x".repeat(100_000)));
         let waiting = queue.waiting();
         assert!(waiting > 1_000 && waiting <= line::MAX_LINE, "{waiting}");

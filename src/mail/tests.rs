@@ -1,12 +1,13 @@
 //! Mail from content to message, and what stops the start.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::domain::Email;
+use crate::logging;
 use crate::secret::Secret;
 
 const URL: &str = "https://accounts.example.com";
@@ -418,32 +419,19 @@ async fn a_directory_that_went_away_is_made_again_and_one_that_cannot_be_defers(
     assert!(matches!(error, MailSetupError::Directory { .. }), "{error}");
 }
 
-/// A writer that a test can read back.
-#[derive(Clone, Default)]
-struct LogLines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for LogLines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_transport_writes_one_line_with_the_link() {
-    let lines = LogLines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let lines = Arc::new(Mutex::new(String::new()));
+    let keeping = Arc::clone(&lines);
+    let log = LogConfig { format: LogFormat::Text, level: LogLevel::Error };
+    let log = logging::dispatch(&log, move |_, line| keeping.lock().unwrap().push_str(line));
+    let _guard = tracing::dispatcher::set_default(&log);
     let mailer = Mailer::new(&config(MailTransport::Log), URL).unwrap();
     let outcome = mailer.deliver(&mail_to("ada@example.org"), &content()).await;
     assert_eq!(outcome, Delivery::Sent);
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.lock().unwrap();
     assert_eq!(log.lines().count(), 1, "{log}");
-    for part in ["INFO", "latchkey::mail", "verify_email", "ada@example.org", TOKEN] {
+    for part in ["INFO", "verify_email", "ada@example.org", TOKEN] {
         assert!(log.contains(part), "{log}");
     }
 }

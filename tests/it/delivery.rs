@@ -1,10 +1,10 @@
 //! The delivery task when something goes wrong: slow mail servers, stops, wrong clocks, a sick
 //! disk, bad records and panics.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use latchkey::config::LogLevel;
 use latchkey::domain::MailId;
 use latchkey::flows::delivery;
 use latchkey::mail::{Delivery, SentMail};
@@ -12,9 +12,8 @@ use latchkey::store::Health;
 use redb::{Builder, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Disk, START, TestApp, until};
+use crate::support::{Disk, Lines, START, TestApp, until};
 
 const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
@@ -293,8 +292,7 @@ async fn mail_that_cannot_be_read_stops_no_other_and_is_told_once() {
     }
     let app = app.restart_on(&disk.image()).await;
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = tracing::dispatcher::set_default(&lines.log(LogLevel::Info));
     let running = Running::start(&app);
     assert_eq!(recipients(&soon(app.mails.wait_for(1)).await), [CAROL]);
     for number in 2..5 {
@@ -357,34 +355,4 @@ async fn a_mail_that_was_sent_but_cannot_be_recorded_is_not_sent_again() {
     soon(app.mails.wait_for(4)).await;
     running.stop().await;
     assert_eq!((waiting(&app), app.mails.attempts()), (0, 4));
-}
-
-/// What this thread tells the log.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn with(&self, part: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }

@@ -10,11 +10,11 @@ use std::path::Path;
 const FLOORS: &[(&str, &[&str])] = &[
     ("values", &["clock", "random", "secret", "domain", "paths"]),
     ("configuration", &["config"]),
-    ("adapters", &["store", "hasher", "keys", "jwt", "throttle", "mail"]),
+    ("adapters", &["store", "hasher", "keys", "jwt", "throttle", "mail", "logging"]),
     ("application", &["app"]),
     ("flows", &["flows"]),
     ("edge", &["server", "http"]),
-    ("start", &["serve", "cli", "logging", "clock_command", "keys_command", "main", "lib"]),
+    ("start", &["serve", "cli", "clock_command", "keys_command", "main", "lib"]),
 ];
 
 /// What only some modules may name, and which.
@@ -29,7 +29,6 @@ const WALLS: &[(&str, &[&str])] = &[
     ("lettre", &["mail", "config"]),
     ("toml", &["config"]),
     ("lexopt", &["cli"]),
-    ("tracing_subscriber", &["logging"]),
 ];
 
 /// A source file: its path below `src`, and its text.

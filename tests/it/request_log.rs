@@ -1,19 +1,17 @@
 //! What the log says of a request, and what becomes of one whose handler panics.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use latchkey::config::LogLevel;
 use serde_json::json;
-use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
-use crate::support::{Reply, TestApp};
+use crate::support::{Lines, Reply, TestApp};
 
 const EMAIL: &str = "ann@example.com";
 const ORIGIN: &str = "http://localhost:5173";
+const THEFT: &str = "a superseded refresh token was used";
 
 /// What is logged in this thread, which is all that happens in requests, for as long as this
 /// lives.
@@ -22,39 +20,18 @@ struct Log {
     _guard: DefaultGuard,
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 impl Log {
     /// One that panics when theft is warned of, after the line is written: a handler that panics.
     fn that_panics(panics: bool) -> Self {
         // While there is one subscriber alone, `tracing` takes a place in the code that another
         // thread comes to first, one without a subscriber, for one that interests nobody.
         static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
-        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
         let lines = Lines::default();
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
-        let events = tracing_subscriber::registry().with(layer).with(AtTheft { panics });
-        Self { lines, _guard: tracing::subscriber::set_default(events) }
+        let log = lines.log_and(LogLevel::Info, move |line| {
+            assert!(!(panics && line.contains(THEFT)), "as the test wants it to");
+        });
+        Self { lines, _guard: tracing::dispatcher::set_default(&log) }
     }
 
     fn start() -> Self {
@@ -63,25 +40,9 @@ impl Log {
 
     /// The one line that says so.
     fn line(&self, text: &str) -> String {
-        let bytes = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let all = String::from_utf8(bytes).unwrap();
-        let found: Vec<_> = all.lines().filter(|line| line.contains(text)).collect();
-        assert_eq!(found.len(), 1, "{text}: {all}");
-        found[0].to_owned()
-    }
-}
-
-struct AtTheft {
-    panics: bool,
-}
-
-fn is_theft(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() == Level::WARN && metadata.target() == "latchkey::flows::refresh"
-}
-
-impl<S: Subscriber> Layer<S> for AtTheft {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        assert!(!(self.panics && is_theft(event.metadata())), "as the test wants it to");
+        let found = self.lines.with(text);
+        assert_eq!(found.len(), 1, "{text}: {}", self.lines.text());
+        found[0].clone()
     }
 }
 
@@ -104,8 +65,8 @@ async fn what_is_logged_within_a_request_names_it() {
     let reply = steal(&app).await;
     assert_eq!(reply.status, 401);
     let id = id(&reply);
-    let warning = log.line("a superseded refresh token was used");
-    assert!(warning.contains(&format!(" request{{request_id={id}}}: ")), "{warning}");
+    let warning = log.line(THEFT);
+    assert!(warning.ends_with(&format!(" request_id={id}")), "{warning}");
     let line = log.line("status=401");
     assert!(line.contains(&format!(" request request_id={id} ")), "{line}");
     assert_eq!(line.matches(id).count(), 1, "{line}");

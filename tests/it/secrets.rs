@@ -1,13 +1,12 @@
 //! Promise 6: nothing leaks. Everything is done once under a log that takes down every line there
 //! is, and no secret may be in it; nor in a `Debug` of anything that holds one.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use latchkey::config::{Config, MailTransport, SmtpConfig, SmtpSecurity};
+use latchkey::config::{Config, LogLevel, MailTransport, SmtpConfig, SmtpSecurity};
 use latchkey::domain::{Client, Email, NewPassword, Purpose, TicketId};
 use latchkey::flows::{login, registration};
 use latchkey::http::{input, router};
@@ -15,58 +14,23 @@ use latchkey::mail::{Delivery, MailContent, Mailer, verify_link};
 use latchkey::secret::Secret;
 use latchkey::server::{BodyProblem, Incoming};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{CONFIRM, START, TestApp, Tokens, forms, forms_found};
+use crate::support::{CONFIRM, Lines, START, TestApp, Tokens, forms, forms_found};
 
 const CANARY: &str = "canary/ä \"yellow\" + 5%";
 const PASSWORD: &str = "lantern/ö \"harbour\" + 7%";
 const WRONG: &str = "lanterns/ö \"harbour\" + 8%";
 const EMAIL: &str = "secretive@example.com";
 
-/// Where every log line of this process goes from the first call on.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// The one log, which takes down all there is to be told, of every test.
-    fn start() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let log = LOG.get_or_init(|| {
-            let log = Self::default();
-            let lines = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
-                .with_ansi(false)
-                .with_writer(log.clone())
-                .finish();
-            tracing::subscriber::set_global_default(lines).unwrap();
-            log
-        });
-        log.clone()
-    }
-
-    fn text(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Where every log line of this process goes from the first call on: all there is to be told, of
+/// every test.
+fn log() -> &'static Lines {
+    static LOG: OnceLock<Lines> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let lines = Lines::default();
+        tracing::dispatcher::set_global_default(lines.log(LogLevel::Trace)).unwrap();
+        lines
+    })
 }
 
 fn assert_holds_none(text: &[u8], secrets: &[String], what: &str) {
@@ -83,12 +47,12 @@ fn with_signature(token: &str) -> [String; 2] {
 
 #[test]
 fn the_scan_finds_a_canary_in_every_form() {
-    let log = Log::start();
+    let log = log();
     for (name, form) in forms(CANARY) {
         tracing::trace!("<{form}>");
         assert!(forms_found(format!("<{form}>").as_bytes(), CANARY).contains(&name), "{name}");
     }
-    let found = forms_found(&log.text(), CANARY);
+    let found = forms_found(log.text().as_bytes(), CANARY);
     let every: Vec<String> = forms(CANARY).into_iter().map(|(name, _)| name).collect();
     assert_eq!(found, every);
     for before in ["", "x", "xx", "xyz"] {
@@ -102,7 +66,7 @@ fn the_scan_finds_a_canary_in_every_form() {
 
 #[tokio::test]
 async fn promise_6_nothing_leaks_into_the_log() {
-    let log = Log::start();
+    let log = log();
     let app = TestApp::start();
     let fields = json!({"email": EMAIL, "password": PASSWORD, "password_confirm": PASSWORD});
     let mut secrets = vec![PASSWORD.to_owned(), WRONG.to_owned()];
@@ -174,9 +138,13 @@ async fn promise_6_nothing_leaks_into_the_log() {
     for told in
         ["method=POST path=\"/api/login\"", "superseded refresh token", "mail printed to the log"]
     {
-        assert_eq!(forms_found(&text, told).first().map(String::as_str), Some("raw"), "{told}");
+        assert_eq!(
+            forms_found(text.as_bytes(), told).first().map(String::as_str),
+            Some("raw"),
+            "{told}"
+        );
     }
-    assert_holds_none(&text, &secrets, "the log");
+    assert_holds_none(text.as_bytes(), &secrets, "the log");
     assert_holds_none(&app.disk.image(), &secrets, "the database");
 }
 

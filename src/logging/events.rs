@@ -1,0 +1,199 @@
+//! What `tracing` reports, made into lines.
+//!
+//! One line an event: the time, the level, the message, the fields in the order in which they were
+//! given, and the request that it belongs to. Nothing here keeps track of spans, which nothing in
+//! this program opens. Every request leads to a line, so making one must cost next to nothing.
+
+use std::cell::Cell;
+use std::fmt::{self, Debug, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use super::{REQUEST, is_mail};
+use crate::clock::Clock;
+use crate::config::LogFormat;
+
+/// The field whose value is shown without its name.
+const MESSAGE: &str = "message";
+const REQUEST_ID: &str = "request_id";
+
+/// How much memory a thread keeps for its next line.
+const KEPT: usize = 1024;
+
+thread_local! {
+    /// The line that the thread wrote last, for its memory.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Makes a line of every event, and gives it to the sink.
+pub(super) struct Events<S> {
+    level: LevelFilter,
+    format: LogFormat,
+    clock: Clock,
+    sink: S,
+}
+
+impl<S> Events<S> {
+    pub(super) fn new(level: LevelFilter, format: LogFormat, clock: Clock, sink: S) -> Self {
+        Self { level, format, clock, sink }
+    }
+
+    fn write(&self, event: &Event<'_>, line: &mut String) {
+        let now = self.clock.read().wall;
+        let level = event.metadata().level();
+        let request = REQUEST.try_with(Arc::clone).ok();
+        match self.format {
+            LogFormat::Text => {
+                let _ = write!(line, "{now} {:>5}", level.as_str());
+                let mut fields = Text { line };
+                event.record(&mut fields);
+                if let Some(request) = &request {
+                    fields.show(REQUEST_ID, format_args!("{request}"));
+                }
+            }
+            LogFormat::Json => {
+                let _ = write!(line, "{{\"timestamp\":\"{now}\",\"level\":\"{level}\"");
+                let mut fields = Json { line };
+                event.record(&mut fields);
+                if let Some(request) = &request {
+                    fields.show(REQUEST_ID, &**request);
+                }
+                line.push('}');
+            }
+        }
+        line.push('\n');
+    }
+}
+
+impl<S: Fn(&Metadata<'_>, &str) + 'static> Subscriber for Events<S> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && (*metadata.level() <= self.level || is_mail(metadata))
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level.max(LevelFilter::INFO))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        // Taken out while it is in use: what is logged may log something while it is written.
+        let mut line = LINE.take();
+        line.clear();
+        self.write(event, &mut line);
+        (self.sink)(event.metadata(), &line);
+        line.truncate(KEPT);
+        line.shrink_to(KEPT);
+        LINE.set(line);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Writes fields for people: `message name=value other="text"`.
+struct Text<'a> {
+    line: &'a mut String,
+}
+
+impl Text<'_> {
+    fn show(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        self.line.push(' ');
+        if name != MESSAGE {
+            self.line.push_str(name);
+            self.line.push('=');
+        }
+        // A value that cannot be shown leaves the line as it is.
+        let _ = Harmless(self.line).write_fmt(value);
+    }
+}
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.show(field.name(), format_args!("{value:?}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.show(field.name(), format_args!("{value:.3}"));
+    }
+}
+
+/// Takes text that anybody may have written: it can neither end the line nor steer the terminal
+/// that shows it.
+struct Harmless<'a>(&'a mut String);
+
+impl Write for Harmless<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        for character in text.chars() {
+            if is_control(character) {
+                self.0.extend(character.escape_default());
+            } else {
+                self.0.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character does something instead of being shown: control characters, and those that
+/// end a line or turn the direction of writing.
+fn is_control(character: char) -> bool {
+    let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') || turns
+}
+
+/// Writes fields for machines: `,"message":"…","name":7`.
+struct Json<'a> {
+    line: &'a mut String,
+}
+
+impl Json<'_> {
+    fn show(&mut self, name: &str, value: impl Serialize) {
+        // A value that cannot be written leaves a place that says so.
+        let value = serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned());
+        let _ = write!(self.line, ",\"{name}\":{value}");
+    }
+}
+
+/// Names are identifiers, or paths of such.
+impl Visit for Json<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.show(field.name(), format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.show(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.show(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.show(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.show(field.name(), value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.show(field.name(), value);
+    }
+}
