@@ -13,7 +13,7 @@ pub mod ticket;
 pub mod user;
 pub mod username;
 
-mod hex;
+pub(crate) mod hex;
 
 pub use client::{AddressBlock, Client};
 pub use email::{Email, EmailProblem};

@@ -11,13 +11,13 @@ mod wire;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
+use crate::domain::hex::Digits;
 use crate::domain::{Session, SessionId, UserId};
 use crate::keys::{JwtKey, KeyId, Keys, LiveKeys};
 use crate::secret::Secret;
@@ -105,6 +105,13 @@ impl fmt::Display for TokenError {
 }
 
 impl std::error::Error for TokenError {}
+
+/// What a key's tokens are.
+#[derive(Clone, Copy)]
+enum Use {
+    Access,
+    Refresh,
+}
 
 /// A good token of either kind.
 enum Claims {
@@ -256,18 +263,11 @@ impl Tokens {
         expiry: Expiry,
     ) -> Result<Claims, TokenError> {
         let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
-        let header = wire::decode(parts.header).ok_or(TokenError::Invalid)?;
-        let header: Header<'_> = read(&header)?;
-        // Names are read only as they are written, so equal names are equal texts.
-        let id = KeyId::parse(&header.kid).ok_or(TokenError::Invalid)?;
-        if let Some(key) = find(keys.access().iter(), id) {
-            let payload = signed::payload(key, &header, &parts)?;
-            self.access_claims(&payload, now, expiry).map(Claims::Access)
-        } else if let Some(key) = find(keys.refresh().iter(), id) {
-            let payload = signed::payload(key, &header, &parts)?;
-            refresh_claims(&payload, now, expiry).map(Claims::Refresh)
-        } else {
-            Err(TokenError::Invalid)
+        let (key, of) = key_of(keys, parts.header)?;
+        let payload = signed::payload(key, &parts)?;
+        match of {
+            Use::Access => self.access_claims(&payload, now, expiry).map(Claims::Access),
+            Use::Refresh => refresh_claims(&payload, now, expiry).map(Claims::Refresh),
         }
     }
 
@@ -306,8 +306,22 @@ impl fmt::Debug for Tokens {
     }
 }
 
-fn find<'a>(keys: impl Iterator<Item = &'a Arc<JwtKey>>, id: KeyId) -> Option<&'a JwtKey> {
-    keys.map(|key| &**key).find(|key| key.id() == id)
+/// The key that a token's header names, and what it is used for.
+fn key_of<'a>(keys: &'a Keys, header: &str) -> Result<(&'a JwtKey, Use), TokenError> {
+    let all = || {
+        let access = keys.access().iter().map(|key| (&**key, Use::Access));
+        access.chain(keys.refresh().iter().map(|key| (&**key, Use::Refresh)))
+    };
+    // One that is written just as we write it need not be taken apart.
+    if let Some(found) = all().find(|(key, _)| key.header() == header) {
+        return Ok(found);
+    }
+    let header = wire::decode(header).ok_or(TokenError::Invalid)?;
+    let header: Header<'_> = read(&header)?;
+    // Names are read only as they are written, so equal names are equal texts.
+    let id = KeyId::parse(&header.kid).ok_or(TokenError::Invalid)?;
+    let found = all().find(|(key, _)| key.id() == id);
+    found.filter(|(key, _)| signed::is_of(key, &header)).ok_or(TokenError::Invalid)
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, TokenError> {
@@ -361,7 +375,7 @@ fn refresh_jti(session: &Session) -> [u8; 16] {
 }
 
 fn hex(bytes: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    Digits::of(&bytes).as_str().to_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod account;
 mod condemned;
+mod current;
 mod decoded;
 mod email_change;
 mod events;
@@ -29,18 +30,19 @@ use std::fmt::{self, Debug};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase};
 use tokio::sync::{Notify, oneshot};
 use tracing::error;
 
 use crate::clock::Timestamp;
-use crate::domain::{Session, SessionId, User};
+use crate::domain::{SessionId, User};
 use condemned::{Condemned, Suspect};
+use current::Current;
 use decoded::Decoded;
+use records::FiledSession;
 use tables::{Read, Write};
 use writer::{Message, Sentence, Writer};
 
@@ -141,8 +143,8 @@ pub struct Store {
 
 /// What the writer thread and the readers share.
 struct Shared {
-    /// The open database, and how often it was opened; none while it is closed after a failure.
-    database: RwLock<(Option<Arc<Database>>, u64)>,
+    /// The open database, and what readers see of it.
+    current: Current,
     /// How the last commit went, for the readiness probe.
     health: Mutex<Health>,
     /// The latest committed time, in microseconds.
@@ -152,10 +154,10 @@ struct Shared {
     /// Refresh tokens whose outcome is unknown because storage failed: each is judged before its
     /// session is used again.
     suspects: Mutex<HashMap<SessionId, Suspect>>,
-    /// Users as they were decoded before, for whoever shows an access token.
+    /// Users as they were decoded before, for whoever shows a token.
     decoded_users: Decoded<User>,
     /// Their sessions.
-    decoded_sessions: Decoded<Session>,
+    decoded_sessions: Decoded<FiledSession>,
     /// Woken when mail was queued.
     mail_queued: Notify,
     /// The most audit events that are kept.
@@ -190,7 +192,7 @@ impl Store {
         let database = medium.open(settings.cache, Opening::First)?;
         let mark = writer::prepare(&database, Opening::First)?;
         let shared = Arc::new(Shared {
-            database: RwLock::new((Some(Arc::new(database)), 1)),
+            current: Current::new(database),
             health: Mutex::new(Health::Fine),
             mark: AtomicU64::new(mark.as_micros()),
             condemned: Mutex::new(HashMap::new()),
@@ -244,14 +246,7 @@ impl Store {
 
     /// Reads from the state as of the last commit.
     fn read<T>(&self, look: impl FnOnce(&Read) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let (database, epoch) = {
-            let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
-            (guard.0.clone().ok_or(StoreError::Unavailable)?, guard.1)
-        };
-        let outcome = database
-            .begin_read()
-            .map_err(Fault::from)
-            .and_then(|transaction| look(&Read::new(transaction)));
+        let (outcome, epoch) = self.shared.current.read(look).ok_or(StoreError::Unavailable)?;
         outcome.map_err(|fault| {
             if let Fault::Storage(error) = &fault {
                 // The writer logs the failure, closes and reopens. A full queue means that it is

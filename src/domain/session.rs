@@ -50,6 +50,13 @@ impl SessionId {
     }
 }
 
+/// Its bytes as one number, most significant first.
+impl From<SessionId> for u128 {
+    fn from(id: SessionId) -> Self {
+        Self::from_be_bytes(id.0)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex::write(&self.0, f)

@@ -151,7 +151,7 @@ impl<'a> Desk<'a> {
         let backlog = self.mails.values().filter(|(_, lane)| lane.is_backlog()).count();
         let turn = Turn {
             now: at.now,
-            monotonic: self.app.clock.read().monotonic,
+            monotonic: self.app.clock.monotonic(),
             has_room_for_backlog: backlog < PARALLEL_BACKLOG,
         };
         let mails = &self.mails;
@@ -207,7 +207,7 @@ impl<'a> Desk<'a> {
                 None
             }
         };
-        let until = self.app.clock.read().monotonic.saturating_add(REST);
+        let until = self.app.clock.monotonic().saturating_add(REST);
         self.lineup.memory.rest(id, until, owed);
     }
 

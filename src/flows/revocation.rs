@@ -104,7 +104,7 @@ impl RevocationFeed {
         if !is_fresh || latest.key != key_at(app, at) {
             return Ok(None);
         }
-        let age = app.clock.read().monotonic.saturating_sub(latest.made_at);
+        let age = app.clock.monotonic().saturating_sub(latest.made_at);
         let rests = latest.count > SHORT && age < PAUSE;
         let serves = rests || latest.version == app.store.revocations_version()?;
         Ok(serves.then_some(latest))
@@ -124,7 +124,7 @@ struct Claims<'a> {
 
 fn make(app: &App) -> Result<Option<SignedRevocations>, Failure> {
     let at = app.moment()?;
-    let made_at = app.clock.read().monotonic;
+    let made_at = app.clock.monotonic();
     let key = key_at(app, at);
     // In this order: what is added between the two is read, and read once more the next time.
     let version = app.store.revocations_version()?;

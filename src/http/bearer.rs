@@ -30,7 +30,9 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Err(ApiError::NotAuthenticated);
     }
-    if token.is_empty() || token.contains(&b' ') || token.contains(&b'\t') {
+    // All of it is looked at, so that many bytes are at once.
+    let has_blank = token.iter().fold(false, |found, byte| found | is_blank(byte));
+    if token.is_empty() || has_blank {
         return Err(ApiError::BadAuthorizationHeader);
     }
     std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken)

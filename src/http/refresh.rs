@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use serde::Serialize;
 
 use super::cookies::{self, Cookies};
 use super::errors::ApiError;
@@ -17,13 +16,12 @@ use crate::flows::refresh::{self, RefreshRefused};
 use crate::jwt::TokenError;
 use crate::secret::Secret;
 
-/// The answer; clients see its keys in this order.
-#[derive(Serialize)]
-struct RefreshedBody<'a> {
-    access: &'a str,
-    /// None where it goes into a cookie.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh: Option<&'a str>,
+/// The answer with the tokens; none of refresh where that goes into a cookie. Tokens are base64url
+/// and dots, in which a string of JSON has nothing to escape.
+fn refreshed(access: &str, refresh: Option<&str>) -> Answer {
+    let refresh = refresh.map_or_else(String::new, |token| format!(r#","refresh":"{token}""#));
+    let body = format!(r#"{{"access":"{access}"{refresh}}}"#);
+    respond::no_store(respond::json_bytes(StatusCode::OK, body.into()))
 }
 
 pub(super) async fn refresh(
@@ -43,9 +41,7 @@ pub(super) async fn refresh(
     let Some(token) = token else { return Err(ApiError::Internal) };
 
     let tokens = refresh::refresh(app, token.expose(), request.client).await?;
-    let body =
-        RefreshedBody { access: tokens.access.expose(), refresh: Some(tokens.refresh.expose()) };
-    Ok(respond::no_store(respond::json(StatusCode::OK, &body)))
+    Ok(refreshed(tokens.access.expose(), Some(tokens.refresh.expose())))
 }
 
 /// The same from cookie to cookie. A token that will never be good again is taken away, so that
@@ -57,8 +53,7 @@ async fn refresh_by_cookie(
 ) -> Result<Answer, ApiError> {
     match refresh::refresh(app, token.expose(), client).await {
         Ok(tokens) => {
-            let body = RefreshedBody { access: tokens.access.expose(), refresh: None };
-            let answer = respond::no_store(respond::json(StatusCode::OK, &body));
+            let answer = refreshed(tokens.access.expose(), None);
             Ok(cookies::keep(answer, &tokens.refresh, tokens.refresh_for))
         }
         Err(RefreshRefused::Failed(failure)) => Err(failure.into()),

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::client::is_trusted;
 use super::respond::Answer;
+use crate::domain::hex::Digits;
 
 /// The header that carries it, both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,10 +32,10 @@ impl RequestId {
         random: impl FnOnce() -> [u8; 16],
     ) -> Self {
         let given = headers.get(X_REQUEST_ID).filter(|_| is_trusted(peer, trusted));
-        given.and_then(|value| value.to_str().ok()).filter(|name| is_acceptable(name)).map_or_else(
-            || Self(format!("{:032x}", u128::from_be_bytes(random())).into()),
-            |name| Self(name.into()),
-        )
+        given
+            .and_then(|value| value.to_str().ok())
+            .filter(|name| is_acceptable(name))
+            .map_or_else(|| Self(Digits::of(&random()).as_str().into()), |name| Self(name.into()))
     }
 
     /// Names the request in its answer.

@@ -21,6 +21,15 @@ const USUAL_FIELDS: usize = 12;
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 
+/// The header fields that every answer carries.
+const COMMON_FIELDS: [(HeaderName, HeaderValue); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    (VARY, HeaderValue::from_static("Accept, Origin")),
+];
+
 /// The most bytes of a name that a client made up, a method's or a media type's, that are repeated
 /// to it or in the log. No name that means anything is longer.
 const MAX_ECHO: usize = 80;
@@ -124,7 +133,8 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(has_fraction)).max(1)
 }
 
-fn json_bytes(status: StatusCode, body: Bytes) -> Answer {
+/// An answer whose body is JSON already.
+pub(super) fn json_bytes(status: StatusCode, body: Bytes) -> Answer {
     let mut answer = with_body(status, body);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
@@ -136,14 +146,8 @@ pub(super) fn with_body(status: StatusCode, body: Bytes) -> Answer {
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.reserve(USUAL_FIELDS);
-    for (name, value) in [
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "same-origin"),
-        (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
-        (VARY, "Accept, Origin"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in COMMON_FIELDS {
+        headers.insert(name, value);
     }
     answer
 }

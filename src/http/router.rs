@@ -123,7 +123,7 @@ impl Router {
 
     /// Answers one request, within the configured time, and logs it.
     pub async fn answer(&self, incoming: Incoming) -> Answer {
-        let started = self.app.clock.read().monotonic;
+        let started = self.app.clock.monotonic();
         let Incoming { head, body, peer } = incoming;
         let trusted = &self.app.config.server.trusted_proxies;
         let random = || self.app.random.name();
@@ -155,7 +155,7 @@ impl Router {
             answer = respond::for_head(answer);
         }
 
-        let took = self.app.clock.read().monotonic.saturating_sub(started);
+        let took = self.app.clock.monotonic().saturating_sub(started);
         let line = Line {
             request_id: &request_id,
             method: respond::shortened(method.as_str()),

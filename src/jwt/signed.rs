@@ -15,7 +15,7 @@ const SIGNATURE_ROOM: usize = 2 + 86;
 
 /// A token over `payload`, signed by `key`.
 pub(super) fn token(key: &JwtKey, payload: &impl Serialize) -> Secret<String> {
-    Secret::new(signed(key, wire::TYP, &wire::encode(payload)))
+    Secret::new(signed(key, key.header(), &wire::encode(payload)))
 }
 
 /// A JWT of another type over `claims`, signed by `key`. It is no secret.
@@ -27,31 +27,30 @@ pub(super) fn statement(
     typ: &str,
     claims: &impl Serialize,
 ) -> Result<String, serde_json::Error> {
-    Ok(signed(key, typ, &wire::try_encode(claims)?))
-}
-
-/// The payload of a token whose header named `key`, if `key` signed it.
-pub(super) fn payload(
-    key: &JwtKey,
-    header: &Header<'_>,
-    parts: &Parts<'_>,
-) -> Result<String, TokenError> {
-    let is_of_this_key =
-        header.alg == key.alg() && header.typ.as_ref().is_none_or(|typ| typ == wire::TYP);
-    if !is_of_this_key || !key.verify(parts.message.as_bytes(), parts.signature) {
-        return Err(TokenError::Invalid);
-    }
-    wire::decode(parts.payload).ok_or(TokenError::Invalid)
-}
-
-fn signed(key: &JwtKey, typ: &str, payload: &str) -> String {
     let header = wire::encode(&Header {
         typ: Some(Cow::Borrowed(typ)),
         alg: Cow::Borrowed(key.alg()),
         kid: Cow::Borrowed(key.kid()),
     });
+    Ok(signed(key, &header, &wire::try_encode(claims)?))
+}
+
+/// Whether `header` is one that a token of `key` may have.
+pub(super) fn is_of(key: &JwtKey, header: &Header<'_>) -> bool {
+    header.alg == key.alg() && header.typ.as_ref().is_none_or(|typ| typ == wire::TYP)
+}
+
+/// The payload of a token whose header is one of `key`'s, if `key` signed it.
+pub(super) fn payload(key: &JwtKey, parts: &Parts<'_>) -> Result<String, TokenError> {
+    if !key.verify(parts.message.as_bytes(), parts.signature) {
+        return Err(TokenError::Invalid);
+    }
+    wire::decode(parts.payload).ok_or(TokenError::Invalid)
+}
+
+fn signed(key: &JwtKey, header: &str, payload: &str) -> String {
     let mut message = String::with_capacity(header.len() + payload.len() + SIGNATURE_ROOM);
-    message.push_str(&header);
+    message.push_str(header);
     message.push('.');
     message.push_str(payload);
     let signature = Secret::new(key.sign(message.as_bytes()));

@@ -23,6 +23,8 @@ pub(crate) struct JwtKey {
     id: KeyId,
     /// Its name as text, which every token carries.
     kid: String,
+    /// The header of its tokens as they carry it.
+    header: String,
     algorithm: Algorithm,
     signing: SigningKey,
     verifying: DecodingKey,
@@ -88,9 +90,12 @@ impl JwtKey {
             KeyKind::Ticket => return None,
         };
         let kid = id.to_string();
+        let alg = id.kind().algorithm();
+        let header = format!(r#"{{"typ":"JWT","alg":"{alg}","kid":"{kid}"}}"#);
+        let header = URL_SAFE_NO_PAD.encode(header);
         let public = material.public().map(<[u8]>::to_vec);
         let signing = SigningKey::new(used_for, private)?;
-        let key = Self { id, kid, algorithm, signing, verifying, public };
+        let key = Self { id, kid, header, algorithm, signing, verifying, public };
         let trial = key.signing.sign(TRIAL)?;
         key.verify(TRIAL, &trial).then_some(key)
     }
@@ -103,6 +108,11 @@ impl JwtKey {
     /// Its name as a token's `kid` holds it.
     pub(crate) fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// The header of a token that it signs (RFC 7519, section 5), in base64url.
+    pub(crate) fn header(&self) -> &str {
+        &self.header
     }
 
     /// Its algorithm as a token's `alg`.

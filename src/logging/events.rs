@@ -53,7 +53,7 @@ impl<S> Events<S> {
                 let mut fields = Text { line };
                 event.record(&mut fields);
                 if let Some(request) = &request {
-                    fields.show(REQUEST_ID, format_args!("{request}"));
+                    let _ = fields.value(REQUEST_ID).write_str(request);
                 }
             }
             LogFormat::Json => {
@@ -109,24 +109,25 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
-    fn show(&mut self, name: &str, value: fmt::Arguments<'_>) {
+    /// Where the value of a field goes.
+    fn value(&mut self, name: &str) -> Harmless<'_> {
         self.line.push(' ');
         if name != MESSAGE {
             self.line.push_str(name);
             self.line.push('=');
         }
-        // A value that cannot be shown leaves the line as it is.
-        let _ = Harmless(self.line).write_fmt(value);
+        Harmless(self.line)
     }
 }
 
+/// What cannot be shown leaves the line as it is.
 impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.show(field.name(), format_args!("{value:?}"));
+        let _ = write!(self.value(field.name()), "{value:?}");
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.show(field.name(), format_args!("{value:.3}"));
+        let _ = write!(self.value(field.name()), "{value:.3}");
     }
 }
 

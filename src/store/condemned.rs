@@ -7,7 +7,6 @@ use tracing::warn;
 use super::events::{self, NewEvent};
 use super::records::SessionRecord;
 use super::sessions::{self, Presented};
-use super::tables::SESSIONS;
 use super::{Store, StoreError, lock, records};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
@@ -60,8 +59,8 @@ impl Store {
     /// Decides what a suspected token was, if storage can be read by now.
     fn judge(&self, id: SessionId) {
         let Some(suspect) = lock(&self.shared.suspects).get(&id).cloned() else { return };
-        let found = self
-            .read(|read| records::load::<_, SessionRecord>(&read.open(SESSIONS)?, id.as_bytes()));
+        let found =
+            self.read(|read| records::load::<_, SessionRecord>(read.sessions()?, id.as_bytes()));
         let Ok(found) = found else { return };
         lock(&self.shared.suspects).remove(&id);
         let Some(session) = found.map(|record| record.session(id)) else { return };

@@ -1,11 +1,12 @@
 //! Records that were decoded before. Taking the JSON of a user and a session apart is a good part
-//! of what an authenticated request costs, and most requests find the records of the one before.
+//! of what an authenticated request or a refresh costs, and most find the records of the one
+//! before.
 //!
 //! Nothing is believed to be unchanged: the record is read from the database as ever, and only
 //! one that is byte for byte what was decoded before is not decoded again. The bytes that are kept
 //! for that, a user's hash among them, are in the database's own cache as well.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Key, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
@@ -32,16 +33,18 @@ struct Known<T> {
     value: T,
 }
 
-impl<T: Clone> Decoded<T> {
-    /// Reads the record under `key` and turns it into a value, if there is one. `number` is the
-    /// key once more, with the part that differs the most at its end.
-    pub(super) fn load<'k, K, R>(
+impl<T> Decoded<T> {
+    /// Reads the record under `key`, if there is one, turns it into a value, and takes what is
+    /// wanted of that. `number` is the key once more, with the part that differs the most at its
+    /// end.
+    pub(super) fn load<'k, K, R, W>(
         &self,
         table: &(impl ReadableTable<K, Record> + TableHandle),
         key: K::SelfType<'k>,
         number: u128,
         turn: impl FnOnce(R) -> T,
-    ) -> Result<Option<T>, Fault>
+        take: impl FnOnce(&T) -> W,
+    ) -> Result<Option<W>, Fault>
     where
         K: Key + 'static,
         K::SelfType<'k>: std::fmt::Debug,
@@ -49,19 +52,30 @@ impl<T: Clone> Decoded<T> {
     {
         let Some(bytes) = table.get(&key)? else { return Ok(None) };
         let bytes = bytes.value();
-        let index = usize::try_from(number % PLACES as u128).unwrap_or_default();
-        let Some(place) = self.places.get(index) else { return Ok(None) };
         {
-            let known = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.place(number);
             let is_it = |known: &&Known<T>| known.number == number && *known.bytes == *bytes;
             if let Some(known) = known.as_deref().filter(is_it) {
-                return Ok(Some(known.value.clone()));
+                return Ok(Some(take(&known.value)));
             }
         }
         let value = turn(decode(table.name(), &key, bytes)?);
-        let known = Known { number, bytes: bytes.into(), value: value.clone() };
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(known));
-        Ok(Some(value))
+        let wanted = take(&value);
+        self.keep(number, bytes, value);
+        Ok(Some(wanted))
+    }
+
+    /// Remembers what `bytes` come to, whether or not they will be what is stored.
+    pub(super) fn keep(&self, number: u128, bytes: &[u8], value: T) {
+        let known = Box::new(Known { number, bytes: bytes.into(), value });
+        // The one before is dropped when the place is free again.
+        let _former = self.place(number).replace(known);
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of places")]
+    fn place(&self, number: u128) -> MutexGuard<'_, Option<Box<Known<T>>>> {
+        let index = usize::try_from(number % PLACES as u128).unwrap_or_default();
+        self.places[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +110,7 @@ mod tests {
                 turns.set(turns.get() + 1);
                 number
             };
-            decoded.load(&table, key, key.into(), turn).map_err(|_| "corrupt")
+            decoded.load(&table, key, key.into(), turn, |number| *number).map_err(|_| "corrupt")
         };
         let other = 7 + PLACES as u64;
         write(7, b"70");
@@ -107,6 +121,11 @@ mod tests {
         write(other, b"71");
         assert_eq!((load(other), load(7), turns.get()), (Ok(Some(71)), Ok(Some(71)), 4));
         assert_eq!(load(8), Ok(None));
+        decoded.keep(7, b"72", 72);
+        assert_eq!((load(7), turns.get()), (Ok(Some(71)), 5), "what is stored is something else");
+        decoded.keep(7, b"72", 72);
+        write(7, b"72");
+        assert_eq!((load(7), turns.get()), (Ok(Some(72)), 5), "it is known by now");
         write(7, b"no number");
         assert_eq!(load(7), Err("corrupt"));
         write(7, b"71");

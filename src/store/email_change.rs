@@ -11,7 +11,7 @@ use super::mailboxes::{self, MailLimit};
 use super::outbox::{self, NewMail};
 use super::records::{TicketRecord, UserRecord, encode, load};
 use super::sessions::Authorised;
-use super::tables::{TICKETS, USERS, Write};
+use super::tables::{TICKETS, Write};
 use super::users::NewTicket;
 use super::{Fault, Shared, Store, StoreError, tickets};
 use crate::clock::Moment;
@@ -65,7 +65,7 @@ impl Store {
         self.read(|read| {
             let record = load::<_, TicketRecord>(&read.open(TICKETS)?, id.as_bytes())?;
             let Some(ticket) = record.map(|record| record.ticket(id)) else { return Ok(None) };
-            let user = load::<u64, UserRecord>(&read.open(USERS)?, ticket.user.0)?;
+            let user = load::<u64, UserRecord>(read.users()?, ticket.user.0)?;
             Ok(user.map(|user| {
                 let owner = ticket.user;
                 (ticket, user.user(owner))

@@ -132,6 +132,10 @@ impl SessionRecord {
         }
     }
 
+    pub(super) fn filed(self, id: SessionId) -> FiledSession {
+        FiledSession { filed_at: self.filed_at, session: self.session(id) }
+    }
+
     pub(super) fn session(self, id: SessionId) -> Session {
         Session {
             id,
@@ -145,6 +149,13 @@ impl SessionRecord {
             opened_by: self.opened_by,
         }
     }
+}
+
+/// A session, and the expiry under which the index has it.
+#[derive(Clone)]
+pub(super) struct FiledSession {
+    pub(super) session: Session,
+    pub(super) filed_at: Timestamp,
 }
 
 /// A ticket, under its identifier.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::events::{self, NewEvent};
-use super::records::{SessionRecord, UserRecord, encode, load, require};
-use super::tables::{SESSIONS, SESSIONS_BY_USER, USERS, Write};
+use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, require};
+use super::tables::{SESSIONS_BY_USER, Write};
 use super::{Fault, Shared, Store, StoreError, revocations, users};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
@@ -141,18 +141,20 @@ impl Store {
         let Shared { decoded_users, decoded_sessions, .. } = &*self.shared;
         self.read(|read| {
             let found = decoded_users.load(
-                &read.open(USERS)?,
+                read.users()?,
                 user.0,
                 user.0.into(),
                 |record: UserRecord| record.user(user),
+                User::clone,
             )?;
             let Some(owner) = found else { return Ok(SessionOfUser::NoUser) };
             let found = decoded_sessions
                 .load(
-                    &read.open(SESSIONS)?,
+                    read.sessions()?,
                     session.as_bytes(),
-                    u128::from_be_bytes(*session.as_bytes()),
-                    |record: SessionRecord| record.session(session),
+                    session.into(),
+                    |record: SessionRecord| record.filed(session),
+                    |filed| filed.session.clone(),
                 )?
                 .filter(|found| found.user == user && found.is_live(now));
             let is_usable = !owner.is_disabled && !is_condemned;
@@ -192,13 +194,13 @@ impl Store {
     /// [`StoreError`].
     pub fn find_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.read(|read| {
-            let sessions = read.open(SESSIONS)?;
+            let sessions = read.sessions()?;
             let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
             let mut found = Vec::new();
             for entry in read.open(SESSIONS_BY_USER)?.range(first..=last)?.rev() {
                 let (key, _) = entry?;
                 let id = SessionId::from_bytes(*key.value().1);
-                let record: SessionRecord = require(&sessions, id.as_bytes())?;
+                let record: SessionRecord = require(sessions, id.as_bytes())?;
                 found.push(record.session(id));
             }
             found.retain(|session| session.is_live(now) && !self.is_condemned_now(session.id));
@@ -276,7 +278,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn count_sessions(&self) -> Result<u64, StoreError> {
-        self.read(|read| Ok(read.open(SESSIONS)?.len()?))
+        self.read(|read| Ok(read.sessions()?.len()?))
     }
 }
 
@@ -289,19 +291,28 @@ fn rotate(
 ) -> Result<Rotated, Fault> {
     let max_events = shared.max_events;
     let refused = Ok(Rotated::Refused(Refused::NoSession));
-    let user = load::<u64, UserRecord>(write.users.open()?, presented.user.0)?;
-    if user.is_none_or(|user| user.is_disabled) {
-        return refused;
-    }
+    let user = presented.user;
+    let is_disabled = shared.decoded_users.load(
+        write.users.open()?,
+        user.0,
+        user.0.into(),
+        |record: UserRecord| record.user(user),
+        |user| user.is_disabled,
+    )?;
     let id = presented.session;
-    let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())? else {
+    let filed = shared.decoded_sessions.load(
+        write.sessions.open()?,
+        id.as_bytes(),
+        id.into(),
+        |record: SessionRecord| record.filed(id),
+        FiledSession::clone,
+    )?;
+    let (Some(false), Some(FiledSession { session, filed_at })) = (is_disabled, filed) else {
         return refused;
     };
-    if record.user != presented.user {
+    if session.user != user {
         return refused;
     }
-    let filed_at = record.filed_at;
-    let session = record.session(id);
     let from = presented.client.address;
     let event = |kind| NewEvent {
         kind,
@@ -314,6 +325,8 @@ fn rotate(
             write.change(at);
             let record = encode(&SessionRecord::new(&successor, filed_at))?;
             write.sessions.open()?.insert(id.as_bytes(), record.as_slice())?;
+            let filed = FiledSession { session: successor.clone(), filed_at };
+            shared.decoded_sessions.keep(id.into(), &record, filed);
             Ok(Rotated::New(successor))
         }
         Rotation::Repeated => {

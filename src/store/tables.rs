@@ -5,6 +5,8 @@
 //! anew for every pair of types of key and record, so a table takes a pair that another has where
 //! one fits.
 
+use std::sync::OnceLock;
+
 use redb::{Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, Value, WriteTransaction};
 
 use super::Fault;
@@ -229,14 +231,38 @@ impl<'t> Write<'t> {
 /// A read transaction as the sentences see it.
 pub(super) struct Read {
     transaction: ReadTransaction,
+    users: OnceLock<ReadOnlyTable<u64, Record>>,
+    sessions: OnceLock<ReadOnlyTable<Id, Record>>,
 }
 
 impl Read {
     pub(super) fn new(transaction: ReadTransaction) -> Self {
-        Self { transaction }
+        Self { transaction, users: OnceLock::new(), sessions: OnceLock::new() }
     }
 
-    /// The table.
+    /// The users, whom every authenticated request looks up.
+    pub(super) fn users(&self) -> Result<&ReadOnlyTable<u64, Record>, Fault> {
+        self.kept(&self.users, USERS)
+    }
+
+    /// The sessions, likewise.
+    pub(super) fn sessions(&self) -> Result<&ReadOnlyTable<Id, Record>, Fault> {
+        self.kept(&self.sessions, SESSIONS)
+    }
+
+    fn kept<'a, K: Key + 'static, V: Value + 'static>(
+        &self,
+        place: &'a OnceLock<ReadOnlyTable<K, V>>,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<&'a ReadOnlyTable<K, V>, Fault> {
+        if let Some(table) = place.get() {
+            return Ok(table);
+        }
+        let table = self.open(definition)?;
+        Ok(place.get_or_init(|| table))
+    }
+
+    /// Any other table.
     pub(super) fn open<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'static, K, V>,

@@ -6,7 +6,7 @@ use redb::ReadableTable;
 
 use super::events::{self, NewEvent};
 use super::records::{TicketRecord, UserRecord, encode, load, require};
-use super::tables::{TICKETS, USERS, Write};
+use super::tables::{TICKETS, Write};
 use super::{Fault, Store, StoreError, users};
 use crate::clock::Moment;
 use crate::domain::{Client, Email, EventKind, Purpose, Ticket, TicketId, User, UserId};
@@ -43,7 +43,7 @@ impl Store {
             let Some(record) = load::<_, TicketRecord>(&read.open(TICKETS)?, id.as_bytes())? else {
                 return Ok(None);
             };
-            let user = load::<u64, UserRecord>(&read.open(USERS)?, record.user.0)?;
+            let user = load::<u64, UserRecord>(read.users()?, record.user.0)?;
             let owner = record.user;
             Ok(user
                 .filter(|user| user.email.key() == record.email.key())

@@ -9,7 +9,7 @@ use super::events::{self, NewEvent};
 use super::mailboxes::{self, MailLimit};
 use super::outbox::{self, NewMail};
 use super::records::{UserRecord, encode, load, require};
-use super::tables::{KNOWN_ADDRESSES, USERS, USERS_BY_EMAIL, USERS_BY_USERNAME, Write, meta};
+use super::tables::{KNOWN_ADDRESSES, USERS_BY_EMAIL, USERS_BY_USERNAME, Write, meta};
 use super::{Fault, Store, StoreError, sessions, tickets};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{
@@ -116,7 +116,7 @@ impl Store {
             let Some(id) = read.open(USERS_BY_EMAIL)?.get(email.key())?.map(|id| id.value()) else {
                 return Ok(None);
             };
-            let record: UserRecord = require(&read.open(USERS)?, id)?;
+            let record: UserRecord = require(read.users()?, id)?;
             let block = from.to_string();
             let known = read.open(KNOWN_ADDRESSES)?;
             let knows_address = known.get((id, block.as_str()))?.is_some();
@@ -131,7 +131,7 @@ impl Store {
     /// [`StoreError`].
     pub fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read(|read| {
-            let record = load::<u64, UserRecord>(&read.open(USERS)?, id.0)?;
+            let record = load::<u64, UserRecord>(read.users()?, id.0)?;
             Ok(record.map(|record| record.user(id)))
         })
     }
@@ -310,6 +310,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn count_users(&self) -> Result<u64, StoreError> {
-        self.read(|read| Ok(read.open(USERS)?.len()?))
+        self.read(|read| Ok(read.users()?.len()?))
     }
 }

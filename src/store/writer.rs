@@ -2,9 +2,9 @@
 //! transaction, commits it durably once, and then answers each caller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use redb::{Database, ReadableTable};
@@ -156,7 +156,7 @@ impl Writer {
     /// the end.
     fn next(&self) -> Option<Option<Message>> {
         let Some((at, _)) = self.reopen else { return self.messages.recv().ok().map(Some) };
-        let wait = at.saturating_sub(self.clock.read().monotonic);
+        let wait = at.saturating_sub(self.clock.monotonic());
         match self.messages.recv_timeout(wait) {
             Ok(message) => Some(Some(message)),
             Err(RecvTimeoutError::Timeout) => Some(None),
@@ -168,7 +168,7 @@ impl Writer {
         match message {
             Message::Job(job) => batch.push(job),
             Message::ReadFailed { epoch, reason } => {
-                if self.epoch() == epoch && self.reopen.is_none() {
+                if self.shared.current.epoch() == epoch && self.reopen.is_none() {
                     self.fail(&reason);
                 }
             }
@@ -188,7 +188,7 @@ impl Writer {
             return;
         }
         while !batch.is_empty() {
-            let Some(database) = self.database() else {
+            let Some(database) = self.shared.current.database() else {
                 batch.drain(..).for_each(|job| job.answer(Err(StoreError::Unavailable)));
                 return;
             };
@@ -241,6 +241,7 @@ impl Writer {
         }
         drop(write);
         transaction.commit()?;
+        self.shared.current.committed();
         if moves_mark {
             self.written_mark = latest;
         }
@@ -279,14 +280,6 @@ impl Writer {
         *lock(&self.shared.health) = health;
     }
 
-    fn database(&self) -> Option<Arc<Database>> {
-        self.shared.database.read().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    fn epoch(&self) -> u64 {
-        self.shared.database.read().unwrap_or_else(PoisonError::into_inner).1
-    }
-
     /// Closes the database after a failure, to be opened again after a pause.
     fn fail(&mut self, reason: &str) {
         error!(
@@ -296,14 +289,12 @@ impl Writer {
         );
         self.report(Health::Away);
         self.close();
-        self.reopen = Some((self.clock.read().monotonic, REOPEN_AFTER.0));
+        self.reopen = Some((self.clock.monotonic(), REOPEN_AFTER.0));
     }
 
     fn close(&self) {
-        let database =
-            self.shared.database.write().unwrap_or_else(PoisonError::into_inner).0.take();
         // While a reader still holds it, the last one to let go closes it.
-        if let Some(database) = database.and_then(Arc::into_inner)
+        if let Some(database) = self.shared.current.take().and_then(Arc::into_inner)
             && let Err(error) = database.close()
         {
             warn!(%error, "the database did not close cleanly; it will be repaired when opened");
@@ -311,7 +302,7 @@ impl Writer {
     }
 
     fn try_reopen(&mut self) {
-        let now = self.clock.read().monotonic;
+        let now = self.clock.monotonic();
         let Some((at, pause)) = self.reopen else { return };
         if now < at {
             return;
@@ -327,10 +318,7 @@ impl Writer {
         match opened {
             Ok((database, mark)) => {
                 self.written_mark = mark;
-                let mut slot = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
-                slot.0 = Some(Arc::new(database));
-                slot.1 = slot.1.saturating_add(1);
-                drop(slot);
+                self.shared.current.put(database);
                 self.reopen = None;
                 self.reopen_failure.clear();
                 self.report(Health::Fine);

@@ -1,6 +1,6 @@
 //! Changes of name and address, and deletion.
 
-use redb::ReadableTableMetadata;
+use redb::{ReadableDatabase, ReadableTableMetadata};
 
 use super::*;
 

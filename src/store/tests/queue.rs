@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
 
+use redb::Database;
+
 use super::*;
 
 /// A medium whose writer stands still before its first batch, until the other end of `gate` is

@@ -1,6 +1,6 @@
 //! What time does: mail that waits, sweeping, and the mark.
 
-use redb::ReadableTableMetadata;
+use redb::{ReadableDatabase, ReadableTableMetadata};
 
 use super::*;
 use crate::domain::MailId;

@@ -1,0 +1,135 @@
+//! The database as it is at present: open or away, and what readers see of it.
+//!
+//! To begin a read transaction and open its tables costs several times what a look at one record
+//! does, and between two commits all readers see the same. So they share one transaction, which
+//! the first of them begins and the next commit ends.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use redb::{Database, ReadableDatabase};
+
+use super::tables::Read;
+use super::{Fault, lock};
+
+/// The open database, if it is open, and the transaction that readers share.
+pub(super) struct Current(Mutex<State>);
+
+struct State {
+    /// None while it is closed after a failure.
+    database: Option<Arc<Database>>,
+    /// How often it was opened.
+    epoch: u64,
+    /// None until somebody reads what was committed last.
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What was committed last, for as long as that is so.
+struct Snapshot {
+    // Before the database that it is of, so that the last reader to let go closes that.
+    read: Read,
+    _database: Arc<Database>,
+}
+
+impl Current {
+    pub(super) fn new(database: Database) -> Self {
+        let database = Some(Arc::new(database));
+        Self(Mutex::new(State { database, epoch: 1, snapshot: None }))
+    }
+
+    /// What `look` finds in the state as of the last commit, and how often the database had been
+    /// opened by then; nothing while it is away.
+    pub(super) fn read<T>(
+        &self,
+        look: impl FnOnce(&Read) -> Result<T, Fault>,
+    ) -> Option<(Result<T, Fault>, u64)> {
+        let mut state = self.state();
+        let epoch = state.epoch;
+        let snapshot = match &state.snapshot {
+            Some(snapshot) => Arc::clone(snapshot),
+            // Begun while nobody can say that something was committed: it would miss that.
+            None => match Snapshot::of(state.database.clone()?) {
+                Ok(begun) => Arc::clone(state.snapshot.insert(Arc::new(begun))),
+                Err(fault) => return Some((Err(fault), epoch)),
+            },
+        };
+        drop(state);
+        Some((look(&snapshot.read), epoch))
+    }
+
+    /// Has whoever reads from now on see what was just committed. To be called before anybody
+    /// is told of it.
+    pub(super) fn committed(&self) {
+        let ended = self.state().snapshot.take();
+        drop(ended);
+    }
+
+    pub(super) fn database(&self) -> Option<Arc<Database>> {
+        self.state().database.clone()
+    }
+
+    /// How often the database was opened.
+    pub(super) fn epoch(&self) -> u64 {
+        self.state().epoch
+    }
+
+    /// Takes the database away from readers. Those who are reading still hold it.
+    pub(super) fn take(&self) -> Option<Arc<Database>> {
+        let mut state = self.state();
+        let (ended, database) = (state.snapshot.take(), state.database.take());
+        drop(state);
+        drop(ended);
+        database
+    }
+
+    /// Gives readers the database once it is open again.
+    pub(super) fn put(&self, database: Database) {
+        let mut state = self.state();
+        state.database = Some(Arc::new(database));
+        state.epoch = state.epoch.saturating_add(1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0)
+    }
+}
+
+impl Snapshot {
+    fn of(database: Arc<Database>) -> Result<Self, Fault> {
+        Ok(Self { read: Read::new(database.begin_read()?), _database: database })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::super::tables::{META, Write, meta};
+    use super::*;
+
+    fn commit(database: &Database, number: u64) {
+        let transaction = database.begin_write().unwrap();
+        Write::new(&transaction).meta.open().unwrap().insert(meta::MARK, number).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    fn seen(current: &Current) -> Option<(u64, u64)> {
+        let look = |read: &Read| Ok(read.open(META)?.get(meta::MARK)?.unwrap().value());
+        current.read(look).map(|(seen, epoch)| (seen.unwrap(), epoch))
+    }
+
+    #[test]
+    fn readers_share_what_was_committed_last_and_see_nothing_while_it_is_away() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        commit(&database, 1);
+        let current = Current::new(database);
+        assert_eq!(seen(&current), Some((1, 1)));
+        commit(&current.database().unwrap(), 2);
+        assert_eq!(seen(&current), Some((1, 1)), "the transaction is the one from before");
+        current.committed();
+        assert_eq!(seen(&current), Some((2, 1)));
+        let database = Arc::into_inner(current.take().unwrap());
+        assert_eq!(seen(&current), None);
+        current.put(database.expect("nobody holds it any more"));
+        assert_eq!((seen(&current), current.epoch()), (Some((2, 2)), 2));
+    }
+}
