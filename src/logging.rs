@@ -81,8 +81,8 @@ where
 }
 
 /// Has every line that is logged by `answering` name the request.
-pub async fn within_request<T>(name: Arc<str>, answering: impl Future<Output = T>) -> T {
-    REQUEST.scope(name, answering).await
+pub fn within_request<F: Future>(name: Arc<str>, answering: F) -> impl Future<Output = F::Output> {
+    REQUEST.scope(name, answering)
 }
 
 /// Whether it is about a mail that goes to the log instead of being sent. It is written at every

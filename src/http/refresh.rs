@@ -19,8 +19,15 @@ use crate::secret::Secret;
 /// The answer with the tokens; none of refresh where that goes into a cookie. Tokens are base64url
 /// and dots, in which a string of JSON has nothing to escape.
 fn refreshed(access: &str, refresh: Option<&str>) -> Answer {
-    let refresh = refresh.map_or_else(String::new, |token| format!(r#","refresh":"{token}""#));
-    let body = format!(r#"{{"access":"{access}"{refresh}}}"#);
+    let length = access.len() + refresh.map_or(0, str::len);
+    let mut body = String::with_capacity(length + r#"{"access":"","refresh":""}"#.len());
+    body.push_str(r#"{"access":""#);
+    body.push_str(access);
+    if let Some(token) = refresh {
+        body.push_str(r#"","refresh":""#);
+        body.push_str(token);
+    }
+    body.push_str(r#""}"#);
     respond::no_store(respond::json_bytes(StatusCode::OK, body.into()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -139,8 +140,8 @@ impl Router {
         let origin = cors::origin(&head.headers).cloned();
         let limit = self.app.config.server.request_timeout;
         let handling = self.handle(resource, head, body, client);
-        let handled = caught(within_request(request_id.name(), handling));
-        let mut answer = match tokio::time::timeout(limit, handled).await {
+        let handling = pin!(within_request(request_id.name(), handling));
+        let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => {
                 let method = respond::shortened(method.as_str());

@@ -144,7 +144,9 @@ async fn respond(
 /// its panics itself gives a better answer.
 async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> {
     let peer = incoming.peer;
-    match caught(async { handler(incoming).await }).await {
+    // Within, since what makes the future may panic as well.
+    let answering = pin!(async { handler(incoming).await });
+    match caught(answering).await {
         Ok(response) => response,
         Err(Panicked) => {
             // The panic's own message is the panic hook's affair. What was asked for may be a

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// The future panicked. What it said is the panic hook's affair.
@@ -10,8 +10,9 @@ use std::task::Poll;
 pub(crate) struct Panicked;
 
 /// What `future` comes to, or that it panicked. It is not polled again after that.
-pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
+///
+/// It is pinned where it is: taking it would make every request's own future twice as large.
+pub(crate) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|cx| {
         // What the future shares with others is behind locks and channels, whose holders see to
         // it that a panic leaves them whole.
