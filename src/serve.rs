@@ -148,10 +148,8 @@ impl Server {
             // Requests and mails under way are finished side by side.
             drop(stop);
         };
-        let handler: Handler = Arc::new(move |incoming| {
-            let router = Arc::clone(&router);
-            Box::pin(async move { router.answer(incoming).await })
-        });
+        let handler: Handler =
+            Arc::new(move |incoming| Box::pin(Arc::clone(&router).answer(incoming)));
         let serving = server::run(listener, settings, handler, shutdown);
         stop::within(limit, is_told, serving, background, writer).await;
     }

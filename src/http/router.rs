@@ -123,7 +123,7 @@ impl Router {
     }
 
     /// Answers one request, within the configured time, and logs it.
-    pub async fn answer(&self, incoming: Incoming) -> Answer {
+    pub async fn answer(self: Arc<Self>, incoming: Incoming) -> Answer {
         let started = self.app.clock.monotonic();
         let Incoming { head, body, peer } = incoming;
         let trusted = &self.app.config.server.trusted_proxies;
@@ -191,42 +191,42 @@ impl Router {
             Ok(body) => body,
             Err(problem) => return ApiError::from(problem).into_answer(),
         };
-        let request = Request { head, body, client };
+        let request = Box::new(Request { head, body, client });
         self.dispatch(route, request).await.unwrap_or_else(ApiError::into_answer)
     }
 
     /// Each handler that waits for something has a box of its own: a request takes as much memory
     /// as its own handler needs, and not as the largest one.
-    async fn dispatch(&self, route: Route, request: Request) -> Result<Answer, ApiError> {
+    async fn dispatch(&self, route: Route, request: Box<Request>) -> Result<Answer, ApiError> {
         let (app, pages, cookies) = (&self.app, &self.pages, &self.cookies);
         match route {
-            Route::Register => Box::pin(register::register(app, request)).await,
-            Route::LogIn => Box::pin(login::log_in(app, cookies, request)).await,
-            Route::Refresh => Box::pin(refresh::refresh(app, cookies, request)).await,
-            Route::LogOut => Box::pin(sessions::log_out(app, cookies, request)).await,
+            Route::Register => Box::pin(register::register(app, *request)).await,
+            Route::LogIn => Box::pin(login::log_in(app, cookies, *request)).await,
+            Route::Refresh => Box::pin(refresh::refresh(app, cookies, *request)).await,
+            Route::LogOut => Box::pin(sessions::log_out(app, cookies, *request)).await,
             Route::LogOutEverywhere => {
-                Box::pin(sessions::log_out_everywhere(app, cookies, request)).await
+                Box::pin(sessions::log_out_everywhere(app, cookies, *request)).await
             }
             Route::Sessions => sessions::list(app, &request),
-            Route::EndSession => Box::pin(sessions::end(app, request)).await,
+            Route::EndSession => Box::pin(sessions::end(app, *request)).await,
             Route::VerifyToken => token_endpoints::verify(app, &request),
-            Route::BlacklistToken => Box::pin(token_endpoints::blacklist(app, request)).await,
+            Route::BlacklistToken => Box::pin(token_endpoints::blacklist(app, *request)).await,
             Route::RevokedSessions => {
                 Box::pin(revoked_sessions::show(app, &self.revocations, &request)).await
             }
             Route::Profile => profile::show(app, &request),
-            Route::ChangeProfile => Box::pin(profile::change(app, request)).await,
-            Route::DeleteAccount => Box::pin(profile::delete(app, request)).await,
-            Route::ForgotPassword => Box::pin(passwords::forgot(app, request)).await,
-            Route::ResetPassword => Box::pin(passwords::reset(app, request)).await,
-            Route::ChangePassword => Box::pin(passwords::change(app, request)).await,
+            Route::ChangeProfile => Box::pin(profile::change(app, *request)).await,
+            Route::DeleteAccount => Box::pin(profile::delete(app, *request)).await,
+            Route::ForgotPassword => Box::pin(passwords::forgot(app, *request)).await,
+            Route::ResetPassword => Box::pin(passwords::reset(app, *request)).await,
+            Route::ChangePassword => Box::pin(passwords::change(app, *request)).await,
             Route::ResendVerification => {
-                Box::pin(passwords::resend_verification(app, request)).await
+                Box::pin(passwords::resend_verification(app, *request)).await
             }
             Route::OpenResetLink => Ok(reset_page::open(app, pages, &request)),
-            Route::AnswerReset => Box::pin(reset_page::answer(app, pages, request)).await,
+            Route::AnswerReset => Box::pin(reset_page::answer(app, pages, *request)).await,
             Route::OpenVerificationLink => Box::pin(verification::open(app, pages, &request)).await,
-            Route::AnswerVerification => Box::pin(verification::answer(app, pages, request)).await,
+            Route::AnswerVerification => Box::pin(verification::answer(app, pages, *request)).await,
             Route::KeySet => well_known::jwks(app),
             Route::Schema => Ok(self.description.show()),
             Route::Alive => Ok(probes::alive()),
