@@ -2,15 +2,17 @@
 //!
 //! Everything above this module is a plain function from a request to a response. What is limited
 //! here: how many connections there are, in all and by address; how large a head and a body may
-//! be, and how much all bodies under way; and how long a head, a body, an idle connection and a client that does not read its answer
-//! may take.
+//! be, and how much all unfinished bodies together; and how long a head, a body, an idle connection
+//! and a client that does not read its answer may take.
 //!
 //! - `registry`: who is connected, and who makes room for a newcomer
 //! - `connection`: serving one connection
+//! - `request`: one request, from hyper's hands to the handler's and back
 //! - `activity`: what a connection is doing, and until when it may
 //! - `io`: the socket, which notes every byte in the activity
 //! - `framing`: heads that could be read in two ways
 //! - `body`: a request's body within its limits
+//! - `room`: the memory for bodies that are not all there yet
 //! - `panics`: keeping a panic to its request
 //! - `open_files`: the system's limit on all of it
 
@@ -23,7 +25,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
-use hyper::http::request;
+use hyper::http::request::Parts;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -41,6 +43,8 @@ mod io;
 mod open_files;
 mod panics;
 mod registry;
+mod request;
+mod room;
 
 pub use self::body::BodyProblem;
 pub use self::open_files::raise_open_file_limit;
@@ -69,7 +73,7 @@ pub type Handler = Arc<dyn Fn(Incoming) -> BoxFuture<'static, Response<Full<Byte
 /// A request as it came in.
 pub struct Incoming {
     /// Method, target and header fields.
-    pub head: request::Parts,
+    pub head: Parts,
     /// The whole body, or why there is none that could be used.
     pub body: Result<Bytes, BodyProblem>,
     /// The other end of the connection: a client or a proxy. An IPv4 address is never in IPv6

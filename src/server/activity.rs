@@ -13,6 +13,9 @@ use crate::config::ServerConfig;
 /// sending finds the answer before it finds the connection reset (RFC 9112, section 9.6).
 const MAX_LINGER: Duration = Duration::from_secs(2);
 
+/// How long a connection that says nothing, or leaves a head unfinished, is kept ready to go on.
+const REST_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+
 /// How long a connection may stay in each phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -104,6 +107,19 @@ impl Activity {
             Phase::Request | Phase::Evicted => return None,
         };
         since.checked_add(patience)
+    }
+
+    /// When the connection has said nothing new for long enough to be put aside, or has outstayed
+    /// its phase, whichever comes first; none while a request is handled.
+    pub(super) fn pause(&self) -> Option<Instant> {
+        let deadline = self.deadline()?;
+        let since = match self.lock().phase {
+            Phase::New { since } | Phase::Idle { since } | Phase::Head { since } => since,
+            Phase::Request | Phase::Answer { .. } | Phase::Lingering { .. } | Phase::Evicted => {
+                return Some(deadline);
+            }
+        };
+        Some(deadline.min(since + REST_AFTER))
     }
 
     /// Since when the connection has been of use to nobody; none while it is.
@@ -243,6 +259,24 @@ mod tests {
         activity.bytes_came().unwrap();
         assert!(activity.deadline().unwrap() < idle_since + 2 * HOUR);
         assert_eq!(activity.idle_since(), None);
+    }
+
+    #[test]
+    fn what_is_idle_or_in_a_head_is_put_aside_and_nothing_else_is() {
+        let start = Instant::now();
+        let activity = Activity::new(Patience::of_an_hour(), start);
+        assert_eq!(activity.pause(), Some(start + REST_AFTER));
+        activity.bytes_came().unwrap();
+        assert_eq!(activity.pause(), Some(start + REST_AFTER));
+        activity.request_begins().unwrap();
+        assert_eq!(activity.pause(), None);
+        activity.answer_begins();
+        assert_eq!(activity.pause(), activity.deadline());
+        activity.flushed();
+        assert_eq!(activity.pause(), activity.idle_since().map(|since| since + REST_AFTER));
+        activity.drain();
+        activity.lingers();
+        assert_eq!(activity.pause(), None, "it makes room");
     }
 
     #[test]

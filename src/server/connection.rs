@@ -1,29 +1,30 @@
 //! Serving one connection: hyper parses and writes, an alarm keeps the time limits.
+//!
+//! hyper has two buffers of 8 KiB for a connection for as long as it has that. So it has it only
+//! while there is something to do: one that says nothing, or is slow to finish a head, is taken
+//! back after a moment and waits with no more than what has come.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::activity::{Activity, Evicted};
+use super::Handler;
+use super::activity::Activity;
 use super::io::Io;
-use super::panics::{Panicked, caught};
-use super::{Handler, Incoming, body, framing};
+use super::request::respond;
+use super::room::Room;
 use crate::config::ServerConfig;
 
 /// The most bytes in the head of a request; a longer one is answered with 431.
-const MAX_HEAD: usize = 16 * 1024;
+pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most fields in the head of a request; more are answered with 431.
 const MAX_FIELDS: usize = 64;
@@ -33,8 +34,8 @@ pub(super) struct Shared {
     pub(super) settings: ServerConfig,
     pub(super) handler: Handler,
     http: http1::Builder,
-    /// What the bodies of all connections may hold together.
-    room: body::Room,
+    /// What the unfinished bodies of all connections may hold together.
+    pub(super) room: Room,
 }
 
 impl Shared {
@@ -49,9 +50,19 @@ impl Shared {
             // also means that a request which has begun is never dropped half way because its
             // client left.
             .half_close(true);
-        let room = body::Room::new(settings.max_body);
+        let room = Room::new(settings.max_body);
         Self { settings, handler, http, room }
     }
+}
+
+/// How hyper let go of a connection.
+enum Pause {
+    /// There is nothing to do at present.
+    Rest,
+    /// All is said.
+    Over,
+    /// It has outstayed one of its limits.
+    TimedOut,
 }
 
 /// Serves requests until the client leaves, an answer says that it is the last one, or the
@@ -62,25 +73,63 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     activity: Arc<Activity>,
 ) {
-    let io = TokioIo::new(Io::new(stream, activity.clone()));
-    // On the heap while there is a request, so that an idle connection has no place for it.
-    let service = service_fn(|request| Box::pin(respond(&shared, &activity, peer, request)));
-    let mut connection = pin!(shared.http.serve_connection(io, service));
+    let mut io = Io::new(stream, activity.clone());
     let mut alarm = Alarm::new(&activity);
-    let served = poll_fn(|cx| {
-        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(served));
+    loop {
+        let Some(is_there) = alarm.bounds(|cx| io.poll_worth_reading(cx)).await else { break };
+        if let Err(error) = is_there {
+            tracing::debug!(%peer, %error, "connection failed");
+            return;
+        }
+        let pause;
+        (io, pause) = speak(io, peer, &shared, &activity, &mut alarm).await;
+        match pause {
+            Pause::Rest => {}
+            Pause::Over => {
+                if io.is_to_close() {
+                    // However it ends, nobody waits for it.
+                    let _ = alarm.bounds(|cx| io.poll_close(cx)).await;
+                }
+                return;
+            }
+            Pause::TimedOut => break,
+        }
+    }
+    tracing::debug!(%peer, "connection timed out");
+}
+
+/// Lets hyper have the connection until there is nothing to do, and takes it back.
+async fn speak(
+    io: Io,
+    peer: SocketAddr,
+    shared: &Shared,
+    activity: &Activity,
+    alarm: &mut Alarm<'_>,
+) -> (Io, Pause) {
+    // On the heap while there is a request, so that one that reads its head has no place for it.
+    let service = service_fn(|request| Box::pin(respond(shared, activity, peer, request)));
+    // And so is all that hyper keeps: an idle connection has no place for that either.
+    let mut connection = Box::new(shared.http.serve_connection(TokioIo::new(io), service));
+    let pause = poll_fn(|cx| {
+        if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
+            // Whatever went wrong, the client did it, and has been answered if it could be.
+            if let Err(error) = served {
+                tracing::debug!(%peer, %error, "connection failed");
+            }
+            return Poll::Ready(Pause::Over);
         }
         // Only hyper's own steps change what the connection is waiting for, so this is the moment
         // to look at the clock.
-        alarm.poll(cx).map(|()| None)
+        ready!(alarm.poll(cx, Activity::pause));
+        let is_over = activity.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        Poll::Ready(if is_over { Pause::TimedOut } else { Pause::Rest })
     })
     .await;
-    match served {
-        Some(Ok(())) => {}
-        // Whatever went wrong, the client did it, and has been answered if it could be.
-        Some(Err(error)) => tracing::debug!(%peer, %error, "connection failed"),
-        None => tracing::debug!(%peer, "connection timed out"),
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    match pause {
+        Pause::Rest if io.hold(&parts.read_buf).is_err() => (io, Pause::Over),
+        pause => (io, pause),
     }
 }
 
@@ -96,79 +145,37 @@ impl<'a> Alarm<'a> {
         Self { activity, sleep: Box::pin(tokio::time::sleep_until(first)) }
     }
 
-    /// Waits for the deadline as it is now. A deadline that has moved away is noticed when the
-    /// alarm rings too early, so that an ordinary request does not touch the timer at all.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What `step` comes to, unless the connection's deadline passes before.
+    async fn bounds<T>(&mut self, mut step: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+        poll_fn(|cx| match step(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => self.poll(cx, Activity::deadline).map(|()| None),
+        })
+        .await
+    }
+
+    /// Waits for the moment `due` as it is now. One that has moved away is noticed when the alarm
+    /// rings too early, so that an ordinary request hardly ever touches the timer.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        due: impl Fn(&Activity) -> Option<Instant>,
+    ) -> Poll<()> {
         loop {
-            let Some(deadline) = self.activity.deadline() else {
+            let Some(due) = due(self.activity) else {
                 return Poll::Pending;
             };
-            if deadline < self.sleep.deadline() {
-                self.sleep.as_mut().reset(deadline);
+            if due < self.sleep.deadline() {
+                self.sleep.as_mut().reset(due);
             }
             ready!(self.sleep.as_mut().poll(cx));
-            if deadline <= Instant::now() {
+            if due <= Instant::now() {
                 return Poll::Ready(());
             }
-            self.sleep.as_mut().reset(deadline);
+            self.sleep.as_mut().reset(due);
         }
     }
 }
 
-/// Reads the body, has the handler answer, and says whether the connection goes on.
-async fn respond(
-    shared: &Shared,
-    activity: &Activity,
-    peer: SocketAddr,
-    request: Request<hyper::body::Incoming>,
-) -> Result<Response<Full<Bytes>>, Evicted> {
-    activity.request_begins()?;
-    let (head, body) = request.into_parts();
-    if !framing::is_sound(&head) {
-        tracing::debug!(%peer, "refused a head that could be read in two ways");
-        activity.answer_begins();
-        return Ok(bad_request());
-    }
-    let settings = &shared.settings;
-    let body = body::read(body, settings.max_body, settings.request_timeout, &shared.room).await;
-    let is_body_whole = body.is_ok();
-    let mut response = answer(&shared.handler, Incoming { head, body, peer }).await;
-    if !is_body_whole || activity.is_draining() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    activity.answer_begins();
-    Ok(response)
-}
-
-/// The handler's answer; a bare 500 if it panics. This is the last resort: a handler that sees to
-/// its panics itself gives a better answer.
-async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> {
-    let peer = incoming.peer;
-    // Within, since what makes the future may panic as well.
-    let answering = pin!(async { handler(incoming).await });
-    match caught(answering).await {
-        Ok(response) => response,
-        Err(Panicked) => {
-            // The panic's own message is the panic hook's affair. What was asked for may be a
-            // secret, and only who handles it can tell.
-            tracing::error!(%peer, "request handler panicked");
-            internal_server_error()
-        }
-    }
-}
-
-/// As bare as hyper's own answer to what it cannot read, and the connection's last.
-fn bad_request() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::BAD_REQUEST;
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-fn internal_server_error() -> Response<Full<Bytes>> {
-    let body = Bytes::from_static(br#"{"detail": "Internal server error."}"#);
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
+#[cfg(test)]
+mod tests;

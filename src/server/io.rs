@@ -8,24 +8,107 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::activity::Activity;
+use super::activity::{Activity, Evicted};
+use super::connection::MAX_HEAD;
+
+/// What ends a head, with as many bytes as any of its forms has: an empty line, before which hyper
+/// takes a line feed for the end of a line as well (RFC 9112, section 2.2).
+const END_OF_HEAD: &[u8] = b"\n\r\n";
 
 /// A socket that keeps its connection's activity up to date, and that closes in such a way that
 /// the last answer arrives.
 pub(super) struct Io {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// What has come of a head, to be read before the rest of it.
+    held: Vec<u8>,
     /// The last write found no room, so the next one is news.
     was_blocked: bool,
     /// The client has closed its side.
     has_ended: bool,
-    /// We have closed ours.
+    /// We are to close ours.
+    is_to_close: bool,
+    /// We have.
     is_closed: bool,
 }
 
 impl Io {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, was_blocked: false, has_ended: false, is_closed: false }
+        Self {
+            stream,
+            activity,
+            held: Vec::new(),
+            was_blocked: false,
+            has_ended: false,
+            is_to_close: false,
+            is_closed: false,
+        }
+    }
+
+    /// Takes back what was read of a head whose rest is to be waited for.
+    pub(super) fn hold(&mut self, head: &[u8]) -> Result<(), Evicted> {
+        if !head.is_empty() {
+            self.activity.bytes_came()?;
+        }
+        // To the byte: there may be thousands of them.
+        self.held = [head, &self.held].concat();
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    #[cfg(test)]
+    pub(super) const fn held_capacity(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Waits until there is something to parse: anything at all, or the rest of the head of which
+    /// some is held. A head that grows too long or breaks off is something to parse as well.
+    pub(super) fn poll_worth_reading(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            return self.stream.poll_read_ready(cx);
+        }
+        let mut scratch = [0; 1024];
+        while self.held.len() < MAX_HEAD && !self.has_ended {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.has_ended = buffer.filled().is_empty();
+            self.activity.bytes_came().map_err(io::Error::other)?;
+            // An end may lie across what was there and what has come.
+            let from = self.held.len().saturating_sub(END_OF_HEAD.len());
+            self.held.reserve_exact(buffer.filled().len());
+            self.held.extend_from_slice(buffer.filled());
+            if self.held.get(from..).is_some_and(has_end_of_head) {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether all is said, and our side of the connection is to be closed.
+    pub(super) const fn is_to_close(&self) -> bool {
+        self.is_to_close
+    }
+
+    /// Closes our side, then reads on until the client has closed its own: a socket that is closed
+    /// with unread bytes in it is reset, and the reset can overtake the answer. The connection's
+    /// deadline ends this if the client does not.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_closed {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.is_closed = true;
+            self.activity.lingers();
+        }
+        let mut scratch = [0; 1024];
+        while !self.has_ended {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.has_ended = buffer.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
@@ -44,6 +127,15 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            let most = self.held.len().min(buffer.remaining());
+            buffer.put_slice(self.held.get(..most).unwrap_or_default());
+            self.held.drain(..most);
+            if self.held.is_empty() {
+                self.held = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let room = buffer.remaining();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let has_nothing_come = buffer.remaining() == room;
@@ -88,19 +180,10 @@ impl AsyncWrite for Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes our side, then reads on until the client has closed its own: a socket that is closed
-    /// with unread bytes in it is reset, and the reset can overtake the answer. The connection's
-    /// deadline ends this if the client does not.
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_closed {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.is_closed = true;
-            self.activity.lingers();
-        }
-        let mut scratch = [0; 1024];
-        while !self.has_ended {
-            ready!(self.as_mut().poll_read(cx, &mut ReadBuf::new(&mut scratch)))?;
-        }
+    /// hyper has written all there is to be written, and may let go. Closing takes its time, and
+    /// none of hyper's buffers: see [`poll_close`](Self::poll_close).
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_to_close = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -115,6 +198,12 @@ impl Drop for Io {
             tracing::debug!(%error, "cannot give up an answer");
         }
     }
+}
+
+/// Whether there is an empty line.
+fn has_end_of_head(bytes: &[u8]) -> bool {
+    bytes.windows(END_OF_HEAD.len()).any(|window| window == END_OF_HEAD)
+        || bytes.windows(2).any(|window| window == b"\n\n")
 }
 
 #[cfg(test)]

@@ -22,14 +22,11 @@ use crate::{Result, stopwatch};
 /// What memory may come to without what hashing holds, and what two hashing threads hold by
 /// default.
 const MOST_MEMORY: u64 = (100 + 2 * 19) << 20;
-/// What it may come to for moments besides: a connection whose body found no room is read from for
-/// two seconds more, so that its client finds the answer, and hyper keeps its buffers meanwhile.
-const MOST_LINGERING: u64 = 64 << 20;
 const AIM: Duration = Duration::from_millis(50);
 const CROWD: usize = 10_000;
 const PROBE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: latchkey\r\n\r\n";
-/// What an idle connection may take: hyper keeps two buffers of 8 KiB for it.
-const MOST_OF_ONE: u64 = 20 * 1024;
+/// What an idle connection may take.
+const MOST_OF_ONE: u64 = 6 * 1024;
 /// The limits that a server has if nobody changes them.
 const MOST_CONNECTIONS: usize = 4096;
 const OF_ONE_ADDRESS: usize = 256;
@@ -38,14 +35,14 @@ pub(super) fn attack(scale: Scale, findings: &mut Findings) -> Result<()> {
     idle(scale, findings)?;
     storm(scale, findings)?;
     let almost_a_head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(15 * 1024));
-    held("heads that lack their last byte", almost_a_head.as_bytes(), 0, scale, findings)?;
+    held("heads that lack their last byte", almost_a_head.as_bytes(), scale, findings)?;
     let length = 64 * 1024;
     let head = "POST /api/login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
     let told = format!("{head}\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length - 1));
-    held("bodies that lack their last byte", told.as_bytes(), MOST_LINGERING, scale, findings)?;
+    held("bodies that lack their last byte", told.as_bytes(), scale, findings)?;
     let chunk = format!("{:x}\r\n{}\r\n", 1024, "x".repeat(1024));
     let chunks = format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunk.repeat(63));
-    held("chunks that never end", chunks.as_bytes(), MOST_LINGERING, scale, findings)
+    held("chunks that never end", chunks.as_bytes(), scale, findings)
 }
 
 /// Ten thousand connections that have had an answer and ask no more: on a server that takes as
@@ -65,7 +62,7 @@ fn idle(scale: Scale, findings: &mut Findings) -> Result<()> {
     let open = open_files(&server)?;
     findings.tell(&format!("{CROWD} idle connections, of which the server keeps {open}"))?;
     findings.holds(open <= MOST_CONNECTIONS + 64, format!("{open} files are open"))?;
-    bounded(&server, 0, findings)?;
+    bounded(&server, findings)?;
     drop(crowd);
     server.stop()?;
 
@@ -133,7 +130,7 @@ fn storm(scale: Scale, findings: &mut Findings) -> Result<()> {
     }
     let after = open_files(&server)?;
     findings.holds(after <= before, format!("{before} open files became {after}"))?;
-    bounded(&server, 0, findings)?;
+    bounded(&server, findings)?;
     server.stop()
 }
 
@@ -159,13 +156,7 @@ fn open_and_close(address: SocketAddr, is_over: &AtomicBool) -> Result<u64> {
 
 /// As many connections as there may be, of as many addresses as that takes, each with all but the
 /// last byte of something.
-fn held(
-    what: &str,
-    bytes: &[u8],
-    besides: u64,
-    scale: Scale,
-    findings: &mut Findings,
-) -> Result<()> {
+fn held(what: &str, bytes: &[u8], scale: Scale, findings: &mut Findings) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let share = OF_ONE_ADDRESS.to_string();
     let server = Program::latchkey(directory.path())
@@ -190,7 +181,7 @@ fn held(
     honest.beside(scale.lasting(10, 3), findings)?;
     findings
         .tell(&format!("{} connections held {what} ({refused} of them refused)", crowd.len()))?;
-    bounded(&server, besides, findings)?;
+    bounded(&server, findings)?;
     drop(crowd);
     server.stop()
 }
@@ -215,11 +206,11 @@ impl Honest {
     }
 }
 
-fn bounded(server: &Running, besides: u64, findings: &mut Findings) -> Result<()> {
+fn bounded(server: &Running, findings: &mut Findings) -> Result<()> {
     let peak = Memory::of(server.pid())?.peak;
     findings.tell(&format!("{:.0} MiB at most", mebibytes(peak)))?;
     let text = format!("memory came to {:.0} MiB", mebibytes(peak));
-    findings.holds(peak < MOST_MEMORY + besides, text)
+    findings.holds(peak < MOST_MEMORY, text)
 }
 
 fn open_files(server: &Running) -> Result<usize> {
