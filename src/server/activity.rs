@@ -14,7 +14,8 @@ use crate::config::ServerConfig;
 const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// How long a connection that says nothing, or leaves a head unfinished, is kept ready to go on.
-const REST_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+/// To be made ready again costs it some microseconds.
+const REST_AFTER: Duration = Duration::from_millis(20);
 
 /// How long a connection may stay in each phase.
 #[derive(Clone, Copy, Debug)]
@@ -109,9 +110,10 @@ impl Activity {
         since.checked_add(patience)
     }
 
-    /// When the connection has said nothing new for long enough to be put aside, or has outstayed
-    /// its phase, whichever comes first; none while a request is handled.
-    pub(super) fn pause(&self) -> Option<Instant> {
+    /// When the connection has said nothing new for long enough to be put aside, though not before
+    /// `earliest`; or when it has outstayed its phase, if that comes first. None while a request is
+    /// handled.
+    pub(super) fn pause(&self, earliest: Instant) -> Option<Instant> {
         let deadline = self.deadline()?;
         let since = match self.lock().phase {
             Phase::New { since } | Phase::Idle { since } | Phase::Head { since } => since,
@@ -119,7 +121,7 @@ impl Activity {
                 return Some(deadline);
             }
         };
-        Some(deadline.min(since + REST_AFTER))
+        Some(deadline.min(earliest.max(since + REST_AFTER)))
     }
 
     /// Since when the connection has been of use to nobody; none while it is.
@@ -265,18 +267,20 @@ mod tests {
     fn what_is_idle_or_in_a_head_is_put_aside_and_nothing_else_is() {
         let start = Instant::now();
         let activity = Activity::new(Patience::of_an_hour(), start);
-        assert_eq!(activity.pause(), Some(start + REST_AFTER));
+        assert_eq!(activity.pause(start), Some(start + REST_AFTER));
+        assert_eq!(activity.pause(start + HOUR / 2), Some(start + HOUR / 2));
+        assert_eq!(activity.pause(start + 2 * HOUR), Some(start + HOUR));
         activity.bytes_came().unwrap();
-        assert_eq!(activity.pause(), Some(start + REST_AFTER));
+        assert_eq!(activity.pause(start), Some(start + REST_AFTER));
         activity.request_begins().unwrap();
-        assert_eq!(activity.pause(), None);
+        assert_eq!(activity.pause(start), None);
         activity.answer_begins();
-        assert_eq!(activity.pause(), activity.deadline());
+        assert_eq!(activity.pause(start), activity.deadline());
         activity.flushed();
-        assert_eq!(activity.pause(), activity.idle_since().map(|since| since + REST_AFTER));
+        assert_eq!(activity.pause(start), activity.idle_since().map(|since| since + REST_AFTER));
         activity.drain();
         activity.lingers();
-        assert_eq!(activity.pause(), None, "it makes room");
+        assert_eq!(activity.pause(start), None, "it makes room");
     }
 
     #[test]

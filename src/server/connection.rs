@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -120,7 +121,7 @@ async fn speak(
         }
         // Only hyper's own steps change what the connection is waiting for, so this is the moment
         // to look at the clock.
-        ready!(alarm.poll(cx, Activity::pause));
+        ready!(alarm.poll_pause(cx));
         let is_over = activity.deadline().is_some_and(|deadline| deadline <= Instant::now());
         Poll::Ready(if is_over { Pause::TimedOut } else { Pause::Rest })
     })
@@ -133,47 +134,64 @@ async fn speak(
     }
 }
 
-/// Rings when a connection has outstayed its phase.
+/// How long a connection that was busy is left to itself before it is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Rings when a connection has outstayed its phase, or may rest.
+///
+/// A moment that has moved away is noticed when the alarm rings too early, so that an ordinary
+/// request does not touch the timer at all.
 struct Alarm<'a> {
     activity: &'a Activity,
     sleep: Pin<Box<Sleep>>,
+    /// Before that nobody looks whether the connection may rest.
+    looks_from: Instant,
 }
 
 impl<'a> Alarm<'a> {
     fn new(activity: &'a Activity) -> Self {
-        let first = activity.deadline().unwrap_or_else(Instant::now);
-        Self { activity, sleep: Box::pin(tokio::time::sleep_until(first)) }
+        let now = Instant::now();
+        let first = activity.deadline().unwrap_or(now);
+        Self { activity, sleep: Box::pin(tokio::time::sleep_until(first)), looks_from: now }
     }
 
     /// What `step` comes to, unless the connection's deadline passes before.
     async fn bounds<T>(&mut self, mut step: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
         poll_fn(|cx| match step(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => self.poll(cx, Activity::deadline).map(|()| None),
+            Poll::Pending => self.poll_deadline(cx).map(|()| None),
         })
         .await
     }
 
-    /// Waits for the moment `due` as it is now. One that has moved away is noticed when the alarm
-    /// rings too early, so that an ordinary request hardly ever touches the timer.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        due: impl Fn(&Activity) -> Option<Instant>,
-    ) -> Poll<()> {
+    /// Waits until the connection has outstayed its phase.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(due) = due(self.activity) else {
-                return Poll::Pending;
-            };
-            if due < self.sleep.deadline() {
-                self.sleep.as_mut().reset(due);
-            }
-            ready!(self.sleep.as_mut().poll(cx));
-            if due <= Instant::now() {
+            let Some(deadline) = self.activity.deadline() else { return Poll::Pending };
+            if deadline <= ready!(self.poll_ring(deadline, cx)) {
                 return Poll::Ready(());
             }
+        }
+    }
+
+    /// Waits until it has, or may rest.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(pause) = self.activity.pause(self.looks_from) else { return Poll::Pending };
+            let now = ready!(self.poll_ring(pause, cx));
+            if pause <= now {
+                return Poll::Ready(());
+            }
+            self.looks_from = now + LOOK_AGAIN;
+        }
+    }
+
+    /// Rings at `due` or before; says when it did.
+    fn poll_ring(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<Instant> {
+        if due < self.sleep.deadline() || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(due);
         }
+        self.sleep.as_mut().poll(cx).map(|()| Instant::now())
     }
 }
 
