@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Client, UserId, hex};
-use crate::clock::Timestamp;
+use crate::clock::{BEHIND_TOLERANCE, Timestamp};
 
 /// A session's identifier: 48 bits of milliseconds, so that later sessions sort after earlier
 /// ones, and 80 random bits.
@@ -136,6 +136,12 @@ impl Session {
     /// Whether it can still be used at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at()
+    }
+
+    /// Whether its tokens were issued in a time so far ahead of `now` that a wrong clock must have
+    /// said so. They are refused until then.
+    pub fn is_dated_ahead(&self, now: Timestamp) -> bool {
+        self.rotated_at > now.saturating_add(BEHIND_TOLERANCE)
     }
 
     /// What a refresh token of generation `presented`, found authentic and not expired, does at

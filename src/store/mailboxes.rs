@@ -8,9 +8,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::Fault;
-use super::records::{encode, load};
+use super::records::{encode, load, readable};
 use super::tables::Write;
-use crate::clock::Moment;
+use crate::clock::{BEHIND_TOLERANCE, Moment};
 use crate::domain::{Email, Mailbox, Purpose};
 
 /// The most mailboxes that are remembered; the one whose window ends first is forgotten. Filling
@@ -31,7 +31,7 @@ pub(super) fn count(
 ) -> Result<Result<(), Duration>, Fault> {
     let Some(per_day) = limit.0 else { return Ok(Ok(())) };
     let key = &digest(to, purpose);
-    let before: Option<Mailbox> = load(write.mailboxes.open()?, key)?;
+    let before: Option<Mailbox> = readable(load(write.mailboxes.open()?, key))?;
     let after = match Mailbox::send(before, at.now, per_day) {
         Ok(after) => after,
         Err(wait) => return Ok(Err(wait)),
@@ -60,12 +60,15 @@ fn digest(to: &Email, purpose: Purpose) -> [u8; 16] {
     digest.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// Forgets up to `batch` mailboxes whose window is over by `at`; says how many.
+/// Forgets up to `batch` mailboxes whose window is over by `at`, or was opened in a time ahead by a
+/// clock that was wrong; says how many.
 pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
-    let over: Vec<(u64, [u8; 16])> = write
-        .mailboxes_by_expiry
-        .open()?
-        .range(..=(at.now.as_micros(), &[0; 16]))?
+    let by_expiry = write.mailboxes_by_expiry.open()?;
+    let latest = at.now.saturating_add(Mailbox::WINDOW).saturating_add(BEHIND_TOLERANCE);
+    let over = by_expiry.range(..=(at.now.as_micros(), &[0; 16]))?;
+    let far_off = by_expiry.range((latest.as_micros(), &[u8::MAX; 16])..)?;
+    let over: Vec<(u64, [u8; 16])> = over
+        .chain(far_off)
         .take(batch)
         .map(|entry| {
             let (key, _) = entry?;
