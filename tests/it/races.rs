@@ -17,6 +17,7 @@ use latchkey::store::{
 };
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, bad_access};
 use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims};
 
 const EMAIL: &str = "ann@example.com";
@@ -133,12 +134,7 @@ async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = (
 }
 
 fn invalid_token() -> (u16, Value) {
-    let messages = json!([{
-        "token_class": "AccessToken", "token_type": "access",
-        "message": "Token is invalid or expired",
-    }]);
-    let detail = "Given token not valid for any token type";
-    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
+    bad_access(BAD_TOKEN)
 }
 
 #[tokio::test]

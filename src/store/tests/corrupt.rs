@@ -18,6 +18,20 @@ async fn ann() -> (Memory, User, [Session; 2]) {
     (memory, user, sessions)
 }
 
+fn spoil_session(memory: &Memory, session: &Session) {
+    tamper(memory, |write| {
+        let mut sessions = write.open_table(tables::SESSIONS).unwrap();
+        sessions.insert(session.id.as_bytes(), UNREADABLE).unwrap();
+    });
+}
+
+/// Spoils the ticket that verifies Ann's address.
+fn spoil_ticket(memory: &Memory) {
+    tamper(memory, |write| {
+        write.open_table(tables::TICKETS).unwrap().insert(&[1; 16], UNREADABLE).unwrap();
+    });
+}
+
 async fn deleted(store: &Store, by: &Session) {
     let message = MessageId::from_bytes([0; 16]);
     assert_eq!(store.delete_user(authorised(by), 0, message, at(START)).await, Ok(true));
@@ -26,13 +40,7 @@ async fn deleted(store: &Store, by: &Session) {
 #[tokio::test]
 async fn a_session_hinders_no_other_and_goes_with_its_user() {
     let (memory, user, [spoilt, other]) = ann().await;
-    tamper(&memory, |write| {
-        write
-            .open_table(tables::SESSIONS)
-            .unwrap()
-            .insert(spoilt.id.as_bytes(), UNREADABLE)
-            .unwrap();
-    });
+    spoil_session(&memory, &spoilt);
     let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
     let listed = store.find_sessions(user.id, START).unwrap();
     assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [other.id]);
@@ -50,10 +58,7 @@ async fn a_session_hinders_no_other_and_goes_with_its_user() {
 #[tokio::test]
 async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
     let (memory, _, [spoilt, _]) = ann().await;
-    tamper(&memory, |write| {
-        let mut sessions = write.open_table(tables::SESSIONS).unwrap();
-        sessions.insert(spoilt.id.as_bytes(), UNREADABLE).unwrap();
-    });
+    spoil_session(&memory, &spoilt);
     let store = open(memory);
     let rotated = store.rotate_session(presented(&spoilt, 0), LIFETIMES, at(START)).await;
     assert_eq!(rotated, Err(StoreError::Corrupt));
@@ -63,14 +68,8 @@ async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
 #[tokio::test]
 async fn sessions_and_tickets_are_swept_with_their_index_entries() {
     let (memory, _, [spoilt, _]) = ann().await;
-    tamper(&memory, |write| {
-        write
-            .open_table(tables::SESSIONS)
-            .unwrap()
-            .insert(spoilt.id.as_bytes(), UNREADABLE)
-            .unwrap();
-        write.open_table(tables::TICKETS).unwrap().insert(&[1; 16], UNREADABLE).unwrap();
-    });
+    spoil_session(&memory, &spoilt);
+    spoil_ticket(&memory);
     let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
     let limits = SweepLimits { batch: 1, keep_failed_mail: DAY, keep_events: DAY };
     for _ in 0..3 {
@@ -85,9 +84,7 @@ async fn sessions_and_tickets_are_swept_with_their_index_entries() {
 #[tokio::test]
 async fn a_ticket_is_replaced_and_leaves_no_index_entry() {
     let (memory, ..) = ann().await;
-    tamper(&memory, |write| {
-        write.open_table(tables::TICKETS).unwrap().insert(&[1; 16], UNREADABLE).unwrap();
-    });
+    spoil_ticket(&memory);
     let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
     let redeem = |number| {
         store.redeem_verification(TicketId::from_bytes([number; 16]), client(1), at(START))
