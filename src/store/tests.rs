@@ -33,6 +33,8 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
 };
+const FAREWELL: NewNotice =
+    NewNotice { message_id: MessageId::from_bytes([0; 16]), mail_limit: MailLimit(None) };
 const SETTINGS: StoreSettings = StoreSettings {
     cache: 1 << 20,
     min_free: 1_000,

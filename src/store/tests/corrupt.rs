@@ -33,8 +33,7 @@ fn spoil_ticket(memory: &Memory) {
 }
 
 async fn deleted(store: &Store, by: &Session) {
-    let message = MessageId::from_bytes([0; 16]);
-    assert_eq!(store.delete_user(authorised(by), 0, message, at(START)).await, Ok(true));
+    assert_eq!(store.delete_user(authorised(by), 0, FAREWELL, at(START)).await, Ok(true));
 }
 
 #[tokio::test]
