@@ -337,7 +337,7 @@ fn rotate(
             events::append(write, event(EventKind::RefreshTokenAhead), at.now, max_events)?;
             Ok(Rotated::Refused(Refused::Ahead))
         }
-        Rotation::Expired => refused,
+        Rotation::DatedAhead | Rotation::Expired => refused,
     }
 }
 
