@@ -48,7 +48,7 @@ use writer::{Message, Sentence, Writer};
 
 pub use account::{AccountChange, Changed};
 pub use email_change::{CancelOutcome, ConfirmChangeOutcome, EmailChange};
-pub use mailboxes::MailLimit;
+pub use mailboxes::{MailLimit, NewNotice};
 pub use medium::{DataDirectory, DirectoryProblem, Medium, Memory, Opening};
 pub use outbox::{FoundMail, MailToSend, NewMail, UnreadableMail};
 pub use passwords::{NewPasswordHash, PasswordChange, Requested, ResetOutcome, ResetRequest};

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-/// The window in which mails are counted.
-const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// The pause between mails once two have been sent in a row.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -25,6 +23,9 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// The window in which mails are counted.
+    pub const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// One more mail at `now`, after what was sent `before`.
     ///
     /// # Errors
@@ -53,7 +54,7 @@ impl Mailbox {
 
     /// When all of it may be forgotten.
     pub fn expires_at(&self) -> Timestamp {
-        self.since.saturating_add(WINDOW)
+        self.since.saturating_add(Self::WINDOW)
     }
 }
 
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn a_window_from_the_future_is_forgotten() {
         let per_day = NonZeroU32::new(1).unwrap();
-        let future = Mailbox::send(None, START.saturating_add(WINDOW * 9), per_day).unwrap();
+        let future =
+            Mailbox::send(None, START.saturating_add(Mailbox::WINDOW * 9), per_day).unwrap();
         assert!(Mailbox::send(Some(future), START, per_day).is_ok());
     }
 }

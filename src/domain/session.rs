@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Client, UserId, hex};
-use crate::clock::Timestamp;
+use crate::clock::{BEHIND_TOLERANCE, Timestamp};
 
 /// A session's identifier: 48 bits of milliseconds, so that later sessions sort after earlier
 /// ones, and 80 random bits.
@@ -138,6 +138,12 @@ impl Session {
         now < self.expires_at()
     }
 
+    /// Whether its tokens were issued in a time so far ahead of `now` that a wrong clock must have
+    /// said so. They are refused until then.
+    pub fn is_dated_ahead(&self, now: Timestamp) -> bool {
+        self.rotated_at > now.saturating_add(BEHIND_TOLERANCE)
+    }
+
     /// What a refresh token of generation `presented`, found authentic and not expired, does at
     /// `now` when it comes from the address `from`: the design's table of cases.
     pub fn rotate(
@@ -165,6 +171,9 @@ impl Session {
         let is_predecessor = presented.checked_add(1) == Some(self.generation);
         if !is_predecessor {
             return Rotation::Reused(Theft::SuccessorUsed);
+        }
+        if self.is_dated_ahead(now) {
+            return Rotation::DatedAhead;
         }
         if since_rotation <= lifetimes.reuse_grace {
             Rotation::Repeated
@@ -195,6 +204,9 @@ pub enum Rotation {
     /// It is of a generation that was never issued, as after an older copy of the database was
     /// put back: refused, and the session lives on.
     Ahead,
+    /// It was replaced in a time ahead, by a clock that was wrong: refused, since the grace would
+    /// last until then, and the session lives on.
+    DatedAhead,
     /// The session is past its end.
     Expired,
 }
@@ -271,6 +283,18 @@ mod tests {
         assert_eq!(session.rotate(0, HERE, end_of_grace, LIFETIMES), Rotation::Repeated);
         let after = end_of_grace.saturating_add(Duration::from_micros(1));
         assert_eq!(session.rotate(0, HERE, after, LIFETIMES), Rotation::Reused(Theft::GraceOver));
+    }
+
+    #[test]
+    fn no_grace_lasts_until_a_time_ahead() {
+        let ahead = START.saturating_add(DAY / 2);
+        let session = rotated(&opened(), ahead);
+        let leeway = ahead.saturating_sub(BEHIND_TOLERANCE);
+        assert_eq!(session.rotate(0, HERE, START, LIFETIMES), Rotation::DatedAhead);
+        assert_eq!(session.rotate(0, HERE, leeway, LIFETIMES), Rotation::Repeated);
+        let twice = rotated(&session, ahead);
+        let reused = twice.rotate(0, HERE, START, LIFETIMES);
+        assert_eq!(reused, Rotation::Reused(Theft::SuccessorUsed));
     }
 
     #[test]

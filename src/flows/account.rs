@@ -5,7 +5,9 @@ use super::{Failure, Throttled};
 use crate::app::App;
 use crate::domain::{Client, Email, MessageId, Session, TicketId, User, Username};
 use crate::secret::Secret;
-use crate::store::{AccountChange, Authorised, Changed, EmailChange, MailLimit, NewTicket, Taken};
+use crate::store::{
+    AccountChange, Authorised, Changed, EmailChange, MailLimit, NewNotice, NewTicket, Taken,
+};
 
 /// What the owner wants changed; what is none stays.
 #[derive(Debug, Default)]
@@ -112,9 +114,12 @@ pub async fn delete(
     let credential_version =
         check_password(app, user, password, &client).await.map_err(ChangeRefused::Password)?;
     let by = Authorised { user: user.id, session: session.id, client };
-    let message_id = MessageId::from_bytes(app.random.bytes());
+    let farewell = NewNotice {
+        message_id: MessageId::from_bytes(app.random.bytes()),
+        mail_limit: MailLimit(app.config.mail.per_mailbox_per_day),
+    };
     let at = app.moment()?;
-    if app.store.delete_user(by, credential_version, message_id, at).await? {
+    if app.store.delete_user(by, credential_version, farewell, at).await? {
         Ok(())
     } else {
         Err(ChangeRefused::NotAuthorised)

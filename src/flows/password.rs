@@ -196,7 +196,8 @@ pub async fn change(
     let new = hash(app, new, &client).await?;
     let by = Authorised { user: user.id, session: session.id, client };
     let at = app.moment()?;
-    let change = PasswordChange { by, credential_version, new };
+    let mail_limit = MailLimit(app.config.mail.per_mailbox_per_day);
+    let change = PasswordChange { by, credential_version, new, mail_limit };
     if app.store.change_password(change, at).await? {
         Ok(())
     } else {

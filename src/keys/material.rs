@@ -100,11 +100,6 @@ impl KeyMaterial {
         &self.private
     }
 
-    /// What checks this key's signatures: the public key itself, or the bytes of a secret.
-    pub(super) fn verifying(&self) -> &[u8] {
-        self.public.as_ref().map_or(&*self.private, |public| &public.raw)
-    }
-
     /// The public key itself; none of a secret.
     pub(super) fn public(&self) -> Option<&[u8]> {
         self.public.as_ref().map(|public| public.raw.as_slice())
@@ -174,7 +169,7 @@ mod tests {
             let key = generate(kind);
             let read = KeyMaterial::from_text(key.id(), &key.private_text()).unwrap();
             assert_eq!(read.private(), key.private());
-            assert_eq!(read.verifying(), key.verifying());
+            assert_eq!(read.public(), key.public());
             if let Some(public) = key.public_text() {
                 read.check_public(&public).unwrap();
                 assert_eq!(

@@ -25,49 +25,61 @@ pub(crate) struct JwtKey {
     kid: String,
     /// The header of its tokens as they carry it.
     header: String,
-    algorithm: Algorithm,
     signing: SigningKey,
-    verifying: DecodingKey,
     /// The public key itself, of a pair.
     public: Option<Vec<u8>>,
 }
 
-/// What signs.
+/// What signs and checks: a pair with its public half as the JWT library takes it, or a secret.
 enum SigningKey {
-    EdDsa(Box<Ed25519KeyPair>),
-    Es256(Box<EcdsaKeyPair>),
+    EdDsa(Box<Ed25519KeyPair>, DecodingKey),
+    Es256(Box<EcdsaKeyPair>, DecodingKey),
     Hs256(Box<hmac::Key>),
 }
 
 impl SigningKey {
-    /// Takes the private half; none if the provider does not take it.
-    fn new(algorithm: SigningAlgorithm, private: &[u8]) -> Option<Self> {
-        match algorithm {
+    /// Takes a key apart; none if the provider does not take it.
+    fn new(algorithm: SigningAlgorithm, material: &KeyMaterial) -> Option<Self> {
+        let private = material.private();
+        Some(match algorithm {
             SigningAlgorithm::EdDsa => {
-                Ed25519KeyPair::from_pkcs8(private).ok().map(Box::new).map(Self::EdDsa)
+                let pair = Ed25519KeyPair::from_pkcs8(private).ok()?;
+                Self::EdDsa(Box::new(pair), DecodingKey::from_ed_der(material.public()?))
             }
             SigningAlgorithm::Es256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private)
-                    .ok()
-                    .map(Box::new)
-                    .map(Self::Es256)
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private);
+                Self::Es256(Box::new(pair.ok()?), DecodingKey::from_ec_der(material.public()?))
             }
             SigningAlgorithm::Hs256 => {
-                Some(Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, private))))
+                Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, private)))
             }
-        }
+        })
     }
 
     /// The signature as JWS has it (RFC 7518, sections 3.2 and 3.4; RFC 8037, section 3.1), in
     /// base64url; none if the provider failed, which it does only without randomness.
     fn sign(&self, message: &[u8]) -> Option<String> {
         Some(match self {
-            Self::EdDsa(pair) => URL_SAFE_NO_PAD.encode(pair.sign(message)),
-            Self::Es256(pair) => {
+            Self::EdDsa(pair, _) => URL_SAFE_NO_PAD.encode(pair.sign(message)),
+            Self::Es256(pair, _) => {
                 URL_SAFE_NO_PAD.encode(pair.sign(&SystemRandom::new(), message).ok()?)
             }
             Self::Hs256(key) => URL_SAFE_NO_PAD.encode(hmac::sign(key, message)),
         })
+    }
+
+    /// Whether `signature`, in canonical base64url, is one of `message`.
+    fn verify(&self, message: &[u8], signature: &str) -> bool {
+        let by_pair = |public, algorithm| {
+            crypto::verify(signature, message, public, algorithm).unwrap_or(false)
+        };
+        match self {
+            Self::EdDsa(_, public) => by_pair(public, Algorithm::EdDSA),
+            Self::Es256(_, public) => by_pair(public, Algorithm::ES256),
+            Self::Hs256(key) => URL_SAFE_NO_PAD
+                .decode(signature)
+                .is_ok_and(|mac| hmac::verify(key, message, &mac).is_ok()),
+        }
     }
 }
 
@@ -75,18 +87,10 @@ impl JwtKey {
     /// Takes the key and tries it, so that signing cannot fail later; none if it is of another use
     /// or the library does not take it.
     pub(super) fn new(material: &KeyMaterial) -> Option<Self> {
-        let (private, public) = (material.private(), material.verifying());
         let id = material.id();
-        let (used_for, algorithm, verifying) = match id.kind() {
-            KeyKind::Access(used_for @ SigningAlgorithm::EdDsa) => {
-                (used_for, Algorithm::EdDSA, DecodingKey::from_ed_der(public))
-            }
-            KeyKind::Access(used_for @ SigningAlgorithm::Es256) => {
-                (used_for, Algorithm::ES256, DecodingKey::from_ec_der(public))
-            }
-            KeyKind::Access(SigningAlgorithm::Hs256) | KeyKind::Refresh => {
-                (SigningAlgorithm::Hs256, Algorithm::HS256, DecodingKey::from_secret(public))
-            }
+        let algorithm = match id.kind() {
+            KeyKind::Access(algorithm) => algorithm,
+            KeyKind::Refresh => SigningAlgorithm::Hs256,
             KeyKind::Ticket => return None,
         };
         let kid = id.to_string();
@@ -94,8 +98,8 @@ impl JwtKey {
         let header = format!(r#"{{"typ":"JWT","alg":"{alg}","kid":"{kid}"}}"#);
         let header = URL_SAFE_NO_PAD.encode(header);
         let public = material.public().map(<[u8]>::to_vec);
-        let signing = SigningKey::new(used_for, private)?;
-        let key = Self { id, kid, header, algorithm, signing, verifying, public };
+        let signing = SigningKey::new(algorithm, material)?;
+        let key = Self { id, kid, header, signing, public };
         let trial = key.signing.sign(TRIAL)?;
         key.verify(TRIAL, &trial).then_some(key)
     }
@@ -134,14 +138,7 @@ impl JwtKey {
 
     /// Whether `signature`, in canonical base64url, is one of `message` by this key.
     pub(crate) fn verify(&self, message: &[u8], signature: &str) -> bool {
-        match &self.signing {
-            SigningKey::Hs256(key) => URL_SAFE_NO_PAD
-                .decode(signature)
-                .is_ok_and(|mac| hmac::verify(key, message, &mac).is_ok()),
-            SigningKey::EdDsa(_) | SigningKey::Es256(_) => {
-                crypto::verify(signature, message, &self.verifying, self.algorithm).unwrap_or(false)
-            }
-        }
+        self.signing.verify(message, signature)
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use redb::ReadableTable;
 
 use super::email_change::{self, EmailChange};
+use super::mailboxes::{self, NewNotice, Notice};
 use super::outbox::{self, NewMail};
 use super::records::encode;
 use super::sessions::{Authorised, authorise};
 use super::{Fault, Store, StoreError, Taken, events, tables::Write, users};
 use crate::clock::Moment;
-use crate::domain::{Email, EventKind, MailKind, MessageId, User, Username};
+use crate::domain::{Email, EventKind, MailKind, User, Username};
 
 /// What is to be changed of an account; what is none stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +109,7 @@ impl Store {
         &self,
         by: Authorised,
         credential_version: u64,
-        message_id: MessageId,
+        farewell: NewNotice,
         at: Moment,
     ) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.shared);
@@ -118,14 +119,22 @@ impl Store {
             let Some(record) = record else { return Ok(false) };
             write.change(at);
             users::remove(write, by.user, &record, at, shared.access_lifetime)?;
-            let mail = NewMail {
-                kind: MailKind::AccountDeleted,
-                user: by.user,
-                to: record.email,
-                message_id,
-                give_up_at: outbox::notice_expiry(at.now),
-            };
-            outbox::queue(write, mail, at.now)?;
+            if mailboxes::may_notify(
+                write,
+                Notice::AccountDeleted,
+                &record,
+                farewell.mail_limit,
+                at,
+            )? {
+                let mail = NewMail {
+                    kind: MailKind::AccountDeleted,
+                    user: by.user,
+                    to: record.email,
+                    message_id: farewell.message_id,
+                    give_up_at: outbox::notice_expiry(at.now),
+                };
+                outbox::queue(write, mail, at.now)?;
+            }
             let event = by.event(EventKind::AccountDeleted);
             events::append(write, event, at.now, shared.max_events)?;
             Ok(true)

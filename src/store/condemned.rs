@@ -61,9 +61,12 @@ impl Store {
         let Some(suspect) = lock(&self.shared.suspects).get(&id).cloned() else { return };
         let found =
             self.read(|read| records::load::<_, SessionRecord>(read.sessions()?, id.as_bytes()));
-        let Ok(found) = found else { return };
+        if matches!(found, Err(StoreError::Unavailable)) {
+            return;
+        }
         lock(&self.shared.suspects).remove(&id);
-        let Some(session) = found.map(|record| record.session(id)) else { return };
+        // Nobody can use a session that cannot be read.
+        let Some(session) = found.ok().flatten().map(|record| record.session(id)) else { return };
         let Suspect { presented, lifetimes, at } = suspect;
         let rotation =
             session.rotate(presented.generation, presented.client.address, at, lifetimes);

@@ -187,14 +187,19 @@ pub(super) fn request(
     shared: &Shared,
 ) -> Result<Result<(), Duration>, Fault> {
     let limit = change.mail_limit;
-    if let Err(wait) = mailboxes::count(write, &change.email, Purpose::ChangeEmail, limit, at)? {
-        return Ok(Err(wait));
-    }
-    write.change(at);
     let is_same = user
         .pending_email
         .as_ref()
         .is_some_and(|pending| pending.email == change.email && at.now < pending.expires_at);
+    // The owner is told of every new change, and a stranger whose address this is not for ever.
+    let told_as = Purpose::CancelEmailChange;
+    if !is_same && let Some(wait) = mailboxes::wait(write, &user.email, told_as, limit, at)? {
+        return Ok(Err(wait));
+    }
+    if let Err(wait) = mailboxes::count(write, &change.email, Purpose::ChangeEmail, limit, at)? {
+        return Ok(Err(wait));
+    }
+    write.change(at);
     if !is_same {
         // An earlier change is off; one that is asked for again keeps its links.
         tickets::remove_where(write, by.user, |purpose, _| is_of_change(purpose))?;
@@ -228,10 +233,7 @@ pub(super) fn request(
         give_up_at: confirm.expires_at,
     };
     outbox::queue(write, to_new, at.now)?;
-    let may_tell =
-        mailboxes::count(write, &user.email, Purpose::CancelEmailChange, limit, at)?.is_ok();
-    // The owner is told of every new change; only repetitions of the same one are limited.
-    if may_tell || !is_same {
+    if mailboxes::count(write, &user.email, told_as, limit, at)?.is_ok() {
         let to_old = NewMail {
             kind: MailKind::EmailChangeRequested {
                 ticket: cancel.id,

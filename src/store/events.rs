@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use super::records::{EventRecord, encode, load, require};
+use super::records::{EventRecord, encode, find_over, load, readable};
 use super::tables::{EVENTS, Write, meta};
 use super::{Fault, Store, StoreError};
 use crate::clock::{Moment, Timestamp};
@@ -86,8 +86,13 @@ pub(super) fn append(
     let latest = write.latest_events.open()?.get(key)?.map(|number| number.value());
     if let Some(number) = latest {
         let events = write.events.open()?;
-        let mut record: EventRecord = require(events, number)?;
-        if now.saturating_since(record.at) <= MERGE_WITHIN {
+        // What happens is noted, whatever became of the one before.
+        let found = readable(load::<u64, EventRecord>(events, number))?;
+        let is_shortly_before = |record: &EventRecord| {
+            // One from a time ahead would take in all that happens until then.
+            record.at <= now && now.saturating_since(record.at) <= MERGE_WITHIN
+        };
+        if let Some(mut record) = found.filter(is_shortly_before) {
             record.count = record.count.saturating_add(1);
             record.last_at = record.last_at.max(now);
             record.session = event.session;
@@ -110,42 +115,52 @@ pub(super) fn append(
     // Two at a time, so that a number that was lowered is reached without one long transaction.
     for _ in 0..2 {
         if write.events.open()?.len()? > max_events {
-            drop_oldest(write, |_| true)?;
+            drop_oldest(write)?;
         }
     }
     Ok(())
 }
 
-/// Drops the oldest event if `is_droppable` says so of it; says whether it did.
-pub(super) fn drop_oldest(
+/// Drops up to `batch` of the oldest events, of those that were last seen before `before`; says how
+/// many.
+pub(super) fn sweep(
     write: &mut Write<'_>,
-    is_droppable: impl FnOnce(&EventRecord) -> bool,
-) -> Result<bool, Fault> {
-    let first = {
-        let events = write.events.open()?;
-        events.first()?.map(|(number, _)| number.value())
+    at: Moment,
+    before: Timestamp,
+    batch: usize,
+) -> Result<usize, Fault> {
+    let last_at = |event: &EventRecord| event.last_at;
+    let Some(last) = find_over(write.events.open()?, last_at, at.now, before, batch)? else {
+        return Ok(0);
     };
-    let Some(number) = first else { return Ok(false) };
-    let record = match load::<u64, EventRecord>(write.events.open()?, number) {
-        // It must not keep those after it for ever.
-        Err(fault @ Fault::Corrupt { .. }) => {
-            fault.report();
-            write.events.open()?.remove(number)?;
-            return Ok(true);
-        }
-        record => record?,
-    };
-    let Some(record) = record else { return Ok(false) };
-    if !is_droppable(&record) {
-        return Ok(false);
+    write.change(at);
+    let mut count = 0;
+    while count < batch && oldest(write)?.is_some_and(|number| number <= last) {
+        drop_oldest(write)?;
+        count += 1;
     }
+    Ok(count)
+}
+
+fn oldest(write: &mut Write<'_>) -> Result<Option<u64>, Fault> {
+    Ok(write.events.open()?.first()?.map(|(number, _)| number.value()))
+}
+
+fn drop_oldest(write: &mut Write<'_>) -> Result<(), Fault> {
+    let Some(number) = oldest(write)? else { return Ok(()) };
+    let record = readable(load::<u64, EventRecord>(write.events.open()?, number))?;
     write.events.open()?.remove(number)?;
+    let latest = write.latest_events.open()?;
+    let Some(record) = record else {
+        // It does not say whose latest it was.
+        latest.retain(|_, latest| latest != number)?;
+        return Ok(());
+    };
     let block = record.client.block().to_string();
     let key = (record.user.0, record.kind.code(), block.as_str());
-    let latest = write.latest_events.open()?;
     let is_latest = latest.get(key)?.is_some_and(|latest| latest.value() == number);
     if is_latest {
         latest.remove(key)?;
     }
-    Ok(true)
+    Ok(())
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
-use super::records::{FailedMailRecord, MailRecord, TicketRecord, decode, encode, load, require};
+use super::records::{
+    FailedMailRecord, MailRecord, TicketRecord, decode, encode, find_over, load, readable, require,
+};
 use super::tables::{OUTBOX, OUTBOX_BY_DUE, TICKETS, Write, meta};
 use super::{Fault, Store, StoreError};
 use crate::clock::{Moment, Timestamp};
@@ -283,7 +285,12 @@ pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Faul
         .map(|entry| Ok(MailId(entry?.0.value().1)))
         .collect::<Result<_, Fault>>()?;
     for id in ids {
-        take(write, id)?;
+        if readable(take(write, id))?.is_none() {
+            // It does not say when it is due.
+            write.outbox.open()?.remove(id.0)?;
+            write.outbox_by_due.open()?.retain(|(_, other), ()| other != id.0)?;
+            write.outbox_by_user.open()?.remove((user.0, id.0))?;
+        }
     }
     Ok(())
 }
@@ -313,24 +320,17 @@ pub(super) fn sweep(
     batch: usize,
 ) -> Result<usize, Fault> {
     let failed = write.failed_mail.open()?;
-    let mut due = Vec::new();
-    for entry in failed.iter()?.take(batch) {
-        let (number, bytes) = entry?;
-        let number = number.value();
-        match decode::<FailedMailRecord>(failed.name(), &number, bytes.value()) {
-            // A time that lies ahead was told by a clock that was wrong.
-            Ok(record) if (before..=at.now).contains(&record.failed_at) => break,
-            Ok(_) => {}
-            // It must not keep those after it for ever.
-            Err(fault) => drop(fault.report()),
-        }
-        due.push(number);
-    }
+    let failed_at = |mail: &FailedMailRecord| mail.failed_at;
+    let Some(last) = find_over(failed, failed_at, at.now, before, batch)? else { return Ok(0) };
+    let due: Vec<u64> = failed
+        .range(..=last)?
+        .take(batch)
+        .map(|entry| Ok(entry?.0.value()))
+        .collect::<Result<_, Fault>>()?;
     for number in &due {
+        readable(load::<u64, FailedMailRecord>(failed, *number))?;
         failed.remove(*number)?;
     }
-    if !due.is_empty() {
-        write.change(at);
-    }
+    write.change(at);
     Ok(due.len())
 }

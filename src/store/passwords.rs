@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redb::ReadableTable;
 
 use super::events::{self, NewEvent};
-use super::mailboxes::{self, MailLimit};
+use super::mailboxes::{self, MailLimit, Notice};
 use super::outbox::{self, NewMail};
 use super::records::{UserRecord, encode, load};
 use super::sessions::{self, Authorised, authorise};
@@ -70,6 +70,8 @@ pub struct PasswordChange {
     pub credential_version: u64,
     /// The new one.
     pub new: NewPasswordHash,
+    /// How much mail a mailbox is sent.
+    pub mail_limit: MailLimit,
 }
 
 impl Store {
@@ -227,7 +229,10 @@ impl Store {
             write.change(at);
             set_password(write, by.user, &mut user, &change.new, at)?;
             sessions::end_others(write, by.user, Some(by.session), at, shared.access_lifetime)?;
-            tell(write, MailKind::PasswordChanged, by.user, &user, &change.new, at)?;
+            if mailboxes::may_notify(write, Notice::PasswordChanged, &user, change.mail_limit, at)?
+            {
+                tell(write, MailKind::PasswordChanged, by.user, &user, &change.new, at)?;
+            }
             let event = by.event(EventKind::PasswordChanged);
             events::append(write, event, at.now, shared.max_events)?;
             Ok(true)

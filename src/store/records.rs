@@ -68,6 +68,46 @@ pub(super) fn decode<R: DeserializeOwned>(
     })
 }
 
+/// What was read, for whoever can do without it: none, and a line in the log, if it cannot be.
+pub(super) fn readable<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(fault @ Fault::Corrupt { .. }) => {
+            fault.report();
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// The last of the records that are over, where they are numbered in the order in which they were
+/// made and `time_of` says from when they are: none of it lies behind `before`. It looks no
+/// further than `batch`, if there is one by then.
+///
+/// A record from a time ahead of `now` was dated by a clock that was wrong, and one that cannot be
+/// read has no date. Either is older than those after it: it goes with the first of them.
+pub(super) fn find_over<R: DeserializeOwned>(
+    table: &(impl ReadableTable<u64, Record> + TableHandle),
+    time_of: impl Fn(&R) -> Timestamp,
+    now: Timestamp,
+    before: Timestamp,
+    batch: usize,
+) -> Result<Option<u64>, Fault> {
+    let mut over = None;
+    for (place, entry) in table.iter()?.enumerate() {
+        if over.is_some() && place >= batch {
+            break;
+        }
+        let (number, bytes) = entry?;
+        let time = decode(table.name(), &number.value(), bytes.value()).map(|it| time_of(&it));
+        match time {
+            Ok(time) if time < before => over = Some(number.value()),
+            Ok(time) if time <= now => break,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(over)
+}
+
 /// Writes a record.
 pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(record).map_err(|error| Fault::corrupt("", &"", &error.to_string()))

@@ -8,7 +8,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use super::tables::{META, REVOKED_SESSIONS, Write, meta};
 use super::{Fault, Store, StoreError};
 use crate::clock::{Moment, Timestamp};
-use crate::domain::Session;
+use crate::domain::SessionId;
 
 /// The most marks that are kept; above it the list says that it is not complete.
 const MAX_REVOKED: u64 = 100_000;
@@ -69,19 +69,33 @@ impl Store {
     }
 }
 
-/// Marks a session that ends at `at`, for as long as an access token of it may live.
+/// Marks a session that ends at `at`, for as long as an access token of it may live: no longer than
+/// until `session_expires_at`, where that is known.
 pub(super) fn insert(
     write: &mut Write<'_>,
-    session: &Session,
+    id: SessionId,
+    session_expires_at: Option<Timestamp>,
     at: Moment,
     access_lifetime: Duration,
 ) -> Result<(), Fault> {
-    let expires_at = at.now.saturating_add(access_lifetime).min(session.expires_at());
+    let latest = at.now.saturating_add(access_lifetime);
+    // By a clock that is in doubt nothing is over.
+    let end = session_expires_at.filter(|_| at.confirmed);
+    let expires_at = end.map_or(latest, |end| end.min(latest));
     if expires_at <= at.now {
         return Ok(());
     }
+    mark(write, id, expires_at)
+}
+
+/// Marks a session until `expires_at`.
+pub(super) fn mark(
+    write: &mut Write<'_>,
+    id: SessionId,
+    expires_at: Timestamp,
+) -> Result<(), Fault> {
     let revoked = write.revoked_sessions.open()?;
-    revoked.insert((expires_at.as_micros(), &session.id.digest()), ())?;
+    revoked.insert((expires_at.as_micros(), &id.digest()), ())?;
     if revoked.len()? <= MAX_REVOKED {
         return Ok(());
     }

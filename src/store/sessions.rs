@@ -1,18 +1,22 @@
 //! Sentences about sessions.
 
+mod ending;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTableMetadata;
 
 use super::events::{self, NewEvent};
-use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, require};
+use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, readable, require};
 use super::tables::{SESSIONS_BY_USER, Write};
-use super::{Fault, Shared, Store, StoreError, revocations, users};
+use super::{Fault, Shared, Store, StoreError, users};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User, UserId};
+use ending::make_room;
+
+pub(super) use ending::{end, end_all, end_others, sweep};
 
 /// A session to be opened after a password was checked.
 #[derive(Clone, Debug)]
@@ -101,26 +105,10 @@ impl Store {
                 return Ok(false);
             }
             write.change(at);
-            let ids = ids_of(write, session.user)?;
-            let surplus = (ids.len() + 1).saturating_sub(opening.sessions_per_user.get());
-            let event = |kind, id| NewEvent {
-                kind,
-                user: session.user,
-                session: Some(id),
-                client: session.opened_by.clone(),
-            };
-            for id in ids.into_iter().take(surplus) {
-                let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
-                let was_live = record.is_some_and(|record| record.session(id).is_live(at.now));
-                end(write, id, at, shared.access_lifetime)?;
-                if was_live {
-                    let event = event(EventKind::SessionDisplaced, id);
-                    events::append(write, event, at.now, shared.max_events)?;
-                }
-            }
+            make_room(write, &opening, at, &shared)?;
             insert(write, session)?;
             users::remember_address(write, session.user, session.opened_by.block(), at.now)?;
-            let event = event(EventKind::LoggedIn, session.id);
+            let event = session.event(EventKind::LoggedIn, &session.opened_by);
             events::append(write, event, at.now, shared.max_events)?;
             Ok(true)
         })
@@ -200,8 +188,8 @@ impl Store {
             for entry in read.open(SESSIONS_BY_USER)?.range(first..=last)?.rev() {
                 let (key, _) = entry?;
                 let id = SessionId::from_bytes(*key.value().1);
-                let record: SessionRecord = require(sessions, id.as_bytes())?;
-                found.push(record.session(id));
+                let record = require::<_, SessionRecord>(sessions, id.as_bytes());
+                found.extend(readable(record.map(Some))?.map(|record| record.session(id)));
             }
             found.retain(|session| session.is_live(now) && !self.is_condemned_now(session.id));
             Ok(found)
@@ -243,8 +231,10 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes())?;
+            // What is over by a clock that is in doubt may live on once that is right.
             let is_there = record.is_some_and(|record| {
-                record.user == of.user && record.session(of.session).is_live(at.now)
+                record.user == of.user
+                    && (!at.confirmed || record.session(of.session).is_live(at.now))
             });
             if is_there {
                 log_out(write, &of, of.session, at, &shared)?;
@@ -347,7 +337,7 @@ fn rotate(
             events::append(write, event(EventKind::RefreshTokenAhead), at.now, max_events)?;
             Ok(Rotated::Refused(Refused::Ahead))
         }
-        Rotation::Expired => refused,
+        Rotation::DatedAhead | Rotation::Expired => refused,
     }
 }
 
@@ -358,49 +348,6 @@ fn insert(write: &mut Write<'_>, session: &Session) -> Result<(), Fault> {
     write.sessions.open()?.insert(id, record.as_slice())?;
     write.sessions_by_user.open()?.insert((session.user.0, id), ())?;
     write.sessions_by_expiry.open()?.insert((filed_at.as_micros(), id), ())?;
-    Ok(())
-}
-
-/// Removes a session with its index entries; says whether there was one.
-fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
-    let id = id.as_bytes();
-    let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id)? else {
-        return Ok(false);
-    };
-    write.sessions.open()?.remove(id)?;
-    write.sessions_by_user.open()?.remove((record.user.0, id))?;
-    write.sessions_by_expiry.open()?.remove((record.filed_at.as_micros(), id))?;
-    Ok(true)
-}
-
-/// Ends a session: removes it, and marks it as revoked while its access tokens live. Says whether
-/// there was one.
-pub(super) fn end(
-    write: &mut Write<'_>,
-    id: SessionId,
-    at: Moment,
-    access_lifetime: Duration,
-) -> Result<bool, Fault> {
-    let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
-    let Some(session) = record.map(|record| record.session(id)) else { return Ok(false) };
-    write.change(at);
-    revocations::insert(write, &session, at, access_lifetime)?;
-    remove(write, id)
-}
-
-/// Ends every session of `user` but `kept`.
-pub(super) fn end_others(
-    write: &mut Write<'_>,
-    user: UserId,
-    kept: Option<SessionId>,
-    at: Moment,
-    access_lifetime: Duration,
-) -> Result<(), Fault> {
-    for id in ids_of(write, user)? {
-        if Some(id) != kept {
-            end(write, id, at, access_lifetime)?;
-        }
-    }
     Ok(())
 }
 
@@ -432,61 +379,16 @@ pub(super) fn authorise(
     Ok(user.filter(|user| !user.is_disabled))
 }
 
+impl Session {
+    /// An event that `client` causes with this session.
+    fn event(&self, kind: EventKind, client: &Client) -> NewEvent {
+        NewEvent { kind, user: self.user, session: Some(self.id), client: client.clone() }
+    }
+}
+
 impl Authorised {
     /// An event that who acts causes.
     pub(super) fn event(&self, kind: EventKind) -> NewEvent {
         NewEvent { kind, user: self.user, session: Some(self.session), client: self.client.clone() }
     }
-}
-
-/// A user's sessions, oldest first.
-fn ids_of(write: &mut Write<'_>, user: UserId) -> Result<Vec<SessionId>, Fault> {
-    let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
-    write
-        .sessions_by_user
-        .open()?
-        .range(first..=last)?
-        .map(|entry| Ok(SessionId::from_bytes(*entry?.0.value().1)))
-        .collect()
-}
-
-/// Looks at the `batch` sessions filed under the earliest expiries up to `now`: removes those
-/// that are over, and files those anew that were extended. Says how many it looked at.
-pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<usize, Fault> {
-    let last = (at.now.as_micros(), &[u8::MAX; 16]);
-    let due: Vec<(u64, SessionId)> = write
-        .sessions_by_expiry
-        .open()?
-        .range((0, &[0; 16])..=last)?
-        .take(batch)
-        .map(|entry| {
-            let (key, _) = entry?;
-            let (filed_at, id) = key.value();
-            Ok((filed_at, SessionId::from_bytes(*id)))
-        })
-        .collect::<Result<_, Fault>>()?;
-    for (filed_at, id) in &due {
-        write.change(at);
-        let record = match load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes()) {
-            // Nobody can use it, and it must not keep the others from being swept.
-            Err(fault @ Fault::Corrupt { .. }) => {
-                fault.report();
-                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
-                continue;
-            }
-            record => record?,
-        };
-        let session = record.map(|record| record.session(*id));
-        match session.filter(|session| session.is_live(at.now)) {
-            None => {
-                remove(write, *id)?;
-                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
-            }
-            Some(session) => {
-                write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
-                insert(write, &session)?;
-            }
-        }
-    }
-    Ok(due.len())
 }

@@ -5,6 +5,7 @@
 //! anew for every pair of types of key and record, so a table takes a pair that another has where
 //! one fits.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use redb::{Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, Value, WriteTransaction};
@@ -122,6 +123,25 @@ impl<'t, K: Key + 'static, V: Value + 'static> Slot<'t, K, V> {
         };
         Ok(self.table.insert(table))
     }
+}
+
+/// Removes records that cannot be read, and so do not say under what their indexes have them:
+/// those are walked from end to end.
+pub(super) fn discard(
+    records: &mut Slot<'_, Id, Record>,
+    indexes: [&mut Slot<'_, (u64, Id), ()>; 2],
+    unreadable: &HashSet<[u8; 16]>,
+) -> Result<(), Fault> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    for id in unreadable {
+        records.open()?.remove(id)?;
+    }
+    for index in indexes {
+        index.open()?.retain(|(_, id), ()| !unreadable.contains(id))?;
+    }
+    Ok(())
 }
 
 /// A write transaction as the sentences see it.

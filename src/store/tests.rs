@@ -2,6 +2,8 @@
 //! module has what they share.
 
 mod account;
+mod clocks;
+mod corrupt;
 mod directory;
 mod failures;
 mod passwords;
@@ -12,6 +14,8 @@ mod upkeep;
 mod users;
 
 use std::time::Duration;
+
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::*;
 use crate::clock::Moment;
@@ -29,6 +33,8 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
 };
+const FAREWELL: NewNotice =
+    NewNotice { message_id: MessageId::from_bytes([0; 16]), mail_limit: MailLimit(None) };
 const SETTINGS: StoreSettings = StoreSettings {
     cache: 1 << 20,
     min_free: 1_000,
@@ -47,6 +53,26 @@ fn after(wait: Duration) -> Moment {
 
 fn open(medium: impl Medium) -> Store {
     Store::open(medium, SETTINGS).unwrap().0
+}
+
+/// Changes what is on a medium past the store, which has to be closed.
+fn tamper(memory: &Memory, change: impl FnOnce(&redb::WriteTransaction)) {
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+}
+
+/// How many rows the tables of these names have, once the store is closed.
+fn lengths(memory: &Memory, tables: &[&str]) -> Vec<u64> {
+    let database = memory.open(1 << 20, Opening::First).unwrap();
+    let read = database.begin_read().unwrap();
+    let length = |name: &&str| {
+        let mut all = read.list_tables().unwrap();
+        let table = all.find(|table| table.name() == *name).unwrap();
+        read.open_untyped_table(table).unwrap().len().unwrap()
+    };
+    tables.iter().map(length).collect()
 }
 
 /// All mail that is due at `now`, the longest due first.

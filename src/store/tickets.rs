@@ -1,12 +1,13 @@
 //! Sentences about tickets: what the click on a mailed link does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use redb::ReadableTable;
 
 use super::events::{self, NewEvent};
-use super::records::{TicketRecord, UserRecord, encode, load, require};
-use super::tables::{TICKETS, Write};
+use super::records::{TicketRecord, UserRecord, encode, load, readable, require};
+use super::tables::{TICKETS, Write, discard};
 use super::{Fault, Store, StoreError, users};
 use crate::clock::Moment;
 use crate::domain::{Client, Email, EventKind, Purpose, Ticket, TicketId, User, UserId};
@@ -154,22 +155,24 @@ pub(super) fn remove_all(write: &mut Write<'_>, user: UserId) -> Result<(), Faul
     remove_where(write, user, |_, _| true)
 }
 
+/// Removes those tickets of `user` of which `is_void` says so, and those that cannot be read.
 pub(super) fn remove_where(
     write: &mut Write<'_>,
     user: UserId,
     is_void: impl Fn(Purpose, TicketId) -> bool,
 ) -> Result<(), Fault> {
-    for ticket in of_user(write, user)? {
+    let (tickets, unreadable) = of_user(write, user)?;
+    for ticket in tickets {
         if is_void(ticket.purpose, ticket.id) {
             remove(write, ticket.id)?;
         }
     }
-    Ok(())
+    remove_unreadable(write, &unreadable)
 }
 
-/// The tickets of `user`, those that count no more among them. One that cannot be read can be
-/// redeemed by nobody, and keeps no other from being found or voided.
-fn of_user(write: &mut Write<'_>, user: UserId) -> Result<Vec<Ticket>, Fault> {
+/// The tickets of `user`, those that count no more among them, and which cannot be read. Such a one
+/// can be redeemed by nobody, and keeps no other from being found or voided.
+fn of_user(write: &mut Write<'_>, user: UserId) -> Result<(Vec<Ticket>, HashSet<[u8; 16]>), Fault> {
     let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
     let ids: Vec<TicketId> = write
         .tickets_by_user
@@ -178,15 +181,20 @@ fn of_user(write: &mut Write<'_>, user: UserId) -> Result<Vec<Ticket>, Fault> {
         .map(|entry| Ok(TicketId::from_bytes(*entry?.0.value().1)))
         .collect::<Result<_, Fault>>()?;
     let tickets = write.tickets.open()?;
-    let mut found = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), HashSet::new());
     for id in ids {
-        match require::<_, TicketRecord>(tickets, id.as_bytes()) {
-            Ok(record) => found.push(record.ticket(id)),
-            Err(fault @ Fault::Corrupt { .. }) => drop(fault.report()),
-            Err(fault) => return Err(fault),
+        let record = require::<_, TicketRecord>(tickets, id.as_bytes());
+        match readable(record.map(Some))? {
+            Some(record) => found.push(record.ticket(id)),
+            None => drop(unreadable.insert(*id.as_bytes())),
         }
     }
-    Ok(found)
+    Ok((found, unreadable))
+}
+
+fn remove_unreadable(write: &mut Write<'_>, unreadable: &HashSet<[u8; 16]>) -> Result<(), Fault> {
+    let indexes = [&mut write.tickets_by_user, &mut write.tickets_by_expiry];
+    discard(&mut write.tickets, indexes, unreadable)
 }
 
 fn remove(write: &mut Write<'_>, id: TicketId) -> Result<(), Fault> {
@@ -210,7 +218,7 @@ pub(super) fn find_live(
     let is_it = |ticket: &Ticket| {
         ticket.purpose == purpose && ticket.is_live(at.now) && ticket.email == *email
     };
-    Ok(of_user(write, user)?.into_iter().find(is_it))
+    Ok(of_user(write, user)?.0.into_iter().find(is_it))
 }
 
 /// Removes up to `batch` tickets that have expired by `at`; says how many.
@@ -226,16 +234,15 @@ pub(super) fn sweep(write: &mut Write<'_>, at: Moment, batch: usize) -> Result<u
             Ok((key.value().0, TicketId::from_bytes(*key.value().1)))
         })
         .collect::<Result<_, Fault>>()?;
+    let mut unreadable = HashSet::new();
     for (expires_at, id) in &due {
         write.change(at);
-        match remove(write, *id) {
-            // Nobody can use it, and it must not keep the others from being swept.
-            Err(fault @ Fault::Corrupt { .. }) => {
-                fault.report();
-            }
-            removed => removed?,
+        // Nobody can use one that cannot be read, and it must not keep the others from being swept.
+        if readable(remove(write, *id).map(Some))?.is_none() {
+            unreadable.insert(*id.as_bytes());
         }
         write.tickets_by_expiry.open()?.remove((*expires_at, id.as_bytes()))?;
     }
+    remove_unreadable(write, &unreadable)?;
     Ok(due.len())
 }

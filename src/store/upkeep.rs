@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::tables::{Write, meta};
-use super::{Fault, Store, StoreError, events, mailboxes, outbox, revocations, sessions, tickets};
+use super::tables::meta;
+use super::{Store, StoreError, events, mailboxes, outbox, revocations, sessions, tickets};
 use crate::clock::{Moment, Timestamp};
 
 /// What is swept.
@@ -44,7 +44,7 @@ impl Store {
             self.write(move |write| mailboxes::sweep(write, at, batch)).await,
             self.write(move |write| revocations::sweep(write, at, batch)).await,
             self.write(move |write| outbox::sweep(write, at, failed_before, batch)).await,
-            self.write(move |write| sweep_events(write, at, events_before, batch)).await,
+            self.write(move |write| events::sweep(write, at, events_before, batch)).await,
         ];
         let mut is_unfinished = false;
         for count in swept {
@@ -61,33 +61,10 @@ impl Store {
     pub async fn accept_clock(&self, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |write| {
             write.change(Moment { now, confirmed: false });
-            write.clear_sessions()?;
+            sessions::end_all(write, now)?;
             write.meta.open()?.insert(meta::MARK, now.as_micros())?;
             Ok(())
         })
         .await
     }
-}
-
-impl Write<'_> {
-    fn clear_sessions(&mut self) -> Result<(), Fault> {
-        self.sessions.open()?.retain(|_, _| false)?;
-        self.sessions_by_user.open()?.retain(|_, ()| false)?;
-        self.sessions_by_expiry.open()?.retain(|_, ()| false)?;
-        Ok(())
-    }
-}
-
-fn sweep_events(
-    write: &mut Write<'_>,
-    at: Moment,
-    before: Timestamp,
-    batch: usize,
-) -> Result<usize, Fault> {
-    let mut count = 0;
-    while count < batch && events::drop_oldest(write, |event| event.last_at < before)? {
-        write.change(at);
-        count += 1;
-    }
-    Ok(count)
 }

@@ -261,7 +261,8 @@ pub(super) fn remember_address(
     let block = from.to_string();
     let key = (user.0, block.as_str());
     let last = known.get(key)?.map(|last| Timestamp::from_micros(last.value()));
-    if last.is_some_and(|last| now.saturating_since(last) < KNOWN_ADDRESS_STEP) {
+    let is_recent = |last| last <= now && now.saturating_since(last) < KNOWN_ADDRESS_STEP;
+    if last.is_some_and(is_recent) {
         return Ok(());
     }
     known.insert(key, now.as_micros())?;
@@ -270,8 +271,10 @@ pub(super) fn remember_address(
     for entry in known.range((user.0, "")..(user.0.saturating_add(1), ""))? {
         let (key, last) = entry?;
         count = count.saturating_add(1);
-        if oldest.as_ref().is_none_or(|(time, _)| last.value() < *time) {
-            oldest = Some((last.value(), key.value().1.to_owned()));
+        // A time ahead was told by a clock that was wrong, and does not keep its block for ever.
+        let last = if last.value() > now.as_micros() { 0 } else { last.value() };
+        if oldest.as_ref().is_none_or(|(time, _)| last < *time) {
+            oldest = Some((last, key.value().1.to_owned()));
         }
     }
     if count > MAX_KNOWN_ADDRESSES

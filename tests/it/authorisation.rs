@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
 use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens, claims};
 
 const ANN: &str = "ann@example.com";
@@ -37,16 +38,6 @@ fn calling(app: &TestApp, (method, path, body): &(&str, String, Value)) -> Call 
     app.call(method, path).json(body)
 }
 
-fn bad_token(message: &str) -> Value {
-    json!({
-        "detail": "Given token not valid for any token type",
-        "code": "token_not_valid",
-        "messages": [
-            {"token_class": "AccessToken", "token_type": "access", "message": message},
-        ],
-    })
-}
-
 #[tokio::test]
 async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
     let app = TestApp::start();
@@ -65,7 +56,8 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
         "code": "bad_authorization_header",
     });
     let not_found = json!({"detail": "User not found", "code": "user_not_found"});
-    let invalid = bad_token("Token is invalid or expired");
+    let (_, invalid) = bad_access(BAD_TOKEN);
+    let (_, wrong_type) = bad_access(WRONG_TYPE);
     let table = [
         (String::new(), &none),
         ("Basic YTpi".to_owned(), &none),
@@ -75,7 +67,7 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
         (format!("Bearer {}", expired.access), &invalid),
         (format!("Bearer {}", ended.access), &invalid),
         (format!("Bearer {}", gone.access), &invalid),
-        (format!("Bearer {}", tokens.refresh), &bad_token("Token has wrong type")),
+        (format!("Bearer {}", tokens.refresh), &wrong_type),
     ];
     for endpoint in endpoints(&tokens) {
         for (authorization, body) in &table {

@@ -18,6 +18,7 @@ use latchkey::config::SigningAlgorithm;
 use latchkey::jwt::{Expiry, TokenError};
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, bad_access, bad_refresh};
 use crate::support::{PASSWORD, START, TestApp, Tokens};
 use forger::{Forger, Kind};
 use keys::KeyRing;
@@ -128,21 +129,10 @@ impl Target {
 
 /// How a forged token is refused where an access or a refresh token is due.
 fn invalid(kind: Kind) -> (u16, Value) {
-    let body = match kind {
-        Kind::Access => json!({
-            "detail": "Given token not valid for any token type",
-            "code": "token_not_valid",
-            "messages": [{
-                "token_class": "AccessToken",
-                "token_type": "access",
-                "message": "Token is invalid or expired",
-            }],
-        }),
-        Kind::Refresh => {
-            json!({"detail": "Token is invalid or expired", "code": "token_not_valid"})
-        }
-    };
-    (401, body)
+    match kind {
+        Kind::Access => bad_access(BAD_TOKEN),
+        Kind::Refresh => bad_refresh(BAD_TOKEN),
+    }
 }
 
 /// How `/api/token/verify/` says that a token of neither kind is good.

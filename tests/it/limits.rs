@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Reply, TestApp, at_once};
+use crate::support::{NEW_PASSWORD, PASSWORD, Reply, TestApp, Tokens, at_once};
 
 const EMAIL: &str = "ann@example.com";
 const WRONG: &str = "wrong-Lamp 7 orchard";
@@ -222,4 +222,50 @@ async fn the_limits_of_the_shipped_configuration_hold() {
     }
     assert_throttled(&app.registration(EMAIL).await);
     assert_throttled(&app.login("user1@example.com", PASSWORD).await);
+}
+
+/// Changes a password to and fro so many times; an even number of times leaves it as it was.
+async fn change_password(app: &TestApp, tokens: &Tokens, times: usize) {
+    for time in 0..times {
+        let (current, new) = [(PASSWORD, NEW_PASSWORD), (NEW_PASSWORD, PASSWORD)][time % 2];
+        let body =
+            json!({"current_password": current, "new_password": new, "confirm_password": new});
+        let reply = app.post("/api/change-password/", &body).bearer(&tokens.access).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+}
+
+/// Whoever opens an account on somebody else's address can ask for nothing that fills its mailbox.
+#[tokio::test]
+async fn an_account_on_a_strangers_address_fills_no_mailbox() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    let mailed = async |subject: &str| app.letters(EMAIL, subject).await.len();
+    for told in 1..=2 {
+        let reply = app.moving(&tokens, &format!("new{told}@example.com")).await;
+        assert_eq!((reply.status, mailed("is about to change").await), (200, told));
+    }
+    let third = async || app.moving(&tokens, "new3@example.com").await;
+    assert_eq!(assert_throttled(&app.unchanged(third).await), 60);
+
+    change_password(&app, &tokens, 6).await;
+    assert_eq!(mailed("was changed").await, 2);
+    assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
+    for farewells in [2, 2] {
+        let again = app.newcomer(EMAIL).await;
+        assert_eq!(app.deleting(&again, PASSWORD).await.status, 204);
+        assert_eq!(mailed("was deleted").await, farewells);
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_a_confirmed_address_is_told_each_time() {
+    let app = TestApp::start();
+    let token = app.invited(EMAIL).await;
+    app.confirm(&token).await;
+    let tokens = app.log_in(EMAIL).await;
+    change_password(&app, &tokens, 4).await;
+    assert_eq!(app.letters(EMAIL, "was changed").await.len(), 4);
+    assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
+    assert_eq!(app.letters(EMAIL, "was deleted").await.len(), 1);
 }

@@ -5,19 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::config::SigningAlgorithm;
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
 use crate::support::{START, TestApp};
 
 const EMAIL: &str = "ann@example.com";
-
-fn not_valid(message: &str) -> Value {
-    json!({
-        "detail": "Given token not valid for any token type",
-        "code": "token_not_valid",
-        "messages": [
-            {"token_class": "AccessToken", "token_type": "access", "message": message},
-        ],
-    })
-}
 
 #[tokio::test]
 async fn the_profile_is_that_of_the_bearer() {
@@ -66,8 +57,8 @@ async fn whoever_shows_no_good_access_token_is_told_why() {
         "detail": "Authorization header must contain two space-delimited values",
         "code": "bad_authorization_header",
     });
-    let invalid = not_valid("Token is invalid or expired");
-    let wrong_type = not_valid("Token has wrong type");
+    let (_, invalid) = bad_access(BAD_TOKEN);
+    let (_, wrong_type) = bad_access(WRONG_TYPE);
     let table: [(Option<&str>, &Value); 14] = [
         (None, &absent),
         (Some(""), &absent),
@@ -116,7 +107,7 @@ async fn an_access_token_lives_half_an_hour() {
     app.advance(30 * 60 - 2);
     assert_eq!(app.profile(&tokens.access).await.status, 200);
     app.advance(2);
-    let expired = (401, not_valid("Token is invalid or expired"));
+    let expired = bad_access(BAD_TOKEN);
     assert_eq!(app.profile(&tokens.access).await.told(), expired);
 }
 
@@ -132,7 +123,7 @@ async fn an_access_token_from_more_than_a_minute_ahead_is_not_valid_yet() {
     app.clock.set_wall(back_by(30));
     assert_eq!(app.profile(&ahead.access).await.status, 200);
     app.clock.set_wall(back_by(50));
-    let invalid = (401, not_valid("Token is invalid or expired"));
+    let invalid = bad_access(BAD_TOKEN);
     assert_eq!(app.profile(&ahead.access).await.told(), invalid);
     app.clock.set_wall(START);
     assert_eq!(app.profile(&ahead.access).await.status, 200);
@@ -155,7 +146,7 @@ async fn a_removed_user_is_not_found_and_an_ended_session_is_not_valid() {
     assert_eq!(app.refreshing(&first.refresh).await.status, 401);
     for access in [first.access, second.access] {
         let reply = app.profile(&access).await;
-        assert_eq!(reply.told(), (401, not_valid("Token is invalid or expired")));
+        assert_eq!(reply.told(), bad_access(BAD_TOKEN));
     }
 }
 
@@ -177,7 +168,7 @@ async fn each_algorithm_signs_and_checks_its_own_tokens() {
         assert_eq!(app.profile(&tokens.access).await.status, 200, "{name}");
         // Under a shared secret the two kinds still cannot pass for each other.
         let reply = app.profile(&tokens.refresh).await;
-        assert_eq!(reply.told(), (401, not_valid("Token has wrong type")), "{name}");
+        assert_eq!(reply.told(), bad_access(WRONG_TYPE), "{name}");
         assert_eq!(app.refreshing(&tokens.access).await.status, 401, "{name}");
     }
 }

@@ -12,11 +12,12 @@ use latchkey::domain::{
 use latchkey::flows::credentials::{PasswordRefused, check_password};
 use latchkey::secret::Secret;
 use latchkey::store::{
-    Authorised, MailLimit, NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome,
-    Store,
+    Authorised, MailLimit, NewNotice, NewPasswordHash, NewTicket, NewUser, PasswordChange,
+    RegisterOutcome, Store,
 };
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, bad_access};
 use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims};
 
 const EMAIL: &str = "ann@example.com";
@@ -85,7 +86,8 @@ impl Scene {
     async fn overtake(&self, fast: Fast) {
         let store: &Store = &self.app.app.store;
         let at = Moment { now: self.app.clock.read().wall, confirmed: true };
-        let message_id = MessageId::from_bytes([9; 16]);
+        let (message_id, mail_limit) = (MessageId::from_bytes([9; 16]), MailLimit(None));
+        let farewell = NewNotice { message_id, mail_limit };
         let new = NewPasswordHash { password: self.hash.clone(), message_id };
         let by = Authorised { user: UserId(1), session: session(&self.there), client: client() };
         let is_done = match fast {
@@ -94,14 +96,14 @@ impl Scene {
                 store.reset_password(ticket, new, client(), at).await.is_ok()
             }
             Fast::ChangePassword => {
-                let change = PasswordChange { by, credential_version: 0, new };
+                let change = PasswordChange { by, credential_version: 0, new, mail_limit };
                 store.change_password(change, at).await.unwrap()
             }
             Fast::ConfirmAddress => {
                 let ticket = self.ticket(Purpose::ChangeEmail, &self.confirm);
                 store.confirm_email_change(ticket, message_id, client(), at).await.is_ok()
             }
-            Fast::Delete => store.delete_user(by, 0, message_id, at).await.unwrap(),
+            Fast::Delete => store.delete_user(by, 0, farewell, at).await.unwrap(),
             Fast::EndAllSessions => store.end_all_sessions(by, at).await.unwrap(),
         };
         assert!(is_done, "{fast:?}");
@@ -133,12 +135,7 @@ async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = (
 }
 
 fn invalid_token() -> (u16, Value) {
-    let messages = json!([{
-        "token_class": "AccessToken", "token_type": "access",
-        "message": "Token is invalid or expired",
-    }]);
-    let detail = "Given token not valid for any token type";
-    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
+    bad_access(BAD_TOKEN)
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use latchkey::config::Config;
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
+use crate::support::messages::{bad_access, bad_refresh};
 use crate::support::{Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
 
 const EMAIL: &str = "ann@example.com";
@@ -18,17 +19,6 @@ fn not_found() -> (u16, Value) {
 
 fn no_credentials() -> (u16, Value) {
     (401, json!({"detail": "Authentication credentials were not provided."}))
-}
-
-fn bad_access(message: &str) -> (u16, Value) {
-    let messages =
-        json!([{"token_class": "AccessToken", "token_type": "access", "message": message}]);
-    let detail = "Given token not valid for any token type";
-    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
-}
-
-fn bad_refresh(message: &str) -> (u16, Value) {
-    (401, json!({"detail": message, "code": "token_not_valid"}))
 }
 
 fn id(tokens: &Tokens) -> String {

@@ -91,8 +91,7 @@ async fn a_deleted_account_leaves_a_mail_and_a_free_address() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
     let session = opened(&store, &user, 1).await;
-    let message = MessageId::from_bytes([0; 16]);
-    let deleted = store.delete_user(authorised(&session), 0, message, at(START)).await;
+    let deleted = store.delete_user(authorised(&session), 0, FAREWELL, at(START)).await;
     assert_eq!(deleted, Ok(true));
     let mails = due_mail(&store, START);
     assert_eq!(mails.len(), 1, "queued mail goes with the account");
@@ -111,8 +110,7 @@ async fn a_deleted_account_is_in_no_table_any_more() {
     };
     let (session, _other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
     changed(&store, &session, email_change("new@example.com", 0, 5)).await;
-    let message = MessageId::from_bytes([0; 16]);
-    assert_eq!(store.delete_user(authorised(&session), 0, message, at(START)).await, Ok(true));
+    assert_eq!(store.delete_user(authorised(&session), 0, FAREWELL, at(START)).await, Ok(true));
     drop(store);
     writer.join();
 

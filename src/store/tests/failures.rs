@@ -90,6 +90,17 @@ async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T
     }
 }
 
+/// A session of Ann's whose first two tokens are superseded.
+async fn rotated_twice(store: &Store) -> Session {
+    let user = registered(store, "ann@example.com", 1).await;
+    let session = opened(store, &user, 1).await;
+    for generation in [0, 1] {
+        let token = presented(&session, generation);
+        store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
+    }
+    session
+}
+
 #[tokio::test]
 async fn after_a_disk_failure_nothing_answered_is_lost_and_service_resumes() {
     let disk = SickDisk::default();
@@ -142,12 +153,7 @@ async fn below_min_free_writes_are_refused_and_reads_go_on() {
 async fn a_session_whose_end_cannot_be_written_is_refused_until_it_can() {
     let disk = SickDisk::default();
     let store = open(disk.clone());
-    let user = registered(&store, "ann@example.com", 1).await;
-    let session = opened(&store, &user, 1).await;
-    for generation in [0, 1] {
-        let token = presented(&session, generation);
-        store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
-    }
+    let session = rotated_twice(&store).await;
     disk.state.free.store(0, Ordering::SeqCst);
     let rotate =
         |generation| store.rotate_session(presented(&session, generation), LIFETIMES, at(START));
@@ -167,12 +173,9 @@ async fn a_corrupt_record_fails_alone() {
     let user = registered(&store, "ann@example.com", 1).await;
     drop(store);
     writer.join();
-    let database = memory.open(1 << 20, Opening::First).unwrap();
-    let transaction = database.begin_write().unwrap();
-    transaction.open_table(tables::USERS).unwrap().insert(1, &b"{\"email\":"[..]).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
-
+    tamper(&memory, |write| {
+        write.open_table(tables::USERS).unwrap().insert(1, &b"{\"email\":"[..]).unwrap();
+    });
     let store = open(memory);
     assert_eq!(store.find_user(user.id), Err(StoreError::Corrupt));
     let mut under_way = tokio::task::JoinSet::new();
@@ -195,17 +198,12 @@ async fn a_corrupt_record_fails_alone() {
 async fn a_token_reused_while_storage_was_away_ends_its_session_when_it_is_back() {
     let disk = SickDisk::default();
     let store = open(disk.clone());
-    let user = registered(&store, "ann@example.com", 1).await;
-    let session = opened(&store, &user, 1).await;
-    for generation in [0, 1] {
-        let token = presented(&session, generation);
-        store.rotate_session(token, LIFETIMES, at(START)).await.unwrap();
-    }
+    let session = rotated_twice(&store).await;
     disk.fail(true);
     let token = presented(&session, 0);
     assert!(store.rotate_session(token, LIFETIMES, at(START)).await.is_err());
     disk.fail(false);
-    eventually(async || store.find_user(user.id)).await;
+    eventually(async || store.find_user(session.user)).await;
     assert!(!is_live(&store, &session, START));
     eventually(async || store.end_condemned_sessions(at(START)).await).await;
     assert_eq!(store.count_sessions().unwrap(), 0);

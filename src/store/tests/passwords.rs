@@ -84,6 +84,7 @@ async fn a_change_of_password_keeps_one_session() {
         by: authorised(&kept),
         credential_version: version,
         new: new_hash(3),
+        mail_limit: MailLimit(None),
     };
     assert!(!store.change_password(change(7), at(START)).await.unwrap());
     assert!(is_live(&store, &other, START), "a refused change changes nothing");

@@ -135,8 +135,7 @@ async fn an_ended_session_writes_no_more() {
     assert_eq!(store.change_account(by(), change, at(START)).await, Ok(Changed::NotAuthorised));
     assert_eq!(store.end_session(by(), session.id, at(START)).await, Ok(None));
     assert_eq!(store.end_all_sessions(by(), at(START)).await, Ok(false));
-    let message = MessageId::from_bytes([0; 16]);
-    assert_eq!(store.delete_user(by(), 0, message, at(START)).await, Ok(false));
+    assert_eq!(store.delete_user(by(), 0, FAREWELL, at(START)).await, Ok(false));
     assert_eq!(store.find_user(user.id).unwrap(), Some(user));
 }
 

@@ -16,9 +16,7 @@ type Id = [u8; 16];
 /// What a database holds, as far as somebody could notice at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
-    /// Address, name, whether the address is confirmed, and how often credentials changed, by
-    /// number.
-    pub(super) users: BTreeMap<u64, (String, Option<String>, bool, u64)>,
+    pub(super) users: BTreeMap<u64, Account>,
     /// User and generation of each session that lives.
     pub(super) sessions: Vec<(u64, u64)>,
     /// User, purpose and whether it was redeemed of each ticket that has not expired.
@@ -27,6 +25,19 @@ pub(super) struct View {
     pub(super) outbox: BTreeMap<u64, (String, String, u64)>,
     pub(super) next_user: u64,
     pub(super) next_mail: u64,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) email: String,
+    pub(super) username: Option<String>,
+    /// Whether the address is confirmed.
+    pub(super) is_verified: bool,
+    /// How often credentials changed.
+    pub(super) version: u64,
+    /// The address that was asked for, in time or not.
+    pub(super) pending: Option<String>,
 }
 
 /// Everything that matters in a database.
@@ -73,13 +84,14 @@ impl Census {
         flaws.note(users.keys().any(|id| *id >= view.next_user), "a user's number will come again");
         check_names(read, &users, &mut flaws);
         for (id, user) in &users {
-            let entry = (
-                text(user, "email"),
-                user["username"].as_str().map(str::to_owned),
-                user["is_email_verified"] == true,
-                number(user, "credential_version"),
-            );
-            view.users.insert(*id, entry);
+            let account = Account {
+                email: text(user, "email"),
+                username: user["username"].as_str().map(str::to_owned),
+                is_verified: user["is_email_verified"] == true,
+                version: number(user, "credential_version"),
+                pending: user["pending_email"]["email"].as_str().map(str::to_owned),
+            };
+            view.users.insert(*id, account);
         }
         let (sessions, over) = sessions(read, &users, now, &mut flaws);
         view.sessions = sessions.values().map(|(generation, user)| (*user, *generation)).collect();
@@ -175,6 +187,13 @@ fn tickets(
     let by_expiry = keys::<(u64, &Id), (), _>(read, "tickets_by_expiry_1", |(at, id)| (at, *id));
     let expiring = tickets.iter().map(|(id, ticket)| (number(ticket, "expires_at"), *id)).collect();
     flaws.compare("tickets_by_expiry", &by_expiry, &expiring);
+    for user in users.values() {
+        let pending = &user["pending_email"];
+        if pending["expires_at"].as_u64().is_some_and(|end| now < end) {
+            let is_there = tickets.keys().any(|id| pending["ticket"] == hex(id));
+            flaws.note(!is_there, "nothing confirms a pending address");
+        }
+    }
     let mut live = Vec::new();
     for ticket in tickets.values() {
         let user = number(ticket, "user");

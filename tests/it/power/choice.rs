@@ -24,8 +24,13 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
     Some(match action {
         Action::Register(any) => register(model, any, password),
         Action::Confirm(any) => {
-            let (ticket, slip) = choose(&open_slips(model, "verify_email"), any).copied()?;
+            let (ticket, slip) = choose(&open_slips(model, &["verify_email"]), any).copied()?;
             Operation::Confirm { ticket, token: slip.token.clone()? }
+        }
+        Action::Resend(any) => {
+            let people: Vec<&Person> =
+                model.users.values().filter(|person| !person.is_verified).collect();
+            Operation::Resend { email: choose(&people, any)?.email.clone() }
         }
         Action::LogIn(any) => {
             let person = person(model, any)?;
@@ -46,12 +51,26 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
         })?,
         Action::Forgot(any) => Operation::Forgot { email: person(model, any)?.email.clone() },
         Action::Reset(any) => {
-            let (ticket, slip) = choose(&open_slips(model, "reset_password"), any).copied()?;
+            let (ticket, slip) = choose(&open_slips(model, &["reset_password"]), any).copied()?;
             Operation::Reset { ticket, token: slip.token.clone()?, password }
         }
         Action::ChangePassword(any) => {
             let (session, access, current) = bearer(model, any)?;
             Operation::ChangePassword { session, access, current, new: password }
+        }
+        Action::AskForAddress(any) => {
+            let (session, access, password) = bearer(model, any)?;
+            let email = address(free_place(model, any / 7)?);
+            Operation::AskForAddress { session, access, password, email }
+        }
+        Action::ConfirmAddress(any) => {
+            let (ticket, slip) = choose(&open_slips(model, &["change_email"]), any).copied()?;
+            Operation::ConfirmAddress { ticket, token: slip.token.clone()? }
+        }
+        Action::CancelAddress(any) => {
+            let either = open_slips(model, &["change_email", "cancel_email_change"]);
+            let (ticket, slip) = choose(&either, any).copied()?;
+            Operation::CancelAddress { ticket, token: slip.token.clone()? }
         }
         Action::LogOut(any) => {
             let is_known =
@@ -59,6 +78,13 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
             let (session, login) = choose(&live(model, is_known), any).copied()?;
             let token = login.tokens.iter().rev().find_map(|(token, _)| token.clone())?;
             Operation::LogOut { session, token }
+        }
+        Action::EndSession(any) => {
+            let (session, access, _) = bearer(model, any)?;
+            let user = model.sessions[session].user;
+            let own = live(model, |login| login.user == user && login.id.is_some());
+            let (ended, login) = choose(&own, any / 7).copied()?;
+            Operation::EndSession { session, access, ended, id: login.id.clone()? }
         }
         Action::LogOutEverywhere(any) => {
             let (session, access, _) = bearer(model, any)?;
@@ -74,11 +100,21 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
 
 /// Someone with an address of their own where one is free, and every other one with a name.
 fn register(model: &Model, any: usize, password: String) -> Operation {
-    let address = |place: usize| format!("user{}@example.com", place % ADDRESSES);
-    let is_free = |place: &usize| model.user_of(&address(*place)).is_none();
-    let place = (any..any + ADDRESSES).find(is_free).unwrap_or(any);
-    let username = (place % 2 == 0).then(|| format!("name{}", place % ADDRESSES));
+    let place = free_place(model, any).unwrap_or(any);
+    let name = format!("name{}", place % ADDRESSES);
+    // Whoever has it may have moved to another address since.
+    let is_taken = model.users.values().any(|person| person.username.as_ref() == Some(&name));
+    let username = (place.is_multiple_of(2) && !is_taken).then_some(name);
     Operation::Register { email: address(place), username, password }
+}
+
+fn address(place: usize) -> String {
+    format!("user{}@example.com", place % ADDRESSES)
+}
+
+/// The place of an address that nobody has, though somebody may be about to get it.
+fn free_place(model: &Model, any: usize) -> Option<usize> {
+    (any..any + ADDRESSES).find(|place| model.user_of(&address(*place)).is_none())
 }
 
 fn person(model: &Model, any: usize) -> Option<&Person> {
@@ -86,11 +122,11 @@ fn person(model: &Model, any: usize) -> Option<&Person> {
     choose(&people, any).copied()
 }
 
-/// The tickets of a purpose that can be redeemed and have been mailed.
-fn open_slips<'m>(model: &'m Model, purpose: &str) -> Vec<(usize, &'m Slip)> {
+/// The tickets of some purposes that can be redeemed and have been mailed.
+fn open_slips<'m>(model: &'m Model, purposes: &[&str]) -> Vec<(usize, &'m Slip)> {
     let all = model.tickets.iter().enumerate();
-    all.filter(|(_, slip)| slip.purpose == purpose && slip.token.is_some() && model.is_open(slip))
-        .collect()
+    let is_fit = |slip: &Slip| purposes.contains(&slip.purpose) && slip.token.is_some();
+    all.filter(|(_, slip)| is_fit(slip) && model.is_open(slip)).collect()
 }
 
 fn live(model: &Model, is_fit: impl Fn(&Login) -> bool) -> Vec<(usize, &Login)> {

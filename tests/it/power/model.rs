@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use latchkey::clock::Timestamp;
 
-use super::census::{Census, View};
+use super::census::{Account, Census, View};
 use crate::support::START;
 
-pub(super) use knowledge::link_kind;
+pub(super) use knowledge::kind_of;
 
 /// Lifetimes in seconds. Time passes in steps of ten, so that nothing ends just now.
 pub(super) const ACCESS: u64 = 1_805;
@@ -20,6 +20,7 @@ pub(super) const REFRESH: u64 = 3_605;
 pub(super) const GRACE: u64 = 35;
 pub(super) const VERIFICATION: u64 = 7_205;
 pub(super) const RESET: u64 = 3_605;
+pub(super) const CHANGE: u64 = 7_205;
 
 /// Everything that the server should hold, and what its clients know.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +40,13 @@ pub(super) struct Model {
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) email: String,
-    username: Option<String>,
+    pub(super) username: Option<String>,
     pub(super) password: String,
     pub(super) former_password: Option<String>,
-    is_verified: bool,
+    pub(super) is_verified: bool,
     version: u64,
+    /// The address that was asked for, and the place of the ticket that was sent there.
+    pending: Option<(String, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub(super) struct Login {
 pub(super) struct Slip {
     pub(super) user: u64,
     pub(super) purpose: &'static str,
+    /// Where it was sent.
+    email: String,
     expires_at: u64,
     is_redeemed: bool,
     is_void: bool,
@@ -138,8 +143,9 @@ impl Model {
     /// Everything that could be noticed of it.
     pub(super) fn view(&self) -> View {
         let users = self.users.iter().map(|(id, user)| {
-            let Person { email, username, is_verified, version, .. } = user.clone();
-            (*id, (email, username, is_verified, version))
+            let Person { email, username, is_verified, version, pending, .. } = user.clone();
+            let pending = pending.map(|(email, _)| email);
+            (*id, Account { email, username, is_verified, version, pending })
         });
         let live = self.sessions.iter().filter(|session| self.is_live(session));
         let mut sessions: Vec<_> =

@@ -9,7 +9,7 @@ use latchkey::flows::upkeep::Upkeep;
 use serde_json::json;
 
 use super::plan::Action;
-use crate::support::{CONFIRM, Reply, TestApp};
+use crate::support::{Reply, TestApp};
 
 /// What a power cut can come into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,7 @@ pub(super) enum Kind {
     FirstStart,
     Register,
     Confirm,
+    Resend,
     LogIn,
     Refresh,
     Repeat,
@@ -25,7 +26,11 @@ pub(super) enum Kind {
     Forgot,
     Reset,
     ChangePassword,
+    AskForAddress,
+    ConfirmAddress,
+    CancelAddress,
     LogOut,
+    EndSession,
     LogOutEverywhere,
     Delete,
     Deliver,
@@ -36,10 +41,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::FirstStart,
         Self::Register,
         Self::Confirm,
+        Self::Resend,
         Self::LogIn,
         Self::Refresh,
         Self::Repeat,
@@ -48,7 +54,11 @@ impl Kind {
         Self::Forgot,
         Self::Reset,
         Self::ChangePassword,
+        Self::AskForAddress,
+        Self::ConfirmAddress,
+        Self::CancelAddress,
         Self::LogOut,
+        Self::EndSession,
         Self::LogOutEverywhere,
         Self::Delete,
         Self::Deliver,
@@ -64,12 +74,17 @@ impl Kind {
 pub(super) enum Operation {
     Register { email: String, username: Option<String>, password: String },
     Confirm { ticket: usize, token: String },
+    Resend { email: String },
     LogIn { email: String, password: String },
     Present { session: usize, generation: usize, token: String, kind: Kind },
     Forgot { email: String },
     Reset { ticket: usize, token: String, password: String },
     ChangePassword { session: usize, access: String, current: String, new: String },
+    AskForAddress { session: usize, access: String, password: String, email: String },
+    ConfirmAddress { ticket: usize, token: String },
+    CancelAddress { ticket: usize, token: String },
     LogOut { session: usize, token: String },
+    EndSession { session: usize, access: String, ended: usize, id: String },
     LogOutEverywhere { session: usize, access: String },
     Delete { session: usize, access: String, password: String },
     Deliver,
@@ -84,12 +99,17 @@ impl Operation {
         match self {
             Self::Register { .. } => Kind::Register,
             Self::Confirm { .. } => Kind::Confirm,
+            Self::Resend { .. } => Kind::Resend,
             Self::LogIn { .. } => Kind::LogIn,
             Self::Present { kind, .. } => *kind,
             Self::Forgot { .. } => Kind::Forgot,
             Self::Reset { .. } => Kind::Reset,
             Self::ChangePassword { .. } => Kind::ChangePassword,
+            Self::AskForAddress { .. } => Kind::AskForAddress,
+            Self::ConfirmAddress { .. } => Kind::ConfirmAddress,
+            Self::CancelAddress { .. } => Kind::CancelAddress,
             Self::LogOut { .. } => Kind::LogOut,
+            Self::EndSession { .. } => Kind::EndSession,
             Self::LogOutEverywhere { .. } => Kind::LogOutEverywhere,
             Self::Delete { .. } => Kind::Delete,
             Self::Deliver => Kind::Deliver,
@@ -104,6 +124,22 @@ impl Operation {
             Self::Register { .. }
             | Self::LogIn { .. }
             | Self::Reset { .. }
+            | Self::AskForAddress { .. }
+            | Self::Delete { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    /// How many mails it queues at most.
+    pub(super) const fn mails(&self) -> usize {
+        match self {
+            Self::AskForAddress { .. } => 2,
+            Self::Register { .. }
+            | Self::Resend { .. }
+            | Self::Forgot { .. }
+            | Self::Reset { .. }
+            | Self::ChangePassword { .. }
+            | Self::ConfirmAddress { .. }
             | Self::Delete { .. } => 1,
             _ => 0,
         }
@@ -118,7 +154,11 @@ impl Operation {
                     "password": password, "password_confirm": password,
                 }),
             ),
-            Self::Confirm { token, .. } => app.post(CONFIRM, &json!({"token": token})),
+            Self::Confirm { token, .. } | Self::ConfirmAddress { token, .. } => {
+                app.confirming(token)
+            }
+            Self::CancelAddress { token, .. } => app.press("cancel", token),
+            Self::Resend { email } => app.resending(email),
             Self::LogIn { email, password } => app.login(email, password),
             // From elsewhere, so that there is something to write: an event.
             Self::Present { token, kind: Kind::Repeat, .. } => {
@@ -136,7 +176,14 @@ impl Operation {
                 });
                 app.post("/api/change-password/", &body).bearer(access)
             }
+            Self::AskForAddress { access, password, email, .. } => app
+                .call("PATCH", "/api/profile/")
+                .json(&json!({"email": email, "current_password": password}))
+                .bearer(access),
             Self::LogOut { token, .. } => app.post("/api/logout/", &json!({"refresh": token})),
+            Self::EndSession { access, id, .. } => {
+                app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(access)
+            }
             Self::LogOutEverywhere { access, .. } => {
                 app.call("POST", "/api/logout/all/").bearer(access)
             }
@@ -172,16 +219,22 @@ pub(super) fn choose<T>(choices: &[T], number: usize) -> Option<&T> {
 pub(super) const fn instead(action: Action) -> Option<Action> {
     Some(match action {
         Action::Register(_) | Action::Sweep => return None,
-        Action::Confirm(number) | Action::LogIn(number) | Action::Forgot(number) => {
-            Action::Register(number)
-        }
+        Action::Confirm(number)
+        | Action::Resend(number)
+        | Action::LogIn(number)
+        | Action::Forgot(number) => Action::Register(number),
         Action::Reset(number) => Action::Forgot(number),
+        Action::ConfirmAddress(number) | Action::CancelAddress(number) => {
+            Action::AskForAddress(number)
+        }
         Action::Repeat(number) | Action::Reuse(number) | Action::Stale(number) => {
             Action::Refresh(number)
         }
         Action::Refresh(number)
         | Action::ChangePassword(number)
+        | Action::AskForAddress(number)
         | Action::LogOut(number)
+        | Action::EndSession(number)
         | Action::LogOutEverywhere(number)
         | Action::Delete(number) => Action::LogIn(number),
     })

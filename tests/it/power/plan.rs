@@ -9,6 +9,7 @@ use proptest::prelude::*;
 pub(super) enum Action {
     Register(usize),
     Confirm(usize),
+    Resend(usize),
     LogIn(usize),
     /// Shows a current refresh token.
     Refresh(usize),
@@ -21,7 +22,15 @@ pub(super) enum Action {
     Forgot(usize),
     Reset(usize),
     ChangePassword(usize),
+    /// Asks for another address.
+    AskForAddress(usize),
+    /// Confirms it, by the link that was mailed there.
+    ConfirmAddress(usize),
+    /// Calls it off, by either link.
+    CancelAddress(usize),
     LogOut(usize),
+    /// Ends one of the own sessions.
+    EndSession(usize),
     LogOutEverywhere(usize),
     Delete(usize),
     Sweep,
@@ -65,20 +74,25 @@ fn power_cut() -> impl Strategy<Value = Option<usize>> {
 
 fn action() -> impl Strategy<Value = Action> {
     let choice = any::<u16>().prop_map(usize::from);
-    (0..32_u8, choice).prop_map(|(kind, choice)| match kind {
-        0..4 => Action::Register(choice),
-        4..6 => Action::Confirm(choice),
-        6..9 => Action::LogIn(choice),
-        9..14 => Action::Refresh(choice),
-        14..16 => Action::Repeat(choice),
-        16..18 => Action::Reuse(choice),
+    (0..40_u8, choice).prop_map(|(kind, choice)| match kind {
+        0..3 => Action::Register(choice),
+        3..5 => Action::Confirm(choice),
+        5 => Action::Resend(choice),
+        6..8 => Action::LogIn(choice),
+        8..13 => Action::Refresh(choice),
+        13..15 => Action::Repeat(choice),
+        15..18 => Action::Reuse(choice),
         18..22 => Action::Stale(choice),
-        22..24 => Action::Forgot(choice),
-        24..26 => Action::Reset(choice),
-        26..28 => Action::ChangePassword(choice),
-        28 => Action::LogOut(choice),
-        29 => Action::LogOutEverywhere(choice),
-        30 => Action::Delete(choice),
+        22 => Action::Forgot(choice),
+        23..25 => Action::Reset(choice),
+        25..27 => Action::ChangePassword(choice),
+        27..29 => Action::AskForAddress(choice),
+        29..33 => Action::ConfirmAddress(choice),
+        33..35 => Action::CancelAddress(choice),
+        35 => Action::LogOut(choice),
+        36 => Action::EndSession(choice),
+        37 => Action::LogOutEverywhere(choice),
+        38 => Action::Delete(choice),
         _ => Action::Sweep,
     })
 }

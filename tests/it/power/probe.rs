@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::model::{Login, Model, link_kind};
-use super::operation::choose;
+use super::model::{Login, Model, Slip, kind_of};
+use super::operation::{Operation, choose};
 use crate::support::{Disk, Reply, TestApp};
 
 /// Starts the server on `disk` and asks it about what `model` says.
@@ -22,6 +22,7 @@ pub(super) async fn ask(
     ask_for_mail(&app, model).await?;
     ask_about_people(&app, model, number).await?;
     ask_about_sessions(&app, model, number).await?;
+    ask_about_addresses(&app, model).await?;
     let body = json!({
         "email": "newcomer@example.com", "password": "tide-Lamp 7 orchard",
         "password_confirm": "tide-Lamp 7 orchard",
@@ -58,10 +59,8 @@ async fn ask_for_mail(app: &TestApp, model: &Model) -> Result<(), String> {
 /// The mails that have arrived after the first `known`.
 pub(super) fn arrived(app: &TestApp, known: usize) -> Vec<(String, &'static str)> {
     let sent = app.mails.sent();
-    let mut arrived: Vec<_> = sent[known..]
-        .iter()
-        .map(|mail| (mail.to.clone(), link_kind(mail.link.as_deref())))
-        .collect();
+    let mut arrived: Vec<_> =
+        sent[known..].iter().map(|mail| (mail.to.clone(), kind_of(mail))).collect();
     arrived.sort_unstable();
     arrived
 }
@@ -92,6 +91,22 @@ async fn ask_about_sessions(app: &TestApp, model: &Model, number: usize) -> Resu
         Some(session) => ask_about_session(app, model, session).await,
         None => Ok(()),
     }
+}
+
+/// Confirms with the latest tickets of a change of address, void and redeemed ones among them.
+async fn ask_about_addresses(app: &TestApp, model: &Model) -> Result<(), String> {
+    let mut model = model.clone();
+    let is_known = |slip: &Slip| slip.purpose == "change_email" && slip.token.is_some();
+    let known = model.tickets.iter().enumerate().filter(|(_, slip)| is_known(slip));
+    let known: Vec<_> = known.map(|(place, slip)| (place, slip.token.clone())).collect();
+    for (ticket, token) in known.into_iter().rev().take(2) {
+        let token = token.unwrap_or_default();
+        let reply = app.confirming(&token).await;
+        let before = model.clone();
+        let due = model.apply(&Operation::ConfirmAddress { ticket, token }, &before);
+        expect("a ticket of a new address", &reply, due.status.unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 async fn ask_about_session(app: &TestApp, model: &Model, session: &Login) -> Result<(), String> {

@@ -22,8 +22,8 @@ use crate::support::{Disk, Entry, TestApp};
 const PROBE_EVERY: usize = 6;
 /// Of so many writes between flushes one is cut at.
 const CUT_EVERY: u32 = 8;
-/// So much mail waits at most before it is delivered: all of it leaves side by side.
-const MOST_MAIL: usize = 3;
+/// So much mail waits at most: all of it leaves side by side, and is gone in one commit.
+const MOST_MAIL: usize = 6;
 
 /// A history under way.
 struct Trial<'t> {
@@ -75,6 +75,7 @@ pub(super) fn configure(config: &mut Config) {
     config.tokens.sessions.reuse_grace = seconds(model::GRACE);
     config.registration.ticket_lifetime = seconds(model::VERIFICATION);
     config.recovery.ticket_lifetime = seconds(model::RESET);
+    config.email_change.ticket_lifetime = seconds(model::CHANGE);
     config.mail.per_mailbox_per_day = None;
     // One thread hashes in the order of the requests (`driver`).
     config.passwords.threads = NonZeroUsize::new(1);
@@ -102,10 +103,13 @@ impl Trial<'_> {
             Step::Restart => self.restart().await,
             Step::Deliver(cut) => self.deliver(*cut).await,
             Step::Together(actions, cut) => {
-                if self.model.outbox.len() > MOST_MAIL {
+                let mut operations = self.operations(actions);
+                let queued: usize = operations.iter().map(Operation::mails).sum();
+                if self.model.outbox.len() + queued > MOST_MAIL {
                     self.deliver(None).await?;
+                    // Who has read that mail may do something else.
+                    operations = self.operations(actions);
                 }
-                let operations = self.operations(actions);
                 self.wave(&operations, *cut).await
             }
         }
@@ -119,13 +123,15 @@ impl Trial<'_> {
     }
 
     fn operations(&mut self, actions: &[Action]) -> Vec<Operation> {
-        let mut operations = Vec::new();
-        let mut sweeps = false;
+        let mut operations: Vec<Operation> = Vec::new();
         for action in actions {
-            let again = matches!(action, Action::Sweep) && std::mem::replace(&mut sweeps, true);
-            if !again {
-                self.passwords += 1;
-                operations.push(choice::resolve(&self.model, *action, self.passwords));
+            self.passwords += 1;
+            let operation = choice::resolve(&self.model, *action, self.passwords);
+            let kind = operation.kind();
+            // A sweep is several commits, and a change of address two mails.
+            let comes_once = matches!(kind, Kind::Sweep | Kind::AskForAddress);
+            if !comes_once || operations.iter().all(|other| other.kind() != kind) {
+                operations.push(operation);
             }
         }
         operations
@@ -208,9 +214,7 @@ impl Trial<'_> {
             return Err(format!("these mails arrived: {arrived:?}, and these were due: {due:?}"));
         }
         for mail in &self.app().mails.sent()[known..] {
-            if let Some(link) = &mail.link {
-                stages.iter_mut().for_each(|stage| stage.read_mail(&mail.to, link));
-            }
+            stages.iter_mut().for_each(|stage| stage.read_mail(mail));
         }
         Ok(())
     }

@@ -1,4 +1,6 @@
-//! What is said of a field, in the words of the contract.
+//! What is said of a field or a token, in the words of the contract.
+
+use serde_json::{Value, json};
 
 pub(crate) const REQUIRED: &str = "This field is required.";
 pub(crate) const NULL: &str = "This field may not be null.";
@@ -25,3 +27,18 @@ pub(crate) const WRONG_CURRENT: &str = "Incorrect current password";
 pub(crate) const WRONG_PASSWORD: &str = "Incorrect password";
 pub(crate) const BAD_RESET_TOKEN: &str = "Invalid or expired reset token";
 pub(crate) const BAD_TICKET: &str = "Invalid or expired verification token";
+pub(crate) const BAD_TOKEN: &str = "Token is invalid or expired";
+pub(crate) const WRONG_TYPE: &str = "Token has wrong type";
+
+/// How an access token is refused.
+pub(crate) fn bad_access(message: &str) -> (u16, Value) {
+    let messages =
+        json!([{"token_class": "AccessToken", "token_type": "access", "message": message}]);
+    let detail = "Given token not valid for any token type";
+    (401, json!({"detail": detail, "code": "token_not_valid", "messages": messages}))
+}
+
+/// How a refresh token is refused.
+pub(crate) fn bad_refresh(message: &str) -> (u16, Value) {
+    (401, json!({"detail": message, "code": "token_not_valid"}))
+}

@@ -1,5 +1,7 @@
 //! What clients learn: from answers, from mail, and from what a power cut left.
 
+use latchkey::mail::SentMail;
+
 use super::{Login, Model, REFRESH, Slip};
 use crate::power::census::Census;
 use crate::power::operation::Operation;
@@ -64,27 +66,32 @@ impl Model {
     }
 
     /// Learns what is in a mail that has arrived.
-    pub(in crate::power) fn read_mail(&mut self, to: &str, link: &str) {
+    pub(in crate::power) fn read_mail(&mut self, mail: &SentMail) {
+        let Some(link) = &mail.link else { return };
         let (_, token) = link.rsplit_once("token=").unwrap_or_default();
         let token = if token.is_empty() {
             link.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
         } else {
             token
         };
-        let Some((user, _)) = self.user_of(to) else { return };
-        let purpose = link_kind(Some(link));
-        let open = |slip: &Slip| slip.user == user && slip.purpose == purpose && !slip.is_void;
+        let purpose = match kind_of(mail) {
+            "email_change_requested" => "cancel_email_change",
+            kind => kind,
+        };
+        let open = |slip: &Slip| slip.email == mail.to && slip.purpose == purpose && !slip.is_void;
         if let Some(slip) = self.tickets.iter_mut().rev().find(|slip| open(slip)) {
             slip.token = Some(token.to_owned());
         }
     }
 }
 
-/// What a mail's link is for.
-pub(in crate::power) fn link_kind(link: Option<&str>) -> &'static str {
-    match link {
-        Some(link) if link.contains("verify-email") => "verify_email",
-        Some(_) => "reset_password",
+/// What a mail says.
+pub(in crate::power) fn kind_of(mail: &SentMail) -> &'static str {
+    match &mail.link {
         None => "notice",
+        Some(link) if !link.contains("verify-email") => "reset_password",
+        Some(_) if mail.subject.contains("new email address") => "change_email",
+        Some(_) if mail.subject.contains("about to change") => "email_change_requested",
+        Some(_) => "verify_email",
     }
 }

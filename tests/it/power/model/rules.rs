@@ -1,6 +1,6 @@
 //! What each operation should do.
 
-use super::{Expected, Letter, Login, Model, Person, RESET, Slip, VERIFICATION};
+use super::{CHANGE, Expected, Letter, Login, Model, Person, RESET, Slip, VERIFICATION};
 use crate::power::operation::Operation;
 
 impl Model {
@@ -31,6 +31,13 @@ impl Model {
                 answer(201, true)
             }
             Operation::Confirm { ticket, .. } => self.confirm(*ticket),
+            Operation::Resend { email } => {
+                let user = self.user_of(email).filter(|(_, user)| !user.is_verified);
+                let user = user.map(|(id, _)| id);
+                let kind = ("verify_email", VERIFICATION);
+                user.into_iter().for_each(|id| self.ask_for_link(id, kind));
+                answer(200, user.is_some())
+            }
             Operation::LogIn { email, password } => {
                 let seen = before.user_of(email).filter(|(_, user)| user.password == *password);
                 let version = |model: &Self, id| model.users.get(&id).map(|user| user.version);
@@ -52,7 +59,8 @@ impl Model {
             Operation::Present { session, generation, .. } => self.present(*session, *generation),
             Operation::Forgot { email } => {
                 let user = self.user_of(email).map(|(id, _)| id);
-                user.into_iter().for_each(|id| self.ask_for_reset(id));
+                let kind = ("reset_password", RESET);
+                user.into_iter().for_each(|id| self.ask_for_link(id, kind));
                 answer(200, user.is_some())
             }
             Operation::Reset { ticket, password, .. } => {
@@ -76,16 +84,41 @@ impl Model {
                 self.post("password_changed", user, None);
                 answer(200, true)
             }
+            Operation::AskForAddress { session, email, .. } => {
+                let Some(user) = self.authorised(*session, before) else {
+                    return answer(401, false);
+                };
+                if self.user_of(email).is_some() {
+                    return answer(400, false);
+                }
+                self.ask_for_address(user, email);
+                answer(200, true)
+            }
+            Operation::ConfirmAddress { ticket, .. } => self.confirm_address(*ticket),
+            Operation::CancelAddress { ticket, .. } => {
+                if !self.is_open(&self.tickets[*ticket]) {
+                    return answer(400, false);
+                }
+                self.call_off(self.tickets[*ticket].user);
+                answer(200, true)
+            }
             Operation::LogOut { session, .. } => {
                 let has_effect = self.is_live(&self.sessions[*session]);
                 self.sessions[*session].has_ended |= has_effect;
                 answer(204, has_effect)
             }
+            Operation::EndSession { session, ended, .. } => {
+                if !self.can_act(*session, before) {
+                    return answer(401, false);
+                }
+                if !self.is_live(&self.sessions[*ended]) {
+                    return answer(404, false);
+                }
+                self.sessions[*ended].has_ended = true;
+                answer(204, true)
+            }
             Operation::LogOutEverywhere { session, .. } => {
-                let can_act = [before, self]
-                    .into_iter()
-                    .all(|model| model.is_live(&model.sessions[*session]));
-                if !can_act {
+                if !self.can_act(*session, before) {
                     return answer(401, false);
                 }
                 self.end_sessions(self.sessions[*session].user, None);
@@ -106,13 +139,17 @@ impl Model {
         }
     }
 
+    /// Whether a session may act, now and when that was asked for.
+    fn can_act(&self, session: usize, before: &Self) -> bool {
+        [before, self].into_iter().all(|model| model.is_live(&model.sessions[session]))
+    }
+
     /// The user of a session that may still act, on credentials that nobody has changed since.
     fn authorised(&self, session: usize, before: &Self) -> Option<u64> {
-        let can_act = |model: &Self| model.is_live(&model.sessions[session]);
         let user = self.sessions[session].user;
         let version = |model: &Self| model.users.get(&user).map(|user| user.version);
         let is_same = version(self).is_some() && version(self) == version(before);
-        (can_act(before) && can_act(self) && is_same).then_some(user)
+        (self.can_act(session, before) && is_same).then_some(user)
     }
 
     fn register(&mut self, email: &str, username: Option<&String>, password: &str) {
@@ -124,10 +161,10 @@ impl Model {
             former_password: None,
             is_verified: false,
             version: 0,
+            pending: None,
         };
         self.users.insert(self.users_made, person);
-        let ticket = self.issue(self.users_made, "verify_email", VERIFICATION);
-        self.post("verify_email", self.users_made, Some(ticket));
+        self.ask_for_link(self.users_made, ("verify_email", VERIFICATION));
     }
 
     fn confirm(&mut self, ticket: usize) -> Expected {
@@ -169,30 +206,96 @@ impl Model {
         refused(true)
     }
 
-    fn ask_for_reset(&mut self, user: u64) {
-        let open = self.tickets.iter().position(|slip| {
-            slip.user == user && slip.purpose == "reset_password" && self.is_open(slip)
+    /// Mails a link of a purpose and lifetime to a user, the same again while it lives.
+    fn ask_for_link(&mut self, user: u64, kind: (&'static str, u64)) {
+        let email = self.users[&user].email.clone();
+        let ticket = self.issue(user, kind, &email);
+        self.post(kind.0, user, Some(ticket));
+    }
+
+    fn ask_for_address(&mut self, user: u64, email: &str) {
+        let person = &self.users[&user];
+        let old = person.email.clone();
+        let is_same = person.pending.as_ref().is_some_and(|(pending, ticket)| {
+            pending == email && self.now < self.tickets[*ticket].expires_at
         });
-        let ticket = open.unwrap_or_else(|| self.issue(user, "reset_password", RESET));
-        self.post("reset_password", user, Some(ticket));
+        if !is_same {
+            self.call_off(user);
+        }
+        let confirm = self.issue(user, ("change_email", CHANGE), email);
+        let cancel = self.issue(user, ("cancel_email_change", CHANGE), &old);
+        self.users.get_mut(&user).unwrap().pending = Some((email.to_owned(), confirm));
+        self.send("change_email", email, user, Some(confirm));
+        self.send("email_change_requested", &old, user, Some(cancel));
     }
 
-    fn issue(&mut self, user: u64, purpose: &'static str, lifetime: u64) -> usize {
-        let expires_at = self.now + lifetime;
-        let slip =
-            Slip { user, purpose, expires_at, is_redeemed: false, is_void: false, token: None };
-        self.tickets.push(slip);
-        self.tickets.len() - 1
+    fn confirm_address(&mut self, ticket: usize) -> Expected {
+        let answer = |status, has_effect| Expected { status: Some(status), has_effect };
+        let slip = &self.tickets[ticket];
+        let (user, email) = (slip.user, slip.email.clone());
+        if slip.is_void || self.now >= slip.expires_at {
+            return answer(400, false);
+        }
+        if slip.is_redeemed {
+            return answer(200, false);
+        }
+        if self.user_of(&email).is_some() {
+            self.call_off(user);
+            return answer(400, true);
+        }
+        let person = self.users.get_mut(&user).unwrap();
+        let old = std::mem::replace(&mut person.email, email);
+        person.pending = None;
+        person.is_verified = true;
+        person.version += 1;
+        self.void_tickets(user, |_| true);
+        self.tickets[ticket].is_void = false;
+        self.tickets[ticket].is_redeemed = true;
+        self.send("email_changed", &old, user, None);
+        answer(200, true)
     }
 
+    /// Calls off whatever change of address was asked for.
+    fn call_off(&mut self, user: u64) {
+        self.users.get_mut(&user).unwrap().pending = None;
+        self.void_tickets(user, |slip| {
+            matches!(slip.purpose, "change_email" | "cancel_email_change")
+        });
+    }
+
+    /// The ticket of a purpose for an address that can be redeemed; a new one where there is none.
+    fn issue(&mut self, user: u64, kind: (&'static str, u64), email: &str) -> usize {
+        let (purpose, lifetime) = kind;
+        let is_it = |slip: &Slip| {
+            (slip.user, slip.purpose, &*slip.email) == (user, purpose, email) && self.is_open(slip)
+        };
+        self.tickets.iter().position(is_it).unwrap_or_else(|| {
+            self.tickets.push(Slip {
+                user,
+                purpose,
+                email: email.to_owned(),
+                expires_at: self.now + lifetime,
+                is_redeemed: false,
+                is_void: false,
+                token: None,
+            });
+            self.tickets.len() - 1
+        })
+    }
+
+    /// Queues a mail to a user's address.
     fn post(&mut self, kind: &'static str, user: u64, ticket: Option<usize>) {
-        self.mails_made += 1;
         let to = self.users[&user].email.clone();
-        self.outbox.insert(self.mails_made, Letter { kind, to, user, ticket });
+        self.send(kind, &to, user, ticket);
     }
 
-    fn void_tickets(&mut self, user: u64) {
-        let owned = self.tickets.iter_mut().filter(|slip| slip.user == user);
+    fn send(&mut self, kind: &'static str, to: &str, user: u64, ticket: Option<usize>) {
+        self.mails_made += 1;
+        self.outbox.insert(self.mails_made, Letter { kind, to: to.to_owned(), user, ticket });
+    }
+
+    fn void_tickets(&mut self, user: u64, is_chosen: impl Fn(&Slip) -> bool) {
+        let owned = self.tickets.iter_mut().filter(|slip| slip.user == user && is_chosen(slip));
         owned.for_each(|slip| slip.is_void = true);
     }
 
@@ -200,7 +303,8 @@ impl Model {
         let person = self.users.get_mut(&user).unwrap();
         person.former_password = Some(std::mem::replace(&mut person.password, password.to_owned()));
         person.version += 1;
-        self.void_tickets(user);
+        person.pending = None;
+        self.void_tickets(user, |_| true);
     }
 
     fn end_sessions(&mut self, user: u64, kept: Option<usize>) {
@@ -211,7 +315,7 @@ impl Model {
 
     fn delete(&mut self, user: u64) {
         self.end_sessions(user, None);
-        self.void_tickets(user);
+        self.void_tickets(user, |_| true);
         self.outbox.retain(|_, letter| letter.user != user);
         self.post("account_deleted", user, None);
         self.users.remove(&user);
