@@ -73,6 +73,11 @@ impl Store {
 
 const EVENTS_NAME: &str = "events_1";
 
+/// What two events of a user have in common if the second repeats the first.
+fn repeated(kind: EventKind, client: &Client) -> String {
+    format!("{} {}", kind.code(), client.block())
+}
+
 /// Writes `event`, into the last one of its kind where that was shortly before, and drops the
 /// oldest events above `max_events`.
 pub(super) fn append(
@@ -81,8 +86,8 @@ pub(super) fn append(
     now: Timestamp,
     max_events: u64,
 ) -> Result<(), Fault> {
-    let block = event.client.block().to_string();
-    let key = (event.user.0, event.kind.code(), block.as_str());
+    let repeated = repeated(event.kind, &event.client);
+    let key = (event.user.0, repeated.as_str());
     let latest = write.latest_events.open()?.get(key)?.map(|number| number.value());
     if let Some(number) = latest {
         let events = write.events.open()?;
@@ -156,8 +161,8 @@ fn drop_oldest(write: &mut Write<'_>) -> Result<(), Fault> {
         latest.retain(|_, latest| latest != number)?;
         return Ok(());
     };
-    let block = record.client.block().to_string();
-    let key = (record.user.0, record.kind.code(), block.as_str());
+    let repeated = repeated(record.kind, &record.client);
+    let key = (record.user.0, repeated.as_str());
     let is_latest = latest.get(key)?.is_some_and(|latest| latest.value() == number);
     if is_latest {
         latest.remove(key)?;

@@ -22,7 +22,7 @@ pub(super) type Id = &'static [u8; 16];
 pub(super) const TABLES: usize = 20;
 
 /// The version of the tables as a whole, kept under [`meta::SCHEMA`].
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// Keys of [`META`].
 pub(super) mod meta {
@@ -99,9 +99,10 @@ pub(super) const REVOKED_SESSIONS: TableDefinition<'_, (u64, Id), ()> =
     TableDefinition::new("revoked_sessions_1");
 /// Audit events by number.
 pub(super) const EVENTS: TableDefinition<'_, u64, Record> = TableDefinition::new("events_1");
-/// The latest audit event of a user, kind and address block, to merge repeated ones into.
-pub(super) const LATEST_EVENTS: TableDefinition<'_, (u64, u8, &str), u64> =
-    TableDefinition::new("latest_events_1");
+/// The latest audit event of a user, and of a kind and address block in one text, to merge
+/// repeated ones into.
+pub(super) const LATEST_EVENTS: TableDefinition<'_, (u64, &str), u64> =
+    TableDefinition::new("latest_events_2");
 
 /// One table within a write transaction, opened when first asked for.
 pub(super) struct Slot<'t, K: Key + 'static, V: Value + 'static> {
@@ -165,7 +166,7 @@ pub(super) struct Write<'t> {
     pub(super) mailboxes_by_expiry: Slot<'t, (u64, Id), ()>,
     pub(super) revoked_sessions: Slot<'t, (u64, Id), ()>,
     pub(super) events: Slot<'t, u64, Record>,
-    pub(super) latest_events: Slot<'t, (u64, u8, &'static str), u64>,
+    pub(super) latest_events: Slot<'t, (u64, &'static str), u64>,
     /// Whether anything was written that has to be committed.
     pub(super) has_changes: bool,
     /// Whether mail was queued, so that the outbox task should look.

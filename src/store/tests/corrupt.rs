@@ -140,7 +140,7 @@ async fn an_event_that_is_spoilt_or_gone_locks_nobody_out() {
         assert_eq!(store.events(0, 10).unwrap().len(), 3);
         drop(store);
         writer.join();
-        assert_eq!(lengths(&memory, &["events_1", "latest_events_1"]), [3, 3]);
+        assert_eq!(lengths(&memory, &["events_1", "latest_events_2"]), [3, 3]);
     }
 }
 
