@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::{CONCURRENCY, MOST_AT_ONCE, start, usual};
+use super::{CONCURRENCY, MOST_AT_ONCE, first_answer, start, usual};
 use crate::Result;
 use crate::client::Client;
 use crate::contest::{Alone, Loaded, Tally, alternate, ratio};
@@ -49,6 +49,20 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
             rows.push(row.target(Target::AtLeast(0.75)));
             rows.push(Row::contest(format!("{name}, against redb alone"), ours, alone));
         }
+    }
+    server.stop()?;
+
+    // What is left when the signature of the access token costs next to nothing.
+    let server = Program::latchkey(place.path()).with("TOKENS_ALGORITHM", "HS256").start()?;
+    first_answer(&server)?;
+    for connections in [64, 256] {
+        let people = people.get(..connections).ok_or("too few people were seeded")?;
+        let mut ours = Loaded::new(server.address, connections, &mut rotating)?;
+        let commits = Commits::new(people, usize::try_from(dataset.users)?);
+        let mut theirs = Loaded::new(bare.address, connections, commits)?;
+        let tallies = alternate(options.turns(), &mut [&mut ours, &mut theirs])?;
+        let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
+        rows.push(Row::contest(&format!("refresh, {connections} at once, HS256"), ours, theirs));
     }
     server.stop()?;
     Ok(rows)
