@@ -81,13 +81,13 @@ impl<S: Fn(&Metadata<'_>, &str) + 'static> Subscriber for Events<S> {
 
     fn event(&self, event: &Event<'_>) {
         // Taken out while it is in use: what is logged may log something while it is written.
-        let mut line = LINE.take();
-        line.clear();
+        // At the end of a thread there is none any more.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
         self.write(event, &mut line);
         (self.sink)(event.metadata(), &line);
-        line.truncate(KEPT);
+        line.clear();
         line.shrink_to(KEPT);
-        LINE.set(line);
+        let _ = LINE.try_with(|kept| kept.set(line));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

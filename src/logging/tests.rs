@@ -115,8 +115,12 @@ fn a_line_reaches_the_queue_bounded() {
         let waiting = Arc::clone(&queue);
         let sink = move |of: &Metadata<'_>, line: &str| take(&waiting, format, of, line);
         let dispatch = dispatch(&config, sink);
-        tracing::dispatcher::with_default(&dispatch, || info!("{}", "x".repeat(100_000)));
-        let waiting = queue.waiting();
-        assert!(waiting > 1_000 && waiting <= line::MAX_LINE, "{waiting}");
+        for (count, filling) in ["x", "é", "aé", "😀", "a😀"].into_iter().enumerate() {
+            let text = filling.repeat(100_000);
+            tracing::dispatcher::with_default(&dispatch, || info!("{text}"));
+            let waiting = queue.waiting();
+            let most = (count + 1) * line::MAX_LINE;
+            assert!(waiting > 1_000 && waiting <= most, "{filling}: {waiting}");
+        }
     }
 }

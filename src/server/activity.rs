@@ -192,6 +192,15 @@ impl Activity {
         self.lock().phase = Phase::Answer { since: Instant::now() };
     }
 
+    /// The client takes in no more at present. It may be hyper's own answer to a head that it cannot
+    /// read, of which nothing was known before.
+    pub(super) fn answer_blocks(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::New { .. } | Phase::Idle { .. } | Phase::Head { .. }) {
+            state.phase = Phase::Answer { since: Instant::now() };
+        }
+    }
+
     /// The client has taken in more, after a time when it would not.
     pub(super) fn answer_moved(&self) {
         let mut state = self.lock();
@@ -297,6 +306,18 @@ mod tests {
         assert!(idle.evict(start));
         assert!(idle.bytes_came().is_err());
         assert!(idle.request_begins().is_err());
+    }
+
+    #[test]
+    fn an_answer_that_blocks_is_one_whoever_gives_it() {
+        let start = Instant::now();
+        let activity = Activity::new(Patience::of_an_hour(), start);
+        activity.bytes_came().unwrap();
+        activity.answer_blocks();
+        assert!(activity.is_answering());
+        activity.request_begins().unwrap();
+        activity.answer_blocks();
+        assert!(!activity.is_answering(), "an interim answer is none");
     }
 
     #[test]

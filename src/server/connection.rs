@@ -111,12 +111,14 @@ async fn speak(
     let service = service_fn(|request| Box::pin(respond(shared, activity, peer, request)));
     // And so is all that hyper keeps: an idle connection has no place for that either.
     let mut connection = Box::new(shared.http.serve_connection(TokioIo::new(io), service));
+    let mut is_in_order = false;
     let pause = poll_fn(|cx| {
         if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
             // Whatever went wrong, the client did it, and has been answered if it could be.
-            if let Err(error) = served {
+            if let Err(error) = &served {
                 tracing::debug!(%peer, %error, "connection failed");
             }
+            is_in_order = served.is_ok();
             return Poll::Ready(Pause::Over);
         }
         // Only hyper's own steps change what the connection is waiting for, so this is the moment
@@ -128,6 +130,10 @@ async fn speak(
     .await;
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
+    if is_in_order {
+        // hyper does not ask for it where the client asked for another protocol.
+        io.close_in_order();
+    }
     match pause {
         Pause::Rest if io.hold(&parts.read_buf).is_err() => (io, Pause::Over),
         pause => (io, pause),
@@ -168,6 +174,10 @@ impl<'a> Alarm<'a> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(deadline) = self.activity.deadline() else { return Poll::Pending };
+            // A client that never stops sending leaves the task no turn to hear the alarm.
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
             if deadline <= ready!(self.poll_ring(deadline, cx)) {
                 return Poll::Ready(());
             }

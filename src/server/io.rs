@@ -66,10 +66,14 @@ impl Io {
     }
 
     /// Waits until there is something to parse: anything at all, or the rest of the head of which
-    /// some is held. A head that grows too long or breaks off is something to parse as well.
+    /// some is held. A head that grows too long or breaks off is something to parse as well. One
+    /// that is malformed is found to be so when it is whole.
     pub(super) fn poll_worth_reading(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
             return self.stream.poll_read_ready(cx);
+        }
+        if has_whole_head(&self.held) {
+            return Poll::Ready(Ok(()));
         }
         let mut scratch = [0; 1024];
         while self.held.len() < MAX_HEAD && !self.has_ended {
@@ -88,7 +92,12 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether all is said, and our side of the connection is to be closed.
+    /// Says that all is said, and our side of the connection is to be closed.
+    pub(super) const fn close_in_order(&mut self) {
+        self.is_to_close = true;
+    }
+
+    /// Whether that was said.
     pub(super) const fn is_to_close(&self) -> bool {
         self.is_to_close
     }
@@ -114,6 +123,7 @@ impl Io {
     fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
         if written.is_pending() {
             self.was_blocked = true;
+            self.activity.answer_blocks();
         } else if self.was_blocked {
             self.was_blocked = false;
             self.activity.answer_moved();
@@ -198,6 +208,12 @@ impl Drop for Io {
             tracing::debug!(%error, "cannot give up an answer");
         }
     }
+}
+
+/// Whether a head is there from its first byte to its last: hyper skips empty lines before it.
+fn has_whole_head(bytes: &[u8]) -> bool {
+    let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    begins.and_then(|begins| bytes.get(begins..)).is_some_and(has_end_of_head)
 }
 
 /// Whether there is an empty line.

@@ -98,9 +98,13 @@ fn count_as(
         Err(wait) => return Ok(Err(wait)),
     };
     write.change(at);
+    let is_spoilt = before.is_none() && write.mailboxes.open()?.get(key)?.is_some();
     let by_expiry = write.mailboxes_by_expiry.open()?;
     if let Some(before) = before {
         by_expiry.remove((before.expires_at().as_micros(), key))?;
+    } else if is_spoilt {
+        // It does not say when it was to be forgotten, which would be the new one's end as well.
+        by_expiry.retain(|(_, other), ()| other != key)?;
     }
     by_expiry.insert((after.expires_at().as_micros(), key), ())?;
     write.mailboxes.open()?.insert(key, encode(&after)?.as_slice())?;

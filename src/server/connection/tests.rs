@@ -107,6 +107,24 @@ async fn an_unfinished_head_keeps_its_bytes_and_is_answered_once_it_is_whole() {
     }
 }
 
+/// hyper may let go before it has come to a request that is there: there is nothing to wait for.
+#[tokio::test]
+async fn a_whole_head_that_is_held_waits_for_nothing() {
+    let (mut ends, mut io) = Ends::new().await;
+    io.hold(b"\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b").unwrap();
+    ends.waits_for_more(&mut io).await;
+    let io = ends.rests(io).await;
+    assert!(ends.reads_until("/a").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(io.held(), b"GET /b");
+    // Empty lines alone are no head: to parse them again and again would end nowhere.
+    let (ends, mut io) = Ends::new().await;
+    io.hold(b"\r\n\r\n").unwrap();
+    let mut alarm = Alarm::new(&ends.activity);
+    let mut waiting = std::pin::pin!(alarm.bounds(|cx| io.poll_worth_reading(cx)));
+    let is_waiting = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
+    assert!(is_waiting);
+}
+
 #[tokio::test]
 async fn what_came_with_the_request_before_is_the_beginning_of_the_next_one() {
     let (mut ends, io) = Ends::new().await;
