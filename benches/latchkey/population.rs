@@ -235,7 +235,7 @@ fn keys(directory: &Path, config: &Config) -> Result<Keys> {
 
 async fn hash(config: &Config, random: &Random) -> Result<PasswordHash> {
     let password = Secret::new(PASSWORD.to_owned());
-    let policy = config.passwords.policy;
+    let policy = &config.passwords.policy;
     let password = NewPassword::check(&password, policy, None, None)
         .map_err(|problems| format!("the password of all is refused: {problems:?}"))?;
     let hasher = Hasher::start(&config.passwords, Clock::system())?;

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::source::{Value, WrittenFile};
 use crate::config::{MailTransport, SmtpSecurity};
+use crate::domain::NewPassword;
+use crate::secret::Secret;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
 
@@ -116,7 +118,7 @@ fn no_two_keys_share_a_variable() {
     let variables = reader.keys().iter().map(|key| key.variable());
     let all: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-    assert_eq!(reader.keys().len(), 61);
+    assert_eq!(reader.keys().len(), 62);
 }
 
 #[test]
@@ -633,6 +635,38 @@ fn what_is_allowed_but_doubtful_warns() {
         assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
         assert!(warnings.iter().all(|it| it.starts_with(start.unwrap())), "{warnings:?}");
     }
+}
+
+#[test]
+fn the_words_of_the_service_and_those_of_the_operator_are_no_passwords() {
+    let toml = "server.public_url = 'https://www.login.example.net'\n\
+                mail.from = 'Brown Fox <a@b.invalid>'\n\
+                passwords.words = ['Acme', ' blue sky ']";
+    let policy = config_of(toml, &[]).passwords.policy;
+    let is_allowed = |password: &str| {
+        let password = Secret::new(password.to_owned());
+        NewPassword::check(&password, &policy, None, None).is_ok()
+    };
+    for word in ["latchkey", "login", "example", "brown", "fox", "acme", "blue", "blue sky"] {
+        assert!(!is_allowed(&format!("{word}-12345")), "{word}");
+    }
+    for word in ["www", "net", "invalid", "acm", "words"] {
+        assert!(is_allowed(&format!("{word}-12345")), "{word}");
+    }
+    let variable = [("LATCHKEY_PASSWORDS_WORDS", "acme, other")];
+    let policy = config_of("", &variable).passwords.policy;
+    let password = Secret::new("Other2026".to_owned());
+    assert!(NewPassword::check(&password, &policy, None, None).is_err());
+
+    let takes = "but it takes a list of words of three characters or more, a letter among them, \
+                 such as \"acme\"";
+    for (words, found) in [("['ab']", "\"ab\" in the list"), ("'acme'", "\"acme\"")] {
+        let problems = load(&format!("passwords.words = {words}"), &[]).unwrap_err();
+        assert_eq!(problems, format!("c.toml:1: passwords.words: found {found}, {takes}"));
+    }
+    let many = vec!["'acme'"; 1001].join(", ");
+    let problems = load(&format!("passwords.words = [{many}]"), &[]).unwrap_err();
+    assert_eq!(problems, "c.toml:1: passwords.words: found more than 1000");
 }
 
 #[test]
