@@ -144,6 +144,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
     ];
     let algorithm = section.choice("algorithm", "EdDSA", &algorithms);
     let issuer = section.optional_text("issuer");
+    let audience = section.optional_text("audience");
     let key_activation = section.duration("key_activation", "1h", Duration::ZERO..=days(30));
     let sessions_per_user = section.count("sessions_per_user", 100, 1..=10_000);
 
@@ -168,6 +169,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
         },
         algorithm: algorithm?,
         issuer: issuer?,
+        audience: audience?,
         key_activation: key_activation?,
         sessions_per_user: sessions_per_user?,
     })
