@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -19,6 +21,7 @@ fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.toml");
     std::fs::write(&path, toml).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     let prefix = format!("{}/", directory.path().display());
     Config::load(Some(&path), &environment(variables))
         .map_err(|problems| problems.to_string().replace(&prefix, ""))
@@ -667,6 +670,31 @@ fn the_words_of_the_service_and_those_of_the_operator_are_no_passwords() {
     let many = vec!["'acme'"; 1001].join(", ");
     let problems = load(&format!("passwords.words = [{many}]"), &[]).unwrap_err();
     assert_eq!(problems, "c.toml:1: passwords.words: found more than 1000");
+}
+
+#[test]
+fn a_password_in_a_file_that_everybody_may_read_warns_with_the_command_that_mends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    let name = path.display().to_string();
+    let warnings = |toml: &str, mode: u32| {
+        std::fs::write(&path, toml).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Config::load(Some(&path), &[]).unwrap().warnings
+    };
+    let login = "mail = { smtp_username = 'ann', smtp_password = 'tide-Lamp 7' }";
+    assert_eq!(
+        warnings(login, 0o644),
+        [format!(
+            "mail.smtp_password is written in {name}, which everybody on this machine may read \
+             (mode 0644); run: chmod o-rwx {name}"
+        )]
+    );
+    for (toml, mode) in
+        [(login, 0o640), (login, 0o600), ("mail.smtp_password = ''", 0o644), ("", 0o644)]
+    {
+        assert_eq!(warnings(toml, mode), Vec::<String>::new(), "{toml:?} {mode:o}");
+    }
 }
 
 #[test]
