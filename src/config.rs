@@ -114,6 +114,8 @@ pub struct TokenConfig {
     pub algorithm: SigningAlgorithm,
     /// The `iss` of access tokens; none for the public URL.
     pub issuer: Option<String>,
+    /// The `aud` of access tokens; none for tokens that name no audience.
+    pub audience: Option<String>,
     /// How long a new key is published before it signs.
     pub key_activation: Duration,
     /// The most sessions of one user; one more ends the oldest.

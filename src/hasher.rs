@@ -155,8 +155,9 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::domain::PasswordPolicy;
+    use crate::domain::password::words::ServiceWords;
 
-    const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8 };
+    const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8, words: ServiceWords::new() };
 
     fn config(memory_kib: u32) -> PasswordConfig {
         PasswordConfig {
@@ -181,7 +182,7 @@ mod tests {
     async fn a_password_matches_its_hash_and_nothing_else() {
         let hasher = hasher(256);
         let password = Secret::new("correct horse battery".to_owned());
-        let new = NewPassword::check(&password, POLICY, None, None).unwrap();
+        let new = NewPassword::check(&password, &POLICY, None, None).unwrap();
         let hash = hasher.hash(new, [1; 16], home()).await.unwrap();
         let wrong = Secret::new("correct horse batterz".to_owned());
         for (attempt, stored, expected) in [

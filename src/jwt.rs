@@ -23,7 +23,7 @@ use crate::keys::{JwtKey, KeyId, Keys, LiveKeys};
 use crate::secret::Secret;
 pub use jwk::JwkSet;
 use verified::{Digest, Verified};
-use wire::{AccessPayload, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload};
+use wire::{AccessPayload, Addressed, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload};
 
 /// How far in the future a token may have been issued: clocks of two machines differ.
 const ISSUED_AHEAD: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ pub struct TokenSettings {
     pub access_lifetime: Duration,
     /// The `iss` of access tokens.
     pub issuer: String,
+    /// The `aud` of access tokens; none for tokens without one.
+    pub audience: Option<String>,
 }
 
 /// Makes and checks tokens, with whatever keys are in use at that moment.
@@ -161,6 +163,7 @@ impl Tokens {
             jti: Cow::Owned(hex(jti)),
             user_id: session.user,
             iss: Cow::Borrowed(&self.settings.issuer),
+            aud: self.settings.audience.as_deref(),
             sub: Cow::Owned(session.user.to_string()),
             sid: session.id,
         };
@@ -271,17 +274,24 @@ impl Tokens {
         }
     }
 
+    /// Whether the token with this payload is meant for the configured audience. Where there is
+    /// none, any token is.
+    fn is_for_us(&self, payload: &str) -> bool {
+        let due = self.settings.audience.as_deref();
+        due.is_none_or(|due| read(payload).is_ok_and(|token: Addressed<'_>| token.is_for(due)))
+    }
+
     fn access_claims(
         &self,
-        payload: &str,
+        text: &str,
         now: Timestamp,
         expiry: Expiry,
     ) -> Result<AccessToken, TokenError> {
-        let payload: AccessPayload<'_> = read(payload)?;
+        let payload: AccessPayload<'_> = read(text)?;
         let is_consistent = payload.token_type == ACCESS
             && payload.iss == self.settings.issuer
             && payload.sub == payload.user_id.to_string();
-        if !is_consistent {
+        if !is_consistent || !self.is_for_us(text) {
             return Err(TokenError::Invalid);
         }
         let claims = AccessClaims {

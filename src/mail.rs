@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::clock::Timestamp;
@@ -109,6 +110,13 @@ pub enum MailSetupError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The directory for mails belongs to another user.
+    DirectoryNotOwned {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// `[mail] smtp_ca_file` holds no usable certificates.
     Certificates {
         /// The file.
@@ -135,9 +143,14 @@ impl Mailer {
             (&mailer.transport, &config.transport)
         {
             let path = directory.clone();
-            let mode = mails
+            let metadata = mails
                 .make()
                 .map_err(|source| MailSetupError::Directory { path: path.clone(), source })?;
+            let owner = metadata.uid();
+            if owner != rustix::process::geteuid().as_raw() {
+                return Err(MailSetupError::DirectoryNotOwned { path, owner });
+            }
+            let mode = metadata.mode() & 0o7777;
             let is_open_to_others = mode & 0o077 != 0;
             if is_open_to_others {
                 return Err(MailSetupError::DirectoryTooOpen { path, mode });
@@ -303,6 +316,12 @@ impl fmt::Display for MailSetupError {
                  {mode:04o}); run: chmod 700 {path}",
                 path = path.display()
             ),
+            Self::DirectoryNotOwned { path, owner } => write!(
+                f,
+                "the directory for mails {path} belongs to user {owner}; start latchkey as that \
+                 user, or run: chown -R \"$(id -u)\" {path}",
+                path = path.display()
+            ),
             Self::Certificates { path, problem } => {
                 write!(f, "[mail] smtp_ca_file {}: {problem}", path.display())
             }
@@ -318,6 +337,7 @@ impl std::error::Error for MailSetupError {
             Self::From { .. }
             | Self::Template { .. }
             | Self::DirectoryTooOpen { .. }
+            | Self::DirectoryNotOwned { .. }
             | Self::Certificates { .. }
             | Self::Tls { .. } => None,
         }

@@ -92,8 +92,11 @@ impl Server {
         let hasher =
             Hasher::start(&config.passwords, clock.clone()).map_err(StartError::Threads)?;
         let issuer = config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone());
-        let token_settings =
-            TokenSettings { access_lifetime: config.tokens.access_lifetime, issuer };
+        let token_settings = TokenSettings {
+            access_lifetime: config.tokens.access_lifetime,
+            issuer,
+            audience: config.tokens.audience.clone(),
+        };
         let app = App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: Tokens::new(keys.clone(), token_settings),

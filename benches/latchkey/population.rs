@@ -78,7 +78,8 @@ pub(crate) fn people(directory: &Path, users: u64, count: u64, step: u64) -> Res
     let (store, writer) = open(directory, &config)?;
     let issuer = PUBLIC_URL.to_owned();
     let access_lifetime = config.tokens.access_lifetime;
-    let tokens = Tokens::new(LiveKeys::new(keys), TokenSettings { access_lifetime, issuer });
+    let settings = TokenSettings { access_lifetime, issuer, audience: config.tokens.audience };
+    let tokens = Tokens::new(LiveKeys::new(keys), settings);
     let (now, random) = (now(), Random::system());
     let mut people = Vec::new();
     for nth in 0..count.min(users) {
@@ -235,7 +236,7 @@ fn keys(directory: &Path, config: &Config) -> Result<Keys> {
 
 async fn hash(config: &Config, random: &Random) -> Result<PasswordHash> {
     let password = Secret::new(PASSWORD.to_owned());
-    let policy = config.passwords.policy;
+    let policy = &config.passwords.policy;
     let password = NewPassword::check(&password, policy, None, None)
         .map_err(|problems| format!("the password of all is refused: {problems:?}"))?;
     let hasher = Hasher::start(&config.passwords, Clock::system())?;

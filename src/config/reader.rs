@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use super::problems::{ConfigProblems, Place, Problem};
+use super::problems::{ConfigProblems, Place, Problem, printable};
 use super::source::{Environment, PREFIX, Value, WrittenFile};
 
 mod unknown;
@@ -91,6 +91,21 @@ impl Reader {
     /// Notes something that deserves attention and stops nothing.
     pub(super) fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(message.into());
+    }
+
+    /// Warns of a secret in a file that everybody may read. Its group may: a file of root's can be
+    /// there for the group that the server runs as.
+    fn warn_of_secret_in_view(&mut self, key: &str, is_written: bool) {
+        if let Some(WrittenFile { name, mode, .. }) = &self.file
+            && is_written
+            && mode & 0o004 != 0
+        {
+            let name = printable(name);
+            self.warnings.push(format!(
+                "{key} is written in {name}, which everybody on this machine may read (mode \
+                 {mode:04o}); run: chmod o-rwx {name}"
+            ));
+        }
     }
 
     /// The keys that were asked for.

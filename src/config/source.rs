@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use toml::de::{DeInteger, DeTable, DeValue};
@@ -39,6 +40,8 @@ pub(super) enum Value {
 pub(super) struct WrittenFile {
     /// Its path as it was given.
     pub(super) name: String,
+    /// Its permission bits.
+    pub(super) mode: u32,
     /// Everything at its top level, by name.
     pub(super) sections: BTreeMap<String, WrittenSection>,
 }
@@ -144,8 +147,8 @@ impl WrittenFile {
     /// That it cannot be read, or where it is not TOML.
     pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
-        match read_text(path) {
-            Ok(text) => Self::parse(name, &text),
+        match read_with_mode(path) {
+            Ok((text, mode)) => Self::parse(name, mode, &text),
             Err(reason) => {
                 let place = Place::File { name, line: None };
                 Err(vec![Problem::new(place, format!("cannot be read: {reason}"))])
@@ -153,7 +156,7 @@ impl WrittenFile {
         }
     }
 
-    fn parse(name: String, text: &str) -> Result<Self, Vec<Problem>> {
+    fn parse(name: String, mode: u32, text: &str) -> Result<Self, Vec<Problem>> {
         let newlines: Vec<usize> = text.match_indices('\n').map(|(offset, _)| offset).collect();
         let line = |offset: usize| 1 + newlines.partition_point(|newline| *newline < offset);
 
@@ -187,7 +190,7 @@ impl WrittenFile {
             let keys = value.get_ref().as_table().map(keys);
             (name.get_ref().to_string(), WrittenSection { line, keys })
         });
-        Ok(Self { sections: sections.collect(), name })
+        Ok(Self { sections: sections.collect(), mode, name })
     }
 
     /// The line and value of a key, if it is written.
@@ -257,14 +260,23 @@ impl Environment {
 /// # Errors
 /// Why it cannot be had.
 fn read_text(path: &Path) -> Result<String, String> {
+    read_with_mode(path).map(|(text, _)| text)
+}
+
+/// The text of a file, and its permission bits.
+///
+/// # Errors
+/// Why it cannot be had.
+fn read_with_mode(path: &Path) -> Result<(String, u32), String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err("it has more than 1MiB".to_owned());
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok((text, metadata.mode() & 0o7777))
 }
 
 /// `text` without the newline that editors put at the end of a file.

@@ -54,6 +54,17 @@ pub(super) fn is_open_to_view(base: &str) -> bool {
     url.scheme() == "http" && !is_here
 }
 
+/// The labels of a base's host that name somebody: not the last, which is a top-level domain's,
+/// and not `www`. An address has none.
+pub(super) fn host_labels(base: &str) -> Vec<String> {
+    let url = Url::parse(base).ok();
+    let Some(Host::Domain(name)) = url.as_ref().and_then(Url::host) else { return Vec::new() };
+    let mut labels: Vec<&str> = name.trim_end_matches('.').split('.').collect();
+    labels.pop();
+    labels.retain(|label| *label != "www");
+    labels.into_iter().map(str::to_owned).collect()
+}
+
 /// What the URL standard repairs (`https:host`, blanks, tabs, backslashes) is refused here: a
 /// configuration should say what it means.
 fn parse_http(text: &str) -> Option<Url> {
@@ -125,6 +136,21 @@ mod tests {
             ("http://localhost.example", true),
         ] {
             assert_eq!(is_open_to_view(base), is_in_view, "{base}");
+        }
+    }
+
+    #[test]
+    fn the_labels_that_name_somebody_are_those_below_the_top() {
+        for (base, labels) in [
+            ("https://accounts.example.com", &["accounts", "example"][..]),
+            ("https://www.example.co.uk/auth", &["example", "co"]),
+            ("https://example.com.:8443", &["example"]),
+            ("http://localhost:8000", &[]),
+            ("http://127.0.0.1:8000", &[]),
+            ("http://[::1]", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(host_labels(base), labels, "{base}");
         }
     }
 

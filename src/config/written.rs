@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::units::{days, duration_text};
+use super::urls::host_labels;
 use super::{
     AuditConfig, Config, ConfigProblems, ConfirmBy, CookieConfig, EmailChangeConfig, LogConfig,
-    LogFormat, LogLevel, LoginConfig, PasswordConfig, RecoveryConfig, RegistrationConfig,
-    SigningAlgorithm, StorageConfig, TokenConfig,
+    LogFormat, LogLevel, LoginConfig, MailConfig, PasswordConfig, RecoveryConfig,
+    RegistrationConfig, ServerConfig, SigningAlgorithm, StorageConfig, TokenConfig,
 };
 use crate::domain::PasswordPolicy;
+use crate::domain::password::words::{ServiceWords, is_word};
 use crate::domain::session::SessionLifetimes;
 
 mod mail;
 mod server;
+
+use mail::sender_name;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -30,6 +34,12 @@ const TIB: u64 = 1 << 40;
 
 /// The ceiling where only a floor matters.
 const MILLION: u64 = 1_000_000;
+
+/// What `passwords.words` is a list of.
+const WORDS: &str = "words of three characters or more, a letter among them, such as \"acme\"";
+
+/// The most of them: each new password is held against all.
+const MOST_WORDS: usize = 1000;
 
 /// The most that a cache may have: a 32-bit machine cannot address much more.
 const LARGEST_CACHE: u64 = if usize::BITS < 64 { GIB / 2 } else { 64 * GIB };
@@ -85,17 +95,19 @@ fn config(reader: &mut Reader) -> Option<Config> {
     let mail = mail::mail(reader, exposed);
     let audit = audit(reader);
     let log = log(reader);
+    let (server, mail, mut passwords) = (server?, mail?, passwords?);
+    add_service_words(&mut passwords.policy.words, &server, &mail);
     Some(Config {
-        server: server?,
+        server,
         storage: storage?,
         tokens: tokens?,
-        passwords: passwords?,
+        passwords,
         registration: registration?,
         login: login?,
         recovery: RecoveryConfig { ticket_lifetime: recovery? },
         email_change: EmailChangeConfig { ticket_lifetime: email_change? },
         cookies: CookieConfig { is_enabled: cookies? },
-        mail: mail?,
+        mail,
         audit: audit?,
         log: log?,
     })
@@ -132,6 +144,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
     ];
     let algorithm = section.choice("algorithm", "EdDSA", &algorithms);
     let issuer = section.optional_text("issuer");
+    let audience = section.optional_text("audience");
     let key_activation = section.duration("key_activation", "1h", Duration::ZERO..=days(30));
     let sessions_per_user = section.count("sessions_per_user", 100, 1..=10_000);
 
@@ -156,6 +169,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
         },
         algorithm: algorithm?,
         issuer: issuer?,
+        audience: audience?,
         key_activation: key_activation?,
         sessions_per_user: sessions_per_user?,
     })
@@ -165,6 +179,10 @@ fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
     let mut section = reader.section("passwords");
     // NIST SP 800-63B, section 5.1.1.2, has eight characters for the least.
     let min_length = section.integer("min_length", 8, 8..=128);
+    let words = section.list("words", "", WORDS, |text| {
+        let text = text.trim();
+        is_word(text).then(|| text.to_owned())
+    });
     // Argon2 asks for 8 KiB a lane (RFC 9106, section 3.1); the least memory holds that for the
     // most lanes.
     let memory = section.size::<u64>("memory", "19MiB", 256 * KIB..=2 * GIB);
@@ -173,6 +191,9 @@ fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
     let threads = section.count_or_zero("threads", 0, 1..=256, "one per core");
     let max_wait = section.duration("max_wait", "1s", Duration::from_millis(10)..=MINUTE);
 
+    if words.as_ref().is_some_and(|words| words.len() > MOST_WORDS) {
+        section.problem("words", format_args!("found more than {MOST_WORDS}"));
+    }
     if let (Some(memory), Some(iterations)) = (memory, iterations)
         && is_below_owasp_minimum(memory, iterations)
     {
@@ -181,14 +202,25 @@ fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
              stolen hashes are cheaper to guess (the defaults, 19MiB and 2, are that minimum)",
         );
     }
+    let mut policy = PasswordPolicy { min_length: min_length?, words: ServiceWords::new() };
+    words?.iter().for_each(|word| policy.words.add(word));
     Some(PasswordConfig {
-        policy: PasswordPolicy { min_length: min_length? },
+        policy,
         memory_kib: u32::try_from(memory? / KIB).ok()?,
         iterations: iterations?,
         parallelism: parallelism?,
         threads: threads?,
         max_wait: max_wait?,
     })
+}
+
+/// Adds the words that everybody who sees the service knows: what it runs on, what its host is
+/// called, and who its mail comes from.
+fn add_service_words(words: &mut ServiceWords, server: &ServerConfig, mail: &MailConfig) {
+    words.add("latchkey");
+    let public_url = server.public_url.as_deref().unwrap_or_default();
+    host_labels(public_url).iter().for_each(|label| words.add(label));
+    words.add(&sender_name(mail).unwrap_or_default());
 }
 
 /// OWASP's Password Storage Cheat Sheet names these pairs of memory and passes, for one lane, as

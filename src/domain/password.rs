@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Email, Username};
 use crate::secret::Secret;
 
+pub mod words;
+
+use words::ServiceWords;
+
 /// The longest password, in bytes: hashing must not be made to chew on megabytes.
 pub const MAX_PASSWORD: usize = 1024;
 
@@ -20,10 +24,12 @@ static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
 /// What the operator asks of a new password.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PasswordPolicy {
     /// The least number of characters, counted as Unicode scalar values.
     pub min_length: usize,
+    /// The words that it may not be.
+    pub words: ServiceWords,
 }
 
 /// Why a new password is refused.
@@ -41,6 +47,8 @@ pub enum PasswordProblem {
     SimilarToEmail,
     /// Equal to, containing or contained in the user name.
     SimilarToUsername,
+    /// One of [`PasswordPolicy::words`] or two of them, but for decoration.
+    SimilarToService,
 }
 
 /// A password that passed every rule and may be hashed and kept.
@@ -55,7 +63,7 @@ impl NewPassword {
     /// Everything that is wrong with it: its length alone, or else all the rest.
     pub fn check(
         password: &Secret<String>,
-        policy: PasswordPolicy,
+        policy: &PasswordPolicy,
         email: Option<&Email>,
         username: Option<&Username>,
     ) -> Result<Self, Vec<PasswordProblem>> {
@@ -78,6 +86,7 @@ impl NewPassword {
             (is_numeric, PasswordProblem::EntirelyNumeric),
             (similar_to_email, PasswordProblem::SimilarToEmail),
             (similar_to_username, PasswordProblem::SimilarToUsername),
+            (policy.words.make_up(lower.expose()), PasswordProblem::SimilarToService),
         ];
         let problems: Vec<_> =
             rules.into_iter().filter_map(|(broken, problem)| broken.then_some(problem)).collect();
@@ -126,15 +135,17 @@ impl fmt::Debug for PasswordHash {
 mod tests {
     use super::*;
     use PasswordProblem::{
-        EntirelyNumeric, SimilarToEmail, SimilarToUsername, TooCommon, TooLong, TooShort,
+        EntirelyNumeric, SimilarToEmail, SimilarToService, SimilarToUsername, TooCommon, TooLong,
+        TooShort,
     };
 
     fn problems(password: &str, email: &str, username: &str) -> Vec<PasswordProblem> {
         let email = Email::parse(email).unwrap();
         let username = Username::parse(username).ok();
-        let policy = PasswordPolicy { min_length: 8 };
+        let mut policy = PasswordPolicy { min_length: 8, words: ServiceWords::new() };
+        policy.words.add("latchkey");
         let password = Secret::new(password.to_owned());
-        NewPassword::check(&password, policy, Some(&email), username.as_ref())
+        NewPassword::check(&password, &policy, Some(&email), username.as_ref())
             .err()
             .unwrap_or_default()
     }
@@ -156,6 +167,9 @@ mod tests {
             ("xx-Margaret-xx", vec![SimilarToEmail]),
             ("t@example.co", vec![SimilarToEmail]),
             ("peggy-loves-me", vec![SimilarToUsername]),
+            ("L4tchkey-2026", vec![SimilarToService]),
+            ("peggy's latchkey", vec![SimilarToUsername]),
+            ("L4tchkey in my pocket", vec![]),
         ] {
             assert_eq!(problems(password, email, "Peggy"), expected, "{password}");
         }

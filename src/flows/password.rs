@@ -142,7 +142,7 @@ pub fn check_new(
     password: &Secret<String>,
     user: Option<&User>,
 ) -> Result<NewPassword, Vec<PasswordProblem>> {
-    let policy = app.config.passwords.policy;
+    let policy = &app.config.passwords.policy;
     let username = user.and_then(|user| user.username.as_ref());
     NewPassword::check(password, policy, user.map(|user| &user.email), username)
 }

@@ -195,10 +195,11 @@ fn tag(
 mod tests {
     use super::*;
     use crate::domain::PasswordPolicy;
+    use crate::domain::password::words::ServiceWords;
 
     fn argon(memory_kib: u32, iterations: u32) -> Argon {
         let config = PasswordConfig {
-            policy: PasswordPolicy { min_length: 8 },
+            policy: PasswordPolicy { min_length: 8, words: ServiceWords::new() },
             memory_kib,
             iterations,
             parallelism: 1,

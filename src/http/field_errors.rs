@@ -51,6 +51,8 @@ pub enum FieldProblem {
     SimilarToEmail,
     /// It is a password too much like the user name.
     SimilarToUsername,
+    /// It is a password made of the words of this service.
+    SimilarToService,
     /// Another user has this address.
     EmailTaken,
     /// Another user has this name.
@@ -139,6 +141,7 @@ impl fmt::Display for FieldProblem {
             Self::EntirelyNumeric => "This password is entirely numeric.",
             Self::SimilarToEmail => "The password is too similar to the email.",
             Self::SimilarToUsername => "The password is too similar to the username.",
+            Self::SimilarToService => "The password is too similar to a word of this service.",
             Self::EmailTaken => "user with this email already exists.",
             Self::UsernameTaken => "A user with that username already exists.",
             Self::PasswordsDiffer => "Passwords don't match",
@@ -180,7 +183,7 @@ impl From<UsernameProblem> for FieldProblem {
 
 impl FieldProblem {
     /// What `problem` is called under `policy`.
-    pub const fn of_password(problem: PasswordProblem, policy: PasswordPolicy) -> Self {
+    pub const fn of_password(problem: PasswordProblem, policy: &PasswordPolicy) -> Self {
         match problem {
             PasswordProblem::TooShort => Self::TooShort { min_characters: policy.min_length },
             PasswordProblem::TooLong => Self::PasswordTooLong,
@@ -188,6 +191,7 @@ impl FieldProblem {
             PasswordProblem::EntirelyNumeric => Self::EntirelyNumeric,
             PasswordProblem::SimilarToEmail => Self::SimilarToEmail,
             PasswordProblem::SimilarToUsername => Self::SimilarToUsername,
+            PasswordProblem::SimilarToService => Self::SimilarToService,
         }
     }
 }
@@ -222,7 +226,7 @@ impl FieldErrors {
         &mut self,
         field: &'static str,
         problems: &[PasswordProblem],
-        policy: PasswordPolicy,
+        policy: &PasswordPolicy,
     ) {
         for problem in problems {
             self.add(field, FieldProblem::of_password(*problem, policy));
@@ -279,8 +283,9 @@ impl Serialize for FieldErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::password::words::ServiceWords;
 
-    const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8 };
+    const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8, words: ServiceWords::new() };
 
     #[test]
     fn every_problem_has_the_words_of_the_contract() {
@@ -335,11 +340,15 @@ mod tests {
             (PasswordProblem::EntirelyNumeric, "This password is entirely numeric."),
             (PasswordProblem::SimilarToEmail, "The password is too similar to the email."),
             (PasswordProblem::SimilarToUsername, "The password is too similar to the username."),
+            (
+                PasswordProblem::SimilarToService,
+                "The password is too similar to a word of this service.",
+            ),
         ] {
-            assert_eq!(FieldProblem::of_password(problem, POLICY).to_string(), message);
+            assert_eq!(FieldProblem::of_password(problem, &POLICY).to_string(), message);
         }
-        let longer = PasswordPolicy { min_length: 12 };
-        let problem = FieldProblem::of_password(PasswordProblem::TooShort, longer);
+        let longer = PasswordPolicy { min_length: 12, ..POLICY };
+        let problem = FieldProblem::of_password(PasswordProblem::TooShort, &longer);
         assert_eq!(problem.to_string(), "Ensure this field has at least 12 characters.");
     }
 
@@ -349,7 +358,7 @@ mod tests {
         assert_eq!(errors.clone().into_result(), Ok(()));
         errors.add("password", FieldProblem::TooCommon);
         errors.add("email", FieldProblem::Required);
-        errors.add_password("password", &[PasswordProblem::EntirelyNumeric], POLICY);
+        errors.add_password("password", &[PasswordProblem::EntirelyNumeric], &POLICY);
         assert_eq!(
             serde_json::to_string(&errors).unwrap(),
             r#"{"password":["This password is too common.","This password is entirely numeric."],"email":["This field is required."]}"#

@@ -79,7 +79,7 @@ pub(super) async fn set_by_link(
     if let Some(new) = &new
         && let Err(problems) = password::check_new(app, new, user.as_ref())
     {
-        errors.add_password("new_password", &problems, app.config.passwords.policy);
+        errors.add_password("new_password", &problems, &app.config.passwords.policy);
     }
     errors.into_result()?;
     let (Some(token), Some(new), Some(repeated)) = (token, new, repeated) else {
@@ -105,7 +105,7 @@ pub(super) async fn change(app: &Arc<App>, request: Request) -> Result<Answer, A
     let accepted = new.as_ref().and_then(|new| {
         password::check_new(app, new, Some(&user))
             .map_err(|problems| {
-                errors.add_password("new_password", &problems, app.config.passwords.policy);
+                errors.add_password("new_password", &problems, &app.config.passwords.policy);
             })
             .ok()
     });
@@ -128,7 +128,7 @@ fn refusal(app: &App, refused: SetRefused) -> ApiError {
     match refused {
         SetRefused::Weak(problems) => {
             let mut errors = FieldErrors::default();
-            errors.add_password("new_password", &problems, app.config.passwords.policy);
+            errors.add_password("new_password", &problems, &app.config.passwords.policy);
             errors.into()
         }
         SetRefused::SameAsCurrent => {

@@ -45,7 +45,7 @@ pub(super) async fn register(app: &Arc<App>, request: Request) -> Result<Answer,
             .map_err(|throttled| ApiError::Throttled { retry_after: throttled.retry_after })?;
         errors.add_taken(registration::look_for_taken(app, email.as_ref(), name)?);
     }
-    let policy = app.config.passwords.policy;
+    let policy = &app.config.passwords.policy;
     let new_password = password.as_ref().and_then(|password| {
         NewPassword::check(password, policy, email.as_ref(), name)
             .map_err(|problems| errors.add_password("password", &problems, policy))

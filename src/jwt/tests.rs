@@ -29,8 +29,16 @@ fn keys(algorithm: SigningAlgorithm) -> Keys {
 }
 
 fn tokens_of(keys: &Keys) -> Tokens {
-    let issuer = "https://accounts.example".to_owned();
-    Tokens::new(keys.clone().into(), TokenSettings { access_lifetime: 30 * MINUTE, issuer })
+    tokens_for(None, keys)
+}
+
+fn tokens_for(audience: Option<&str>, keys: &Keys) -> Tokens {
+    let settings = TokenSettings {
+        access_lifetime: 30 * MINUTE,
+        issuer: "https://accounts.example".to_owned(),
+        audience: audience.map(str::to_owned),
+    };
+    Tokens::new(keys.clone().into(), settings)
 }
 
 fn session() -> Session {
@@ -65,8 +73,12 @@ struct Forger {
 
 impl Forger {
     fn access() -> Self {
+        Self::access_for(None)
+    }
+
+    fn access_for(audience: Option<&str>) -> Self {
         let keys = keys(SigningAlgorithm::EdDsa);
-        let tokens = tokens_of(&keys);
+        let tokens = tokens_for(audience, &keys);
         let (header, payload) = decoded(tokens.access(&session(), START, JTI).expose());
         Self { keys, tokens, header, payload }
     }
@@ -287,6 +299,39 @@ fn a_token_of_other_keys_or_another_issuer_is_refused() {
     assert_eq!(forger.check(&token), Err(TokenError::Invalid));
     let token = forger.with_claim("iss", json!("https://elsewhere.example"));
     assert_eq!(forger.check(&token), Err(TokenError::Invalid));
+}
+
+#[test]
+fn where_an_audience_is_configured_tokens_name_it_and_no_others_are_taken() {
+    let forger = Forger::access_for(Some("https://shop.example"));
+    assert_eq!(forger.payload["aud"], "https://shop.example");
+    let token = forger.tokens.access(&session(), START, JTI);
+    assert!(forger.check(token.expose()).is_ok());
+    for (aud, is_taken) in [
+        (json!("https://shop.example"), true),
+        (json!(["https://other.example", "https://shop.example"]), true),
+        (json!("https://other.example"), false),
+        (json!("https://shop.example/"), false),
+        (json!("HTTPS://shop.example"), false),
+        (json!(["https://other.example"]), false),
+        (json!([]), false),
+        (json!(""), false),
+        (Value::Null, false),
+        (json!({"https://shop.example": true}), false),
+        (json!(["https://shop.example", 1]), false),
+    ] {
+        assert_eq!(forger.check(&forger.with_claim("aud", aud.clone())).is_ok(), is_taken, "{aud}");
+    }
+    let mut payload = forger.payload.clone();
+    payload.as_object_mut().unwrap().remove("aud");
+    assert_eq!(forger.check(&forger.with_payload(&payload.to_string())), Err(TokenError::Invalid));
+    let twice = forger.payload.to_string().replacen('{', "{\"aud\":\"x\",", 1);
+    assert_eq!(forger.check(&forger.with_payload(&twice)), Err(TokenError::Invalid));
+    // Whoever stops naming one goes on taking the tokens that still do.
+    assert!(tokens_of(&forger.keys).check_access(token.expose(), START, Expiry::Enforced).is_ok());
+
+    let refresh = forger.tokens.refresh(&session());
+    assert_eq!(refresh.expose(), tokens_of(&forger.keys).refresh(&session()).expose());
 }
 
 #[test]
@@ -602,7 +647,7 @@ fn debug_shows_names_only() {
         shown,
         format!(
             "Tokens {{ settings: TokenSettings {{ access_lifetime: 1800s, issuer: \
-             \"https://accounts.example\" }}, keys: {keys:?} }}"
+             \"https://accounts.example\", audience: None }}, keys: {keys:?} }}"
         )
     );
     assert_eq!(format!("{:?}", tokens.refresh(&session())), "[secret]");

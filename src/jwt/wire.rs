@@ -64,9 +64,39 @@ pub(super) struct AccessPayload<'a> {
     pub(super) user_id: UserId,
     #[serde(borrow)]
     pub(super) iss: Cow<'a, str>,
+    /// Read by [`Addressed`], and only where it matters.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub(super) aud: Option<&'a str>,
     #[serde(borrow)]
     pub(super) sub: Cow<'a, str>,
     pub(super) sid: SessionId,
+}
+
+/// Whom a token is for (RFC 7519, section 4.1.3).
+#[derive(Deserialize)]
+pub(super) struct Addressed<'a> {
+    #[serde(borrow)]
+    aud: Audience<'a>,
+}
+
+/// One text, as we write it, or several, as it may be.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    #[serde(borrow)]
+    One(Cow<'a, str>),
+    #[serde(borrow)]
+    Several(Vec<Cow<'a, str>>),
+}
+
+impl Addressed<'_> {
+    /// Whether it is for `audience`, among others perhaps.
+    pub(super) fn is_for(&self, audience: &str) -> bool {
+        match &self.aud {
+            Audience::One(one) => one == audience,
+            Audience::Several(all) => all.iter().any(|one| one == audience),
+        }
+    }
 }
 
 /// The claims of a refresh token.

@@ -5,7 +5,7 @@
 //! with its name before the mail counts as sent.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ impl MailDirectory {
         Self { path: path.to_owned() }
     }
 
-    /// Makes the directory, and those above it, where they are missing; returns its permission
-    /// bits.
-    pub(super) fn make(&self) -> io::Result<u32> {
+    /// Makes the directory, and those above it, where they are missing; returns what the system
+    /// knows of it.
+    pub(super) fn make(&self) -> io::Result<Metadata> {
         create_directory(&self.path)?;
-        Ok(self.path.metadata()?.permissions().mode() & 0o7777)
+        self.path.metadata()
     }
 
     /// Writes one mail. Its name depends on the mail alone, so that a second delivery of the

@@ -377,6 +377,22 @@ async fn a_template_that_fails_on_real_data_defers_and_tells_no_value() {
     assert_eq!(collector.attempts(), 0);
 }
 
+#[test]
+fn a_directory_of_another_user_stops_the_start_with_the_command_that_mends_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("mails");
+    std::fs::create_dir(&directory).unwrap();
+    // Only root can give a directory away; for everyone else root's will do.
+    let is_given_away = std::os::unix::fs::chown(&directory, Some(12_345), None).is_ok();
+    let (directory, owner) =
+        if is_given_away { (directory, 12_345) } else { (std::path::PathBuf::from("/"), 0) };
+    let transport = MailTransport::File { directory: directory.clone() };
+    let message = Mailer::new(&config(transport), URL).unwrap_err().to_string();
+    let path = directory.display();
+    assert!(message.contains(&format!("{path} belongs to user {owner}; ")), "{message}");
+    assert!(message.ends_with(&format!("run: chown -R \"$(id -u)\" {path}")), "{message}");
+}
+
 #[tokio::test]
 async fn a_file_is_the_servers_alone_and_a_redelivery_replaces_it() {
     let parent = tempfile::tempdir().unwrap();

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::messages::{
-    BLANK, COMMON, LIKE_EMAIL, LIKE_USERNAME, LONG, NEW_DIFFER, NOT_A_STRING, NUL, NULL, NUMERIC,
-    REQUIRED, SAME, SHORT, WRONG_CURRENT,
+    BLANK, COMMON, LIKE_EMAIL, LIKE_SERVICE, LIKE_USERNAME, LONG, NEW_DIFFER, NOT_A_STRING, NUL,
+    NULL, NUMERIC, REQUIRED, SAME, SHORT, WRONG_CURRENT,
 };
 use crate::support::{NEW_PASSWORD, PASSWORD, TestApp};
 
@@ -65,6 +65,7 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
         (both("8164920375182"), json!({"new_password": [NUMERIC]})),
         (both("my Ann@example.com"), json!({"new_password": [LIKE_EMAIL]})),
         (both("Margaret's den"), json!({"new_password": [LIKE_USERNAME]})),
+        (both("2026-LatchKey"), json!({"new_password": [LIKE_SERVICE]})),
         (
             with(json!({"confirm_password": format!(" {NEW_PASSWORD}")})),
             json!({"confirm_password": [NEW_DIFFER]}),

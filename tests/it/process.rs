@@ -216,6 +216,18 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
 }
 
 #[test]
+fn a_configured_audience_is_in_the_tokens_and_they_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::in_directory(directory.path());
+    let running = program.with("TOKENS_AUDIENCE", "https://api.example.com").serve();
+    let mut wire = running.connect();
+    register(&mut wire, "ann@example.com");
+    let (access, _) = log_in(&mut wire, "ann@example.com");
+    assert_eq!(claims(&access)["aud"], "https://api.example.com");
+    assert_eq!(wire.get("/api/profile/", &access).unwrap().status, 200);
+}
+
+#[test]
 fn a_first_start_that_fails_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

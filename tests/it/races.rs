@@ -65,7 +65,7 @@ impl Scene {
         let confirm = app.change_address(&here, NEW).await.confirm;
         let reset = app.reset_token(EMAIL).await;
         let password = Secret::new(OVERTAKING.to_owned());
-        let policy = app.app.config.passwords.policy;
+        let policy = &app.app.config.passwords.policy;
         let password = NewPassword::check(&password, policy, None, None).unwrap();
         let block = client().block();
         let hash = app.app.hasher.hash(password, [7; 16], block).await.unwrap();

@@ -4,8 +4,8 @@ use latchkey::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::messages::{
-    BLANK, COMMON, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LIKE_EMAIL, LIKE_USERNAME, LONG, NOT_A_STRING,
-    NUL, NULL, NUMERIC, REQUIRED, SHORT, USERNAME, USERNAME_LENGTH, USERNAME_TAKEN,
+    BLANK, COMMON, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LIKE_EMAIL, LIKE_SERVICE, LIKE_USERNAME, LONG,
+    NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT, USERNAME, USERNAME_LENGTH, USERNAME_TAKEN,
 };
 use crate::support::{PASSWORD, TestApp, at_once};
 
@@ -89,6 +89,7 @@ async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
         (password("PASSWORD1"), json!({"password": [COMMON]})),
         (password("8164920375182"), json!({"password": [NUMERIC]})),
         (password("1234567890"), json!({"password": [COMMON, NUMERIC]})),
+        (password("L4tchkey2026!"), json!({"password": [LIKE_SERVICE]})),
         (password("bob@example.com"), json!({"password": [LIKE_EMAIL]})),
         (password("my BOB@Example.com!"), json!({"password": [LIKE_EMAIL]})),
         (password("example."), json!({"password": [LIKE_EMAIL]})),

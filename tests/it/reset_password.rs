@@ -6,8 +6,8 @@ use latchkey::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::messages::{
-    BAD_RESET_TOKEN, BLANK, COMMON, DIFFER, EMAIL, EMAIL_LENGTH, LIKE_EMAIL, LIKE_USERNAME, LONG,
-    NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT,
+    BAD_RESET_TOKEN, BLANK, COMMON, DIFFER, EMAIL, EMAIL_LENGTH, LIKE_EMAIL, LIKE_SERVICE,
+    LIKE_USERNAME, LONG, NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT,
 };
 use crate::support::{CONFIRM, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once, ticket_of};
 
@@ -171,6 +171,7 @@ async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
         // The rules know whose account it is.
         (both("ann@example.com!"), json!({"new_password": [LIKE_EMAIL]})),
         (both("margaret's den"), json!({"new_password": [LIKE_USERNAME]})),
+        (both("latchkey/latchkey"), json!({"new_password": [LIKE_SERVICE]})),
         (
             with(json!({"token": null, "new_password": "short", "confirm_password": 1})),
             json!({"token": [NULL], "new_password": [SHORT], "confirm_password": [NOT_A_STRING]}),

@@ -156,7 +156,7 @@ async fn promise_6_nothing_leaks_into_a_debug() {
     let client = Client::new([192, 0, 2, 1].into(), "tests");
     let email = Email::parse(EMAIL).unwrap();
     let secret = Secret::new(PASSWORD.to_owned());
-    let policy = app.app.config.passwords.policy;
+    let policy = &app.app.config.passwords.policy;
     let new_password = NewPassword::check(&secret, policy, None, None).unwrap();
     let shared = &app.app;
     let password = Secret::new(crate::support::PASSWORD.to_owned());

@@ -62,7 +62,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
         let mut theirs = Loaded::new(bare.address, connections, commits)?;
         let tallies = alternate(options.turns(), &mut [&mut ours, &mut theirs])?;
         let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
-        rows.push(Row::contest(&format!("refresh, {connections} at once, HS256"), ours, theirs));
+        rows.push(Row::contest(format!("refresh, {connections} at once, HS256"), ours, theirs));
     }
     server.stop()?;
     Ok(rows)

@@ -56,7 +56,7 @@ impl Mint {
         };
         let (access_signer, refresh_signer) = (signer("access-"), signer("refresh-").unwrap());
         let access_lifetime = Duration::from_secs(1_800);
-        let settings = TokenSettings { access_lifetime, issuer: ISSUER.to_owned() };
+        let settings = TokenSettings { access_lifetime, issuer: ISSUER.to_owned(), audience: None };
         let tokens = Tokens::new(keys.into(), settings);
         let access = tokens.access(&session(), NOW, [0xab; 16]).expose().clone();
         let refresh = tokens.refresh(&session()).expose().clone();

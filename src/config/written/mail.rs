@@ -86,6 +86,11 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
     })
 }
 
+/// The name that mail comes from, beside its address.
+pub(super) fn sender_name(mail: &MailConfig) -> Option<String> {
+    mail.from.parse::<Mailbox>().ok()?.name
+}
+
 fn smtp(section: &mut Section<'_>, is_used: bool) -> Option<SmtpConfig> {
     let takes = "a host name or an IP address, without a port";
     let host = section.optional("smtp_host", takes, parse_host);

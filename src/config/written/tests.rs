@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -8,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::source::{Value, WrittenFile};
 use crate::config::{MailTransport, SmtpSecurity};
+use crate::domain::NewPassword;
+use crate::secret::Secret;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
 
@@ -17,6 +21,7 @@ fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.toml");
     std::fs::write(&path, toml).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     let prefix = format!("{}/", directory.path().display());
     Config::load(Some(&path), &environment(variables))
         .map_err(|problems| problems.to_string().replace(&prefix, ""))
@@ -116,7 +121,7 @@ fn no_two_keys_share_a_variable() {
     let variables = reader.keys().iter().map(|key| key.variable());
     let all: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-    assert_eq!(reader.keys().len(), 61);
+    assert_eq!(reader.keys().len(), 63);
 }
 
 #[test]
@@ -632,6 +637,63 @@ fn what_is_allowed_but_doubtful_warns() {
         let warnings = loaded(&toml, &[]).warnings;
         assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
         assert!(warnings.iter().all(|it| it.starts_with(start.unwrap())), "{warnings:?}");
+    }
+}
+
+#[test]
+fn the_words_of_the_service_and_those_of_the_operator_are_no_passwords() {
+    let toml = "server.public_url = 'https://www.login.example.net'\n\
+                mail.from = 'Brown Fox <a@b.invalid>'\n\
+                passwords.words = ['Acme', ' blue sky ']";
+    let policy = config_of(toml, &[]).passwords.policy;
+    let is_allowed = |password: &str| {
+        let password = Secret::new(password.to_owned());
+        NewPassword::check(&password, &policy, None, None).is_ok()
+    };
+    for word in ["latchkey", "login", "example", "brown", "fox", "acme", "blue", "blue sky"] {
+        assert!(!is_allowed(&format!("{word}-12345")), "{word}");
+    }
+    for word in ["www", "net", "invalid", "acm", "words"] {
+        assert!(is_allowed(&format!("{word}-12345")), "{word}");
+    }
+    let variable = [("LATCHKEY_PASSWORDS_WORDS", "acme, other")];
+    let policy = config_of("", &variable).passwords.policy;
+    let password = Secret::new("Other2026".to_owned());
+    assert!(NewPassword::check(&password, &policy, None, None).is_err());
+
+    let takes = "but it takes a list of words of three characters or more, a letter among them, \
+                 such as \"acme\"";
+    for (words, found) in [("['ab']", "\"ab\" in the list"), ("'acme'", "\"acme\"")] {
+        let problems = load(&format!("passwords.words = {words}"), &[]).unwrap_err();
+        assert_eq!(problems, format!("c.toml:1: passwords.words: found {found}, {takes}"));
+    }
+    let many = vec!["'acme'"; 1001].join(", ");
+    let problems = load(&format!("passwords.words = [{many}]"), &[]).unwrap_err();
+    assert_eq!(problems, "c.toml:1: passwords.words: found more than 1000");
+}
+
+#[test]
+fn a_password_in_a_file_that_everybody_may_read_warns_with_the_command_that_mends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    let name = path.display().to_string();
+    let warnings = |toml: &str, mode: u32| {
+        std::fs::write(&path, toml).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Config::load(Some(&path), &[]).unwrap().warnings
+    };
+    let login = "mail = { smtp_username = 'ann', smtp_password = 'tide-Lamp 7' }";
+    assert_eq!(
+        warnings(login, 0o644),
+        [format!(
+            "mail.smtp_password is written in {name}, which everybody on this machine may read \
+             (mode 0644); run: chmod o-rwx {name}"
+        )]
+    );
+    for (toml, mode) in
+        [(login, 0o640), (login, 0o600), ("mail.smtp_password = ''", 0o644), ("", 0o644)]
+    {
+        assert_eq!(warnings(toml, mode), Vec::<String>::new(), "{toml:?} {mode:o}");
     }
 }
 

@@ -29,7 +29,8 @@ impl Running {
         let keys = Keys::load_or_create(&path, algorithm, START, &Random::system()).unwrap();
         let keys = LiveKeys::new(keys);
         let issuer = "https://accounts.example".to_owned();
-        let settings = TokenSettings { access_lifetime: schedule.access_lifetime, issuer };
+        let settings =
+            TokenSettings { access_lifetime: schedule.access_lifetime, issuer, audience: None };
         let watch = KeyWatch::new(path.clone(), schedule, keys.clone());
         Self { _root: root, path, schedule, watch, tokens: Tokens::new(keys, settings) }
     }

@@ -181,6 +181,7 @@ impl TestApp {
         let token_settings = TokenSettings {
             access_lifetime: config.tokens.access_lifetime,
             issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone()),
+            audience: config.tokens.audience.clone(),
         };
         let app = Arc::new(App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),

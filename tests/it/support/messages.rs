@@ -20,6 +20,7 @@ pub(crate) const COMMON: &str = "This password is too common.";
 pub(crate) const NUMERIC: &str = "This password is entirely numeric.";
 pub(crate) const LIKE_EMAIL: &str = "The password is too similar to the email.";
 pub(crate) const LIKE_USERNAME: &str = "The password is too similar to the username.";
+pub(crate) const LIKE_SERVICE: &str = "The password is too similar to a word of this service.";
 pub(crate) const DIFFER: &str = "Passwords don't match";
 pub(crate) const NEW_DIFFER: &str = "New passwords don't match.";
 pub(crate) const SAME: &str = "New password must be different from current password.";
