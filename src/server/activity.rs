@@ -98,24 +98,16 @@ impl Activity {
 
     /// When the connection has outstayed its phase; none while a request is handled.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let state = self.lock();
-        let (since, patience) = match state.phase {
-            Phase::Idle { since } if state.is_draining => (since, Duration::ZERO),
-            Phase::Idle { since } => (since, self.patience.idle),
-            Phase::New { since } | Phase::Head { since } => (since, self.patience.head),
-            Phase::Answer { since } => (since, self.patience.stall),
-            Phase::Lingering { since } => (since, self.patience.linger),
-            Phase::Request | Phase::Evicted => return None,
-        };
-        since.checked_add(patience)
+        self.lock().deadline(self.patience)
     }
 
     /// When the connection has said nothing new for long enough to be put aside, though not before
     /// `earliest`; or when it has outstayed its phase, if that comes first. None while a request is
     /// handled.
     pub(super) fn pause(&self, earliest: Instant) -> Option<Instant> {
-        let deadline = self.deadline()?;
-        let since = match self.lock().phase {
+        let state = self.lock();
+        let deadline = state.deadline(self.patience)?;
+        let since = match state.phase {
             Phase::New { since } | Phase::Idle { since } | Phase::Head { since } => since,
             Phase::Request | Phase::Answer { .. } | Phase::Lingering { .. } | Phase::Evicted => {
                 return Some(deadline);
@@ -227,6 +219,20 @@ impl Activity {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn deadline(&self, patience: Patience) -> Option<Instant> {
+        let (since, patience) = match self.phase {
+            Phase::Idle { since } if self.is_draining => (since, Duration::ZERO),
+            Phase::Idle { since } => (since, patience.idle),
+            Phase::New { since } | Phase::Head { since } => (since, patience.head),
+            Phase::Answer { since } => (since, patience.stall),
+            Phase::Lingering { since } => (since, patience.linger),
+            Phase::Request | Phase::Evicted => return None,
+        };
+        since.checked_add(patience)
     }
 }
 
