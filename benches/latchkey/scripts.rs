@@ -147,31 +147,31 @@ impl Script for Refreshes {
     }
 }
 
-/// As many bytes as a refresh, to a ceiling that commits the record which the path names.
+/// As many bytes as a refresh, to a ceiling that commits the record whose place the path names.
 pub(crate) struct Commits {
     body: String,
-    /// How many records there are, and how many connections share them.
-    records: usize,
-    connections: usize,
+    places: Vec<usize>,
+    turns: Turns,
 }
 
 impl Commits {
-    pub(crate) fn new(people: &[Person], records: usize) -> Self {
-        let body = people.first().map(|person| person.refresh.clone()).unwrap_or_default();
-        Self { body, records, connections: people.len().max(1) }
+    /// The connections share out the places, and send what this person would.
+    pub(crate) fn new(connections: usize, person: &Person, places: Vec<usize>) -> Self {
+        let turns = Turns::new(connections, places.len());
+        Self { body: person.refresh.clone(), places, turns }
     }
 }
 
 impl Script for Commits {
     fn request(&mut self, connection: usize, request: &mut Vec<u8>) {
-        if request.is_empty() {
-            let record = connection * (self.records / self.connections).max(1);
-            let path = format!("/commit/{record}");
-            post(request, &path, &["{\"refresh\":\"", &self.body, "\"}"]);
+        let is_same = self.places.len() <= self.turns.connections && !request.is_empty();
+        if !is_same && let Some(place) = self.places.get(self.turns.current(connection)) {
+            post(request, &format!("/commit/{place}"), &["{\"refresh\":\"", &self.body, "\"}"]);
         }
     }
 
-    fn answer(&mut self, _: usize, answer: &Answer<'_>) -> Judged {
+    fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> Judged {
+        self.turns.next(connection);
         expect(answer, 200)
     }
 }

@@ -41,8 +41,19 @@ pub async fn refresh(app: &App, token: &str, client: Client) -> Result<TokenPair
         client,
     };
     let lifetimes = app.config.tokens.sessions;
-    match app.store.rotate_session(presented, lifetimes, at).await? {
-        Rotated::New(session) | Rotated::Same(session) => Ok(TokenPair::of(app, &session, at.now)),
+    let rotating = app.store.rotate_session(presented.clone(), lifetimes, at);
+    // Signing takes the processor while the writer waits for the disk; nobody is told of the
+    // tokens before the session that they are for is durable.
+    let signing = async {
+        let session = app.store.foresee_rotation(&presented, lifetimes, at.now)?;
+        Some((TokenPair::of(app, &session, at.now), session))
+    };
+    let (rotated, foreseen) = tokio::join!(rotating, signing);
+    match rotated? {
+        Rotated::New(session) | Rotated::Same(session) => Ok(match foreseen {
+            Some((tokens, foreseen)) if foreseen == session => tokens,
+            _ => TokenPair::of(app, &session, at.now),
+        }),
         Rotated::Refused(refused) => {
             if let Refused::Reused(theft) = refused {
                 warn!(

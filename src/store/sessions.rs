@@ -176,6 +176,30 @@ impl Store {
         rotated
     }
 
+    /// The session that a rotation would lead to, going by the last commit; none where it would
+    /// give no new token. Whatever waits to be written may make it come out otherwise.
+    pub fn foresee_rotation(
+        &self,
+        presented: &Presented,
+        lifetimes: SessionLifetimes,
+        now: Timestamp,
+    ) -> Option<Session> {
+        let Presented { session: id, generation, client, .. } = presented;
+        let session = self.read(|read| {
+            self.shared.decoded_sessions.load(
+                read.sessions()?,
+                id.as_bytes(),
+                (*id).into(),
+                |record: SessionRecord| record.filed(*id),
+                |filed| filed.session.clone(),
+            )
+        });
+        match session.ok()??.rotate(*generation, client.address, now, lifetimes) {
+            Rotation::Rotated(successor) => Some(successor),
+            _ => None,
+        }
+    }
+
     /// A user's sessions that can still be used at `now`, newest first.
     ///
     /// # Errors

@@ -3,6 +3,11 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use super::refresh::{Records, spread};
 use super::start;
 use crate::Result;
 use crate::contest::{Loaded, Side, Turns, alternate};
@@ -11,7 +16,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;
 use crate::report::{Row, Target};
-use crate::scripts::{Logins, Refreshes, Registrations, Repeated};
+use crate::scripts::{Commits, Logins, Refreshes, Registrations, Repeated};
 use crate::seed::{Dataset, Place};
 use crate::server::Running;
 
@@ -28,6 +33,10 @@ struct Grown {
     users: u64,
     people: Vec<Person>,
     server: Running,
+    /// The ceiling of a refresh over as many records.
+    bare: Running,
+    /// The people's places among the records, in another order.
+    places: Vec<usize>,
     /// What the file takes on the disk before the server starts, how long it is, and how much of
     /// it holds something, in bytes.
     on_disk: u64,
@@ -43,19 +52,25 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
         grown.push(Grown::new(*users)?);
     }
     let (cheap, hashing) = (options.turns(), options.hashing_turns());
-    let mut rows = contest("profile", cheap, &grown, |it| {
+    let mut rows = judged("profile", cheap, &grown, |it| {
         let script = Repeated::profiles(CONNECTIONS, &it.people);
         Loaded::new(it.server.address, CONNECTIONS, script)
     })?;
-    rows.extend(contest("refresh", cheap, &grown, |it| {
+    rows.extend(judged("refresh", cheap, &grown, |it| {
         let script = Refreshes::new(CONNECTIONS, &it.people);
         Loaded::new(it.server.address, CONNECTIONS, script)
     })?);
-    rows.extend(contest("login", hashing, &grown, |it| {
+    let bare = contest("commit of a refresh's ceiling", cheap, &grown, |it| {
+        let person = it.people.first().ok_or("nobody was seeded")?;
+        let script = Commits::new(CONNECTIONS, person, it.places.clone());
+        Loaded::new(it.bare.address, CONNECTIONS, script)
+    })?;
+    rows.extend(bare.into_iter().map(|(row, _)| row));
+    rows.extend(judged("login", hashing, &grown, |it| {
         let people = it.people.get(..HASHING).unwrap_or_default();
         Loaded::new(it.server.address, HASHING, Logins::new(people))
     })?);
-    rows.extend(contest("register", hashing, &grown, |it| {
+    rows.extend(judged("register", hashing, &grown, |it| {
         Loaded::new(it.server.address, HASHING, Registrations::new(1))
     })?);
     let largest = sizes.last().copied().unwrap_or_default();
@@ -77,14 +92,37 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
 impl Grown {
     fn new(users: u64) -> Result<Self> {
         let place = Dataset::live(users).copy()?;
-        let people = place.people(users, PEOPLE)?;
+        let mut people = place.people(users, PEOPLE)?;
+        let mut places = spread(users, people.len())?;
+        // They come back in no order that their records lie in.
+        let mut order = StdRng::seed_from_u64(users);
+        people.shuffle(&mut order);
+        places.shuffle(&mut order);
         let in_use = stored_bytes(&place.database())?;
         let file = std::fs::metadata(place.database())?;
         // The system counts blocks of 512 bytes, whatever the file system's are. A file that
         // grows in large steps is longer than what it takes.
         let (on_disk, length) = (file.blocks() * 512, file.len());
-        Ok(Self { users, people, server: start(&place)?, on_disk, length, in_use, _place: place })
+        let records = Records::copy(&place)?;
+        let server = start(&place)?;
+        let first = people.pop().ok_or("nobody was seeded")?;
+        let bare = records.served_bare(&server, &first)?;
+        Ok(Self { users, people, server, bare, places, on_disk, length, in_use, _place: place })
     }
+}
+
+/// A contest of servers, each of which must keep up with the smallest.
+fn judged<'s>(
+    name: &str,
+    turns: Turns,
+    grown: &'s [Grown],
+    load: impl Fn(&'s Grown) -> Result<Loaded<'s>>,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (row, it) in contest(name, turns, grown, load)? {
+        rows.push(row.target(SLOWEST).memory(Memory::of(it.server.pid())?.resident));
+    }
+    Ok(rows)
 }
 
 /// All sizes take turns; each is held against the first.
@@ -93,7 +131,7 @@ fn contest<'s>(
     turns: Turns,
     grown: &'s [Grown],
     load: impl Fn(&'s Grown) -> Result<Loaded<'s>>,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<(Row, &'s Grown)>> {
     let mut loads = grown.iter().map(load).collect::<Result<Vec<_>>>()?;
     let mut sides: Vec<&mut dyn Side> = Vec::new();
     for load in &mut loads {
@@ -105,8 +143,7 @@ fn contest<'s>(
     let mut rows = Vec::new();
     for (tally, it) in others.iter().zip(larger) {
         let name = format!("{name}, {} users against {}", it.users, smallest.users);
-        let memory = Memory::of(it.server.pid())?.resident;
-        rows.push(Row::contest(name, tally, first).target(SLOWEST).memory(memory));
+        rows.push((Row::contest(name, tally, first), it));
     }
     Ok(rows)
 }

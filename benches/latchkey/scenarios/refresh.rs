@@ -1,7 +1,8 @@
 //! `POST /api/token/refresh/`, each connection rotating its own session, held against a bare
 //! server that commits the same records, and against redb alone.
 
-use std::fs;
+use std::path::PathBuf;
+use std::{fs, slice};
 
 use super::{CONCURRENCY, MOST_AT_ONCE, first_answer, start, usual};
 use crate::Result;
@@ -20,20 +21,16 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let dataset = usual(options);
     let place = dataset.copy()?;
     let mut people = place.people(dataset.users, MOST_AT_ONCE + 1)?;
-    let records = place.path().join("records");
-    copy_sessions(&place.database(), &records)?;
+    let records = Records::copy(&place)?;
     let server = start(&place)?;
     let first = people.pop().ok_or("nobody was seeded")?;
-    let arguments = [record(&place, &server, first)?, records.display().to_string()];
-    let [recording, records] = arguments.each_ref().map(String::as_str);
-    let bare = Program::ceiling(&["ceiling-commit", recording, records], place.path())?.start()?;
+    let bare = records.served_bare(&server, &first)?;
 
     let mut rows = Vec::new();
     let mut rotating = Refreshes::new(people.len(), &people);
     for connections in CONCURRENCY {
-        let people = people.get(..connections).ok_or("too few people were seeded")?;
         let mut ours = Loaded::new(server.address, connections, &mut rotating)?;
-        let commits = Commits::new(people, usize::try_from(dataset.users)?);
+        let commits = Commits::new(connections, &first, spread(dataset.users, connections)?);
         let mut theirs = Loaded::new(bare.address, connections, commits)?;
         // One alone needs no queue: that is one commit after the other.
         let callers = if connections == 1 { 0 } else { connections };
@@ -56,9 +53,8 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let server = Program::latchkey(place.path()).with("TOKENS_ALGORITHM", "HS256").start()?;
     first_answer(&server)?;
     for connections in [64, 256] {
-        let people = people.get(..connections).ok_or("too few people were seeded")?;
         let mut ours = Loaded::new(server.address, connections, &mut rotating)?;
-        let commits = Commits::new(people, usize::try_from(dataset.users)?);
+        let commits = Commits::new(connections, &first, spread(dataset.users, connections)?);
         let mut theirs = Loaded::new(bare.address, connections, commits)?;
         let tallies = alternate(options.turns(), &mut [&mut ours, &mut theirs])?;
         let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
@@ -68,16 +64,42 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Records an answer; says in which file.
-fn record(place: &Place, server: &Running, person: Person) -> Result<String> {
-    let mut recorded = Recorded { script: &mut Refreshes::new(1, &[person]), answer: Vec::new() };
-    let asked = Client::connect(server.address, 1)?.ask_once(&mut recorded)?;
-    if let Some(error) = asked.first_error {
-        return Err(error.into());
+/// The records of the sessions at a place, in a database of their own.
+pub(super) struct Records<'p> {
+    place: &'p Place,
+    database: PathBuf,
+}
+
+impl<'p> Records<'p> {
+    /// Copies them. No server may be running there yet.
+    pub(super) fn copy(place: &'p Place) -> Result<Self> {
+        let database = place.path().join("records");
+        copy_sessions(&place.database(), &database)?;
+        Ok(Self { place, database })
     }
-    let file = place.path().join("answer");
-    fs::write(&file, &recorded.answer)?;
-    Ok(file.display().to_string())
+
+    /// Starts the bare server that commits them and gives the answer that `server` gives this
+    /// person, whose token is used up thereby.
+    pub(super) fn served_bare(&self, server: &Running, person: &Person) -> Result<Running> {
+        let script = &mut Refreshes::new(1, slice::from_ref(person));
+        let mut recorded = Recorded { script, answer: Vec::new() };
+        let asked = Client::connect(server.address, 1)?.ask_once(&mut recorded)?;
+        if let Some(error) = asked.first_error {
+            return Err(error.into());
+        }
+        let directory = self.place.path();
+        let recording = directory.join("answer");
+        fs::write(&recording, &recorded.answer)?;
+        let arguments = [&recording, &self.database].map(|file| file.display().to_string());
+        let [recording, records] = arguments.each_ref().map(String::as_str);
+        Program::ceiling(&["ceiling-commit", recording, records], directory)?.start()
+    }
+}
+
+/// The places of `count` records that are spread over all.
+pub(super) fn spread(records: u64, count: usize) -> Result<Vec<usize>> {
+    let apart = (usize::try_from(records)? / count).max(1);
+    Ok((0..count).map(|nth| nth * apart).collect())
 }
 
 /// How much longer one refresh takes than one commit, in milliseconds.

@@ -46,6 +46,21 @@ async fn many_refreshes_of_one_token_have_one_successor() {
 }
 
 #[tokio::test]
+async fn what_is_foreseen_of_a_rotation_changes_nothing_and_comes_true() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let session = opened(&store, &user, 1).await;
+    let foresee =
+        |generation| store.foresee_rotation(&presented(&session, generation), LIFETIMES, START);
+    let foreseen = foresee(0).unwrap();
+    assert_eq!(foresee(0).as_ref(), Some(&foreseen));
+    let rotated = store.rotate_session(presented(&session, 0), LIFETIMES, at(START)).await;
+    assert_eq!(rotated.unwrap(), Rotated::New(foreseen));
+    assert_eq!([0, 7].map(foresee), [None, None], "a repeated token and one that is ahead");
+    assert_eq!(foresee(1).map(|session| session.generation), Some(2));
+}
+
+#[tokio::test]
 async fn a_reused_token_ends_its_session_and_no_other() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
