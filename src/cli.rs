@@ -22,8 +22,8 @@ Usage:
 
 Options:
   --config FILE  the configuration; ./config.toml where there is one, else the defaults
-  --compromised  others know the keys, or they are lost: replace and forget those of access and
-                 refresh tokens at once, which ends all sessions
+  --compromised  others know the keys, or they are lost: replace and forget all of them at once,
+                 which ends all sessions and voids all mailed links
   --help         this text
   --version      the version
 

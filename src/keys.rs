@@ -26,7 +26,7 @@
 //! then its files go. After a change of algorithm the next start makes a key that signs at once.
 //! The newest refresh key and the newest ticket key sign, and all of them verify.
 //!
-//! `latchkey keys rotate --compromised` forgets all access and refresh keys. A running server looks
+//! `latchkey keys rotate --compromised` forgets all keys that there were. A running server looks
 //! for such changes every second ([`KeyWatch`]). No other record of all this is kept than the
 //! files: names and time say the rest.
 

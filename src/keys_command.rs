@@ -83,7 +83,7 @@ pub fn rotate(config: &Config, now: Timestamp) -> Result<String, KeysCommandErro
     Ok(joined(&lines))
 }
 
-/// Replaces all access and refresh keys at once, and says what that means. Keys that are lost are
+/// Replaces all keys at once, and says what that means. Keys that are lost are
 /// made; but only beside a database, or else the command has mistaken the place.
 ///
 /// # Errors
@@ -104,7 +104,8 @@ pub fn replace_compromised(config: &Config, now: Timestamp) -> Result<String, Ke
         ));
     }
     lines.push(
-        "every session has ended; a running server refuses the old tokens within a second"
+        "every session has ended and every mailed link is void; a running server refuses the old \
+         ones within a second"
             .to_owned(),
     );
     let cached = schedule.max_age();
@@ -247,9 +248,12 @@ ticket-hmac-1733479200    ticket   HMAC-SHA256  signing
         for line in [
             "made access-eddsa-1733479200",
             "made refresh-hs256-1733479200",
+            "made ticket-hmac-1733479200",
             "forgot access-eddsa-1733479200",
             "forgot refresh-hs256-1733479200",
-            "every session has ended; a running server refuses the old tokens within a second",
+            "forgot ticket-hmac-1733479200",
+            "every session has ended and every mailed link is void; a running server refuses the \
+             old ones within a second",
         ] {
             assert!(said.lines().any(|said| said == line), "{line}: {said}");
         }

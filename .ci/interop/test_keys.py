@@ -172,8 +172,7 @@ def test_compromised_keys_are_good_for_nothing(algorithm: str, install: Install)
         gone = before - {path.name for path in installation.keys.iterdir()}
         assert any(name.startswith("access-") for name in gone)
         assert any(name.startswith("refresh-") for name in gone)
-        # The key of mailed links is another matter, and stays.
-        assert not any(name.startswith("ticket-") for name in gone)
+        assert any(name.startswith("ticket-") for name in gone)
     installation.servers[-1].kill()
     with installation.start().client() as client:
         assert refresh(client, person.refresh).status_code == 401

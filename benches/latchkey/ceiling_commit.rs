@@ -1,10 +1,10 @@
 //! The ceiling of a refresh: a bare hyper server whose handler has one record written by a group
 //! commit, as durable as the server's, and does nothing else. The same writer can be driven
-//! without HTTP, which is redb alone.
+//! without HTTP, which is redb alone, and after a hash, which is what a login is made of.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -14,6 +14,7 @@ use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Reada
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::argon::{self, Hashed};
 use crate::ceiling_http::{Recording, serve};
 use crate::database::SESSIONS;
 use crate::latency::Latency;
@@ -26,7 +27,8 @@ const MAX_BATCH: usize = 1024;
 /// A record, by its place, and who waits for it to be durable.
 type Job = (usize, oneshot::Sender<()>);
 
-/// Serves until it is killed: `POST /commit/RECORD` commits that record, and
+/// Serves until it is killed: `POST /commit/RECORD` commits that record, `POST /login/RECORD`
+/// hashes a password before, and
 /// `GET /alone/CALLERS/MILLISECONDS` says how often `CALLERS` at once can do so without HTTP; with
 /// no callers, one thread does it without a queue.
 pub(crate) fn run(recording: &Path, database: &Path) -> Result<()> {
@@ -40,7 +42,7 @@ pub(crate) fn run(recording: &Path, database: &Path) -> Result<()> {
             crate::note(&format!("the ceiling cannot commit: {error}"));
         }
     });
-    let ceiling = Arc::new(Ceiling { recording, table, queue });
+    let ceiling = Arc::new(Ceiling { recording, table, queue, hashing: argon::hash_for_all()? });
     serve(move |request| {
         let ceiling = Arc::clone(&ceiling);
         async move { ceiling.answer(request).await }
@@ -51,16 +53,21 @@ struct Ceiling {
     recording: Recording,
     table: Arc<Table>,
     queue: SyncSender<Job>,
+    hashing: Sender<Hashed>,
 }
 
 impl Ceiling {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
+        let is_whole = body.collect().await.is_ok();
         let mut path = head.uri.path().split('/').skip(1);
         let (what, first, second) = (path.next(), number(path.next()), number(path.next()));
         let answer = match (what, first, second) {
-            (Some("commit"), Some(record), _) if body.collect().await.is_ok() => {
+            (Some("commit"), Some(record), _) if is_whole => {
                 commit(&self.queue, record).await.map(|()| self.recording.answer())
+            }
+            (Some("login"), Some(record), _) if is_whole => {
+                self.log_in(record).await.map(|()| self.recording.answer())
             }
             (Some("alone"), Some(callers), Some(millis)) => {
                 self.alone(callers, millis).await.map(|text| Response::new(Full::new(text.into())))
@@ -72,6 +79,13 @@ impl Ceiling {
             *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             failed
         })
+    }
+
+    async fn log_in(&self, record: usize) -> Option<()> {
+        let (done, is_done) = oneshot::channel();
+        self.hashing.send(done).ok()?;
+        is_done.await.ok()?;
+        commit(&self.queue, record).await
     }
 
     /// The answered in time, and median, p99 and longest in nanoseconds, in one line.

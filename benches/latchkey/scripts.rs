@@ -149,6 +149,7 @@ impl Script for Refreshes {
 
 /// As many bytes as a refresh, to a ceiling that commits the record whose place the path names.
 pub(crate) struct Commits {
+    path: &'static str,
     body: String,
     places: Vec<usize>,
     turns: Turns,
@@ -158,7 +159,12 @@ impl Commits {
     /// The connections share out the places, and send what this person would.
     pub(crate) fn new(connections: usize, person: &Person, places: Vec<usize>) -> Self {
         let turns = Turns::new(connections, places.len());
-        Self { body: person.refresh.clone(), places, turns }
+        Self { path: "commit", body: person.refresh.clone(), places, turns }
+    }
+
+    /// The same, each after a hash.
+    pub(crate) fn after_hash(self) -> Self {
+        Self { path: "login", ..self }
     }
 }
 
@@ -166,7 +172,8 @@ impl Script for Commits {
     fn request(&mut self, connection: usize, request: &mut Vec<u8>) {
         let is_same = self.places.len() <= self.turns.connections && !request.is_empty();
         if !is_same && let Some(place) = self.places.get(self.turns.current(connection)) {
-            post(request, &format!("/commit/{place}"), &["{\"refresh\":\"", &self.body, "\"}"]);
+            let path = format!("/{}/{place}", self.path);
+            post(request, &path, &["{\"refresh\":\"", &self.body, "\"}"]);
         }
     }
 

@@ -10,8 +10,9 @@ use super::{Failure, Throttled};
 use crate::app::App;
 use crate::domain::{Client, Email, Session, SessionId, User};
 use crate::hasher::Verdict;
+use crate::jwt::Expiry;
 use crate::secret::Secret;
-use crate::store::{LoginRecord, NewSession};
+use crate::store::{Authorised, LoginRecord, NewSession};
 
 /// A session's current tokens.
 #[derive(Debug)]
@@ -65,7 +66,9 @@ impl<F: Into<Failure>> From<F> for LoginRefused {
     }
 }
 
-/// Checks a password and opens a session.
+/// Checks a password and opens a session. `former` is the refresh token of the session that it
+/// replaces: that ends with it, whoever's it is, as by a logout. Anything else that `former` may
+/// be is passed over.
 ///
 /// The attempt is counted before the password is looked at and given back when it was right, so
 /// that guesses made at the same time cannot slip through. Whoever has no account is hashed for
@@ -77,6 +80,7 @@ pub async fn log_in(
     app: &Arc<App>,
     email: Email,
     password: Secret<String>,
+    former: Option<Secret<String>>,
     client: Client,
 ) -> Result<LoggedIn, LoginRefused> {
     let now = app.moment()?.now;
@@ -107,6 +111,11 @@ pub async fn log_in(
         return Err(LoginRefused::EmailNotVerified);
     }
 
+    let former = former.and_then(|token| {
+        let former =
+            app.tokens.check_refresh(token.expose().trim(), at.now, Expiry::Ignored).ok()?;
+        Some(Authorised { user: former.user, session: former.session, client: client.clone() })
+    });
     let id = SessionId::new(at.now, app.random.bytes());
     let lifetimes = app.config.tokens.sessions;
     let session = Session::open(id, login.user.id, client, at.now, lifetimes);
@@ -114,6 +123,7 @@ pub async fn log_in(
         session: session.clone(),
         credential_version: login.user.credential_version,
         sessions_per_user: app.config.tokens.sessions_per_user,
+        former,
     };
     if !app.store.open_session(opening, at).await? {
         // The password was changed, or the account closed, while it was being checked.

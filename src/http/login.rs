@@ -8,11 +8,13 @@ use serde::Serialize;
 use super::cookies::{self, Cookies};
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
+use super::fields::{Field, Fields};
 use super::respond::{self, Answer};
 use super::router::Request;
 use super::user::UserBody;
 use crate::app::App;
 use crate::flows::login::{self, LoginRefused};
+use crate::secret::Secret;
 
 /// The answer; clients see its keys in this order.
 #[derive(Serialize)]
@@ -42,7 +44,8 @@ pub(super) async fn log_in(
         return Err(ApiError::Internal);
     };
 
-    let logged_in = login::log_in(app, email, password, request.client).await?;
+    let former = former(&fields, wants_cookie, cookies, &request);
+    let logged_in = login::log_in(app, email, password, former, request.client).await?;
     let tokens = logged_in.tokens;
     let body = LoggedInBody {
         refresh: (!wants_cookie).then_some(tokens.refresh.expose()),
@@ -55,6 +58,21 @@ pub(super) async fn log_in(
     } else {
         answer
     })
+}
+
+/// The refresh token that the new one takes the place of: the one in the body, or else in the
+/// cookie that is written anew. A login does not fail for want of a good one.
+fn former(
+    fields: &Fields,
+    wants_cookie: bool,
+    cookies: &Cookies,
+    request: &Request,
+) -> Option<Secret<String>> {
+    match fields.text("refresh") {
+        Field::Text(token) => Some(token.clone()),
+        _ if wants_cookie => cookies.refresh_token(&request.head.headers).ok()?,
+        _ => None,
+    }
 }
 
 impl From<LoginRefused> for ApiError {

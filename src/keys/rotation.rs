@@ -88,8 +88,9 @@ pub struct Replaced {
     pub leftover: Option<KeysError>,
 }
 
-/// Puts new keys in the place of all keys of access and refresh tokens, at once. Nothing that the
-/// old ones signed is good any more, so every session has ended. The key of mailed links stays.
+/// Puts new keys in the place of all there are, at once. Nothing that the old ones signed is good
+/// any more: every session has ended, and every link that was mailed is void. Mail that still
+/// waits gets its link when it is sent, and so by the new key.
 ///
 /// A new key is made for every algorithm that there was a key of: a server that still runs with
 /// another algorithm than is configured by now needs one to go on with.
@@ -105,12 +106,11 @@ pub fn replace_compromised(
 ) -> Result<Replaced, KeysError> {
     let directory = KeyDirectory::open(directory)?;
     let mut contents = Contents::read(&directory)?;
-    let is_for_tokens = |id: &KeyId| id.kind() != KeyKind::Ticket;
-    let forgotten: Vec<KeyId> = contents.ids().into_iter().filter(is_for_tokens).collect();
+    let forgotten = contents.ids();
     let configured = KeyKind::Access(schedule.algorithm);
     let mut kinds: Vec<KeyKind> = Vec::new();
     for kind in forgotten.iter().map(KeyId::kind) {
-        if kind != configured && kind != KeyKind::Refresh && !kinds.contains(&kind) {
+        if matches!(kind, KeyKind::Access(_)) && kind != configured && !kinds.contains(&kind) {
             kinds.push(kind);
         }
     }
@@ -122,8 +122,10 @@ pub fn replace_compromised(
     // same, as the first of it.
     let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
     made.push(contents.add(&directory, configured, last, random)?);
-    made.push(contents.add(&directory, KeyKind::Refresh, now, random)?);
-    made.extend(contents.complete(&directory, schedule.algorithm, now, random)?);
+    for kind in [KeyKind::Refresh, KeyKind::Ticket] {
+        made.push(contents.add(&directory, kind, now, random)?);
+    }
+    directory.sync();
     // From here on there is no way back.
     contents.begin_forgetting(&directory, &forgotten)?;
     let leftover = contents.finish_forgetting(&directory).err();

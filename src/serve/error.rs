@@ -62,8 +62,8 @@ impl fmt::Display for StartError {
                 f,
                 "there is a database in {}, but no {} key in {} (storage.keys); mount that \
                  directory, or put the keys back from a backup; if they are lost, `latchkey keys \
-                 rotate --compromised` makes new ones, which ends all sessions, and voids all \
-                 mailed links if the ticket key is among them",
+                 rotate --compromised` makes new ones, which ends all sessions and voids all \
+                 mailed links",
                 data.display(),
                 missing.join(", "),
                 keys.display()

@@ -27,6 +27,8 @@ pub struct NewSession {
     pub credential_version: u64,
     /// The most sessions of one user; one more ends the oldest.
     pub sessions_per_user: NonZeroUsize,
+    /// Whoever logs in held this session until now, as an authentic token of it told: it ends.
+    pub former: Option<Authorised>,
 }
 
 /// Who acts, as an access token told; every write checks it again inside its transaction.
@@ -88,8 +90,9 @@ pub enum SessionOfUser {
 }
 
 impl Store {
-    /// Opens a session, ending the user's oldest if there are too many, and remembers where the
-    /// login came from. Says whether it did: not if the account's credentials have changed.
+    /// Opens a session, ending the one it replaces and the user's oldest if there are too many,
+    /// and remembers where the login came from. Says whether it did: not if the account's
+    /// credentials have changed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -105,6 +108,9 @@ impl Store {
                 return Ok(false);
             }
             write.change(at);
+            if let Some(former) = &opening.former {
+                log_out(write, former, at, &shared)?;
+            }
             make_room(write, &opening, at, &shared)?;
             insert(write, session)?;
             users::remember_address(write, session.user, session.opened_by.block(), at.now)?;
@@ -239,7 +245,7 @@ impl Store {
             let is_own = record
                 .is_some_and(|record| record.user == by.user && record.session(id).is_live(at.now));
             if is_own {
-                log_out(write, &by, id, at, &shared)?;
+                end_noted(write, &by, id, at, &shared)?;
             }
             Ok(Some(is_own))
         })
@@ -253,19 +259,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn log_out(&self, of: Authorised, at: Moment) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.shared);
-        self.write(move |write| {
-            let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes())?;
-            // What is over by a clock that is in doubt may live on once that is right.
-            let is_there = record.is_some_and(|record| {
-                record.user == of.user
-                    && (!at.confirmed || record.session(of.session).is_live(at.now))
-            });
-            if is_there {
-                log_out(write, &of, of.session, at, &shared)?;
-            }
-            Ok(is_there)
-        })
-        .await
+        self.write(move |write| log_out(write, &of, at, &shared)).await
     }
 
     /// Ends all sessions of the user who acts. Says whether who acts may.
@@ -376,6 +370,23 @@ fn insert(write: &mut Write<'_>, session: &Session) -> Result<(), Fault> {
 }
 
 fn log_out(
+    write: &mut Write<'_>,
+    of: &Authorised,
+    at: Moment,
+    shared: &Shared,
+) -> Result<bool, Fault> {
+    let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes())?;
+    // What is over by a clock that is in doubt may live on once that is right.
+    let is_there = record.is_some_and(|record| {
+        record.user == of.user && (!at.confirmed || record.session(of.session).is_live(at.now))
+    });
+    if is_there {
+        end_noted(write, of, of.session, at, shared)?;
+    }
+    Ok(is_there)
+}
+
+fn end_noted(
     write: &mut Write<'_>,
     by: &Authorised,
     id: SessionId,

@@ -201,6 +201,24 @@ async fn the_body_counts_before_the_cookie_and_needs_no_origin() {
 }
 
 #[tokio::test]
+async fn a_login_ends_the_session_whose_cookie_it_replaces_and_no_other() {
+    let app = start();
+    app.register(EMAIL).await;
+    let former = log_in(&app).await;
+    let with_cookie =
+        |call: Call| call.header("cookie", format!("__Host-latchkey_refresh={}", former.refresh));
+    for (cookie, origin) in [(false, APP), (true, "https://evil.example"), (true, "null")] {
+        let call = with_cookie(logging_in(&app, &json!(cookie))).header("origin", origin);
+        assert_eq!(call.await.status, 200, "{origin}");
+        assert!(app.is_live(&former).await, "{cookie} {origin}");
+    }
+    let reply = with_cookie(logging_in(&app, &json!(true))).header("origin", APP).await;
+    assert_eq!(reply.status, 200);
+    assert!(!app.is_live(&former).await);
+    assert_eq!(refreshing(&app, &kept(&reply).0).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_dead_token_is_taken_out_of_its_cookie() {
     let app = start();
     app.register(EMAIL).await;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, START, TestApp, claims};
+use crate::support::{PASSWORD, START, TestApp, Tokens, claims};
 
 const EMAIL: &str = "ann@example.com";
 
@@ -150,6 +150,33 @@ async fn an_unverified_account_can_be_kept_out() {
     assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
     app.confirm(&token).await;
     app.log_in(EMAIL).await;
+}
+
+#[tokio::test]
+async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
+    let app = TestApp::start();
+    let former = app.newcomer(EMAIL).await;
+    let other = app.log_in(EMAIL).await;
+    let again = |password: &str, refresh: &Value| {
+        app.post("/api/login/", &json!({"email": EMAIL, "password": password, "refresh": refresh}))
+    };
+    assert_eq!(again("wrong-Lamp 7 orchard", &json!(former.refresh)).await.status, 401);
+    assert!(app.is_live(&former).await, "a login that fails ends nothing");
+    for none_of_ours in [json!(null), json!(7), json!(["x"]), json!(""), json!("a.b.c")] {
+        assert_eq!(again(PASSWORD, &none_of_ours).await.status, 200, "{none_of_ours}");
+    }
+    assert_eq!(again(PASSWORD, &json!(former.access)).await.status, 200, "of the other type");
+    assert!(app.is_live(&former).await);
+
+    // One that is superseded, or whose time is over, names its session as well.
+    let superseded = former.refresh.clone();
+    let former = app.refresh(&superseded).await;
+    let reply = again(PASSWORD, &json!(format!(" {superseded} "))).await;
+    assert_eq!(reply.status, 200);
+    assert!(app.is_live(&Tokens::of(&reply)).await);
+    assert!(!app.is_live(&former).await);
+    assert!(app.is_live(&other).await);
+    assert_eq!(again(PASSWORD, &json!(superseded)).await.status, 200, "it has ended before");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `POST /api/login/` and `POST /api/register/`, held against Argon2id alone on the same number of
-//! threads, and against the C library.
+//! threads, and against the C library. Beside that, what is left of Argon2id's speed to a bare
+//! server that hashes and then commits one record.
 
+use super::refresh::{Records, spread};
 use super::{CONCURRENCY, MOST_AT_ONCE, start, usual};
 use crate::Result;
 use crate::argon::{Hashing, Library};
@@ -10,7 +12,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;
 use crate::report::{Row, Target};
-use crate::scripts::{Logins, Registrations};
+use crate::scripts::{Commits, Logins, Registrations};
 use crate::seed::Place;
 
 pub(crate) fn logins(options: &Options) -> Result<Vec<Row>> {
@@ -37,8 +39,11 @@ fn measure<S: Script + Send>(
 ) -> Result<Vec<Row>> {
     let dataset = usual(options);
     let place = dataset.copy()?;
-    let people = place.people(dataset.users, MOST_AT_ONCE)?;
+    let mut people = place.people(dataset.users, MOST_AT_ONCE + 1)?;
+    let first = people.pop().ok_or("nobody was seeded")?;
+    let records = Records::copy(&place)?;
     let server = start(&place)?;
+    let bare = records.served_bare(&server, &first)?;
     let mut rows = Vec::new();
     for connections in CONCURRENCY {
         if options.is_quick && connections > 16 {
@@ -50,14 +55,16 @@ fn measure<S: Script + Send>(
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = connections.min(cores);
         let mut theirs = Hashing::new(threads)?;
+        let parts = Commits::new(connections, &first, spread(dataset.users, connections)?);
+        let mut parts = Loaded::new(bare.address, connections, parts.after_hash())?;
         let mut library = library(&place, threads)?;
-        let mut sides: Vec<&mut dyn Side> = vec![&mut ours, &mut theirs];
+        let mut sides: Vec<&mut dyn Side> = vec![&mut ours, &mut theirs, &mut parts];
         if let Some(library) = &mut library {
             sides.push(library);
         }
         let tallies = alternate(options.hashing_turns(), &mut sides)?;
-        let [ours, theirs, others @ ..] = tallies.as_slice() else {
-            return Err("two sides at least".into());
+        let [ours, theirs, parts, others @ ..] = tallies.as_slice() else {
+            return Err("three sides at least".into());
         };
         let name = format!("{name}, {connections} at once");
         let row = Row::contest(&name, ours, theirs).memory(Memory::of(server.pid())?.resident);
@@ -66,6 +73,8 @@ fn measure<S: Script + Send>(
             Some(least) => row.target(Target::AtLeast(least)),
             None => row,
         });
+        rows.push(Row::contest(format!("{name}, against its bare parts"), ours, parts));
+        rows.push(Row::contest(format!("{name}, the bare parts"), parts, theirs));
         if let [library] = others {
             let row = Row::contest(format!("{name}, against libargon2"), ours, library);
             let is_aimed_at = target.is_some();

@@ -128,6 +128,29 @@ async fn one_session_too_many_ends_the_oldest() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_the_opening_of_the_one_that_replaces_it() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let (here, there) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
+    let replacing = |session, number| NewSession {
+        former: Some(authorised(session)),
+        ..opening(&user, number, START)
+    };
+    let stale = NewSession { credential_version: 7, ..replacing(&here, 3) };
+    assert!(!store.open_session(stale, at(START)).await.unwrap());
+    assert!(is_live(&store, &here, START), "an opening that is refused ends nothing");
+    let opening = replacing(&here, 4);
+    assert!(store.open_session(opening.clone(), at(START)).await.unwrap());
+    let live = [&here, &there, &opening.session].map(|session| is_live(&store, session, START));
+    assert_eq!(live, [false, true, true], "there was room already");
+    assert_eq!(store.find_revocations(START).unwrap().digests, [here.id.digest()]);
+    let ended = events_of(&store, EventKind::SessionEnded);
+    assert_eq!(ended.iter().map(|event| event.session).collect::<Vec<_>>(), [Some(here.id)]);
+    let again = replacing(&here, 5);
+    assert!(store.open_session(again, at(START)).await.unwrap(), "ended already");
+}
+
+#[tokio::test]
 async fn a_session_is_refused_when_the_credentials_have_moved() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;

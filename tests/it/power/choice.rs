@@ -34,7 +34,9 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
         }
         Action::LogIn(any) => {
             let person = person(model, any)?;
-            Operation::LogIn { email: person.email.clone(), password: person.password.clone() }
+            let former = if any % 2 == 0 { None } else { held(model, any / 2) };
+            let (email, password) = (person.email.clone(), person.password.clone());
+            Operation::LogIn { email, password, former }
         }
         Action::Refresh(any) => {
             let current = |session: &Login| Some(session.tokens.len() - 1);
@@ -73,10 +75,7 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
             Operation::CancelAddress { ticket, token: slip.token.clone()? }
         }
         Action::LogOut(any) => {
-            let is_known =
-                |session: &Login| session.tokens.iter().any(|(token, _)| token.is_some());
-            let (session, login) = choose(&live(model, is_known), any).copied()?;
-            let token = login.tokens.iter().rev().find_map(|(token, _)| token.clone())?;
+            let (session, token) = held(model, any)?;
             Operation::LogOut { session, token }
         }
         Action::EndSession(any) => {
@@ -127,6 +126,14 @@ fn open_slips<'m>(model: &'m Model, purposes: &[&str]) -> Vec<(usize, &'m Slip)>
     let all = model.tickets.iter().enumerate();
     let is_fit = |slip: &Slip| purposes.contains(&slip.purpose) && slip.token.is_some();
     all.filter(|(_, slip)| is_fit(slip) && model.is_open(slip)).collect()
+}
+
+/// A session with the latest token of it that somebody was told.
+fn held(model: &Model, any: usize) -> Option<(usize, String)> {
+    let is_known = |session: &Login| session.tokens.iter().any(|(token, _)| token.is_some());
+    let (session, login) = choose(&live(model, is_known), any).copied()?;
+    let token = login.tokens.iter().rev().find_map(|(token, _)| token.clone())?;
+    Some((session, token))
 }
 
 fn live(model: &Model, is_fit: impl Fn(&Login) -> bool) -> Vec<(usize, &Login)> {

@@ -72,21 +72,77 @@ impl Kind {
 /// A request. Sessions and tickets are named by their place in the model.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    Register { email: String, username: Option<String>, password: String },
-    Confirm { ticket: usize, token: String },
-    Resend { email: String },
-    LogIn { email: String, password: String },
-    Present { session: usize, generation: usize, token: String, kind: Kind },
-    Forgot { email: String },
-    Reset { ticket: usize, token: String, password: String },
-    ChangePassword { session: usize, access: String, current: String, new: String },
-    AskForAddress { session: usize, access: String, password: String, email: String },
-    ConfirmAddress { ticket: usize, token: String },
-    CancelAddress { ticket: usize, token: String },
-    LogOut { session: usize, token: String },
-    EndSession { session: usize, access: String, ended: usize, id: String },
-    LogOutEverywhere { session: usize, access: String },
-    Delete { session: usize, access: String, password: String },
+    Register {
+        email: String,
+        username: Option<String>,
+        password: String,
+    },
+    Confirm {
+        ticket: usize,
+        token: String,
+    },
+    Resend {
+        email: String,
+    },
+    /// With the session that it replaces, if any, and a token of that.
+    LogIn {
+        email: String,
+        password: String,
+        former: Option<(usize, String)>,
+    },
+    Present {
+        session: usize,
+        generation: usize,
+        token: String,
+        kind: Kind,
+    },
+    Forgot {
+        email: String,
+    },
+    Reset {
+        ticket: usize,
+        token: String,
+        password: String,
+    },
+    ChangePassword {
+        session: usize,
+        access: String,
+        current: String,
+        new: String,
+    },
+    AskForAddress {
+        session: usize,
+        access: String,
+        password: String,
+        email: String,
+    },
+    ConfirmAddress {
+        ticket: usize,
+        token: String,
+    },
+    CancelAddress {
+        ticket: usize,
+        token: String,
+    },
+    LogOut {
+        session: usize,
+        token: String,
+    },
+    EndSession {
+        session: usize,
+        access: String,
+        ended: usize,
+        id: String,
+    },
+    LogOutEverywhere {
+        session: usize,
+        access: String,
+    },
+    Delete {
+        session: usize,
+        access: String,
+        password: String,
+    },
     Deliver,
     Sweep,
 }
@@ -159,7 +215,11 @@ impl Operation {
             }
             Self::CancelAddress { token, .. } => app.press("cancel", token),
             Self::Resend { email } => app.resending(email),
-            Self::LogIn { email, password } => app.login(email, password),
+            Self::LogIn { email, password, former: None } => app.login(email, password),
+            Self::LogIn { email, password, former: Some((_, token)) } => app.post(
+                "/api/login/",
+                &json!({"email": email, "password": password, "refresh": token}),
+            ),
             // From elsewhere, so that there is something to write: an event.
             Self::Present { token, kind: Kind::Repeat, .. } => {
                 app.refreshing(token).from("198.51.100.7")

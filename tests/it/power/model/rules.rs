@@ -38,11 +38,14 @@ impl Model {
                 user.into_iter().for_each(|id| self.ask_for_link(id, kind));
                 answer(200, user.is_some())
             }
-            Operation::LogIn { email, password } => {
+            Operation::LogIn { email, password, former } => {
                 let seen = before.user_of(email).filter(|(_, user)| user.password == *password);
                 let version = |model: &Self, id| model.users.get(&id).map(|user| user.version);
                 match seen {
                     Some((id, seen)) if version(self, id) == Some(seen.version) => {
+                        if let Some((former, _)) = former {
+                            self.log_out(*former);
+                        }
                         self.sessions.push(Login {
                             user: id,
                             has_ended: false,
@@ -102,11 +105,7 @@ impl Model {
                 self.call_off(self.tickets[*ticket].user);
                 answer(200, true)
             }
-            Operation::LogOut { session, .. } => {
-                let has_effect = self.is_live(&self.sessions[*session]);
-                self.sessions[*session].has_ended |= has_effect;
-                answer(204, has_effect)
-            }
+            Operation::LogOut { session, .. } => answer(204, self.log_out(*session)),
             Operation::EndSession { session, ended, .. } => {
                 if !self.can_act(*session, before) {
                     return answer(401, false);
@@ -182,6 +181,13 @@ impl Model {
             self.tickets[ticket].is_redeemed = true;
         }
         Expected { status: Some(200), has_effect }
+    }
+
+    /// Ends a session; says whether there was one.
+    fn log_out(&mut self, session: usize) -> bool {
+        let is_live = self.is_live(&self.sessions[session]);
+        self.sessions[session].has_ended |= is_live;
+        is_live
     }
 
     fn present(&mut self, session: usize, generation: usize) -> Expected {
