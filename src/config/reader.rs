@@ -93,21 +93,6 @@ impl Reader {
         self.warnings.push(message.into());
     }
 
-    /// Warns of a secret in a file that everybody may read. Its group may: a file of root's can be
-    /// there for the group that the server runs as.
-    fn warn_of_secret_in_view(&mut self, key: &str, is_written: bool) {
-        if let Some(WrittenFile { name, mode, .. }) = &self.file
-            && is_written
-            && mode & 0o004 != 0
-        {
-            let name = printable(name);
-            self.warnings.push(format!(
-                "{key} is written in {name}, which everybody on this machine may read (mode \
-                 {mode:04o}); run: chmod o-rwx {name}"
-            ));
-        }
-    }
-
     /// The keys that were asked for.
     #[cfg(test)]
     pub(super) fn keys(&self) -> &[Key] {
@@ -135,12 +120,16 @@ impl Reader {
             && let Some((line, value)) = file.value(key.section, key.name)
         {
             let (place, value) = (file.place(*line), value.clone());
+            self.warnings.extend(in_view(key, &value, &file.name, file.mode));
             all.push(Written { place, value, is_secret: key.is_secret });
         }
         match self.environment.value(&key.variable()) {
             Ok(None) => {}
-            Ok(Some((place, value, is_from_file))) => {
-                all.push(Written { place, value, is_secret: key.is_secret || is_from_file });
+            Ok(Some((place, value, file))) => {
+                if let Some((name, mode)) = &file {
+                    self.warnings.extend(in_view(key, &value, name, *mode));
+                }
+                all.push(Written { place, value, is_secret: key.is_secret || file.is_some() });
             }
             Err(problem) => self.problems.push(problem),
         }
@@ -150,6 +139,19 @@ impl Reader {
         }
         all
     }
+}
+
+/// The warning of a secret in a file that everybody may read. Its group may: a file of root's can
+/// be there for the group that the server runs as.
+fn in_view(key: &Key, value: &Value, file: &str, mode: u32) -> Option<String> {
+    let is_secret = key.is_secret && value.as_text() != Some("");
+    (is_secret && mode & 0o004 != 0).then(|| {
+        let file = printable(file);
+        format!(
+            "{key} is written in {file}, which everybody on this machine may read (mode \
+             {mode:04o}); run: chmod o-rwx {file}"
+        )
+    })
 }
 
 impl Section<'_> {

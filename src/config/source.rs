@@ -54,6 +54,9 @@ pub(super) struct WrittenSection {
     pub(super) keys: Option<BTreeMap<String, (usize, Value)>>,
 }
 
+/// The path of a file that a variable names, and its permission bits.
+pub(super) type NamedFile = (String, u32);
+
 /// The environment variables that start with [`PREFIX`].
 pub(super) struct Environment(BTreeMap<String, OsString>);
 
@@ -220,29 +223,36 @@ impl Environment {
     }
 
     /// What is written for the key whose variable is `variable`: in that variable, or in the file
-    /// that `variable` followed by `_FILE` names. The flag says that it was a file, whose content
-    /// is not to be shown.
+    /// that `variable` followed by `_FILE` names. If it was a file, whose content is not to be
+    /// shown, that comes with it.
     ///
     /// # Errors
     /// Why there is a value and it cannot be had.
-    pub(super) fn value(&self, variable: &str) -> Result<Option<(Place, Value, bool)>, Problem> {
+    pub(super) fn value(
+        &self,
+        variable: &str,
+    ) -> Result<Option<(Place, Value, Option<NamedFile>)>, Problem> {
         let file_variable = format!("{variable}_FILE");
         match (self.0.get(variable), self.0.get(&file_variable)) {
             (None, None) => Ok(None),
             (Some(text), None) => {
                 let place = Place::Variable(variable.to_owned());
                 match text.to_str() {
-                    Some(text) => Ok(Some((place, Value::Bare(text.to_owned()), false))),
+                    Some(text) => Ok(Some((place, Value::Bare(text.to_owned()), None))),
                     None => Err(Problem::new(place, "is not UTF-8".to_owned())),
                 }
             }
             (None, Some(path)) => {
                 let path = Path::new(path);
                 let place = Place::Variable(file_variable);
-                match read_text(path) {
-                    Ok(text) => Ok(Some((place, Value::Bare(without_newline(text)), true))),
+                let name = path.display().to_string();
+                match read_with_mode(path) {
+                    Ok((text, mode)) => {
+                        let value = Value::Bare(without_newline(text));
+                        Ok(Some((place, value, Some((name, mode)))))
+                    }
                     Err(reason) => {
-                        let path = clipped(&path.display().to_string());
+                        let path = clipped(&name);
                         Err(Problem::new(place, format!("{path:?} cannot be read: {reason}")))
                     }
                 }
@@ -253,14 +263,6 @@ impl Environment {
             }
         }
     }
-}
-
-/// The text of a file.
-///
-/// # Errors
-/// Why it cannot be had.
-fn read_text(path: &Path) -> Result<String, String> {
-    read_with_mode(path).map(|(text, _)| text)
 }
 
 /// The text of a file, and its permission bits.

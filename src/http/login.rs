@@ -69,7 +69,7 @@ fn former(
     request: &Request,
 ) -> Option<Secret<String>> {
     match fields.text("refresh") {
-        Field::Text(token) => Some(token.clone()),
+        Field::Text(token) if !token.expose().trim().is_empty() => Some(token.clone()),
         _ if wants_cookie => cookies.refresh_token(&request.head.headers).ok()?,
         _ => None,
     }

@@ -375,15 +375,13 @@ fn log_out(
     at: Moment,
     shared: &Shared,
 ) -> Result<bool, Fault> {
-    let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes())?;
-    // What is over by a clock that is in doubt may live on once that is right.
-    let is_there = record.is_some_and(|record| {
+    let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes());
+    // What is over by a clock that is in doubt may live on once that is right; and one that cannot
+    // be read is good for nothing but to be ended.
+    let may_end = readable(record)?.is_none_or(|record| {
         record.user == of.user && (!at.confirmed || record.session(of.session).is_live(at.now))
     });
-    if is_there {
-        end_noted(write, of, of.session, at, shared)?;
-    }
-    Ok(is_there)
+    Ok(may_end && end_noted(write, of, of.session, at, shared)?)
 }
 
 fn end_noted(
@@ -392,10 +390,13 @@ fn end_noted(
     id: SessionId,
     at: Moment,
     shared: &Shared,
-) -> Result<(), Fault> {
-    end(write, id, at, shared.access_lifetime)?;
-    let event = NewEvent { session: Some(id), ..by.event(EventKind::SessionEnded) };
-    events::append(write, event, at.now, shared.max_events)
+) -> Result<bool, Fault> {
+    let was_there = end(write, id, at, shared.access_lifetime)?;
+    if was_there {
+        let event = NewEvent { session: Some(id), ..by.event(EventKind::SessionEnded) };
+        events::append(write, event, at.now, shared.max_events)?;
+    }
+    Ok(was_there)
 }
 
 /// The account of who acts, if its session still lives and it is not disabled.

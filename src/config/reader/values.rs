@@ -197,9 +197,6 @@ impl Section<'_> {
     ) -> Option<Option<Secret<String>>> {
         let takes = format!("{ANY_TEXT}, or \"\" for none");
         let key = Key { is_secret: true, ..self.key(name, "", takes) };
-        let in_file = self.reader.file.as_ref().and_then(|file| file.value(self.name, name));
-        let is_written = in_file.is_some_and(|(_, value)| value.as_text() != Some(""));
-        self.reader.warn_of_secret_in_view(&key.to_string(), is_written);
         self.read_with(key, |value| {
             let text = text(value).ok_or_else(|| value.to_string())?;
             Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))

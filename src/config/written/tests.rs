@@ -695,6 +695,25 @@ fn a_password_in_a_file_that_everybody_may_read_warns_with_the_command_that_mend
     {
         assert_eq!(warnings(toml, mode), Vec::<String>::new(), "{toml:?} {mode:o}");
     }
+    let named = directory.path().join("password");
+    let variables = [
+        ("LATCHKEY_MAIL_SMTP_USERNAME".into(), "ann".into()),
+        ("LATCHKEY_MAIL_SMTP_PASSWORD_FILE".into(), named.clone().into()),
+    ];
+    let warnings = |mode: u32| {
+        std::fs::write(&named, "tide-Lamp 7\n").unwrap();
+        std::fs::set_permissions(&named, Permissions::from_mode(mode)).unwrap();
+        Config::load(None, &variables).unwrap().warnings
+    };
+    let name = named.display();
+    let expected = format!(
+        "mail.smtp_password is written in {name}, which everybody on this machine may read (mode \
+         0604); run: chmod o-rwx {name}"
+    );
+    assert_eq!(warnings(0o604), [expected]);
+    for mode in [0o640, 0o600] {
+        assert_eq!(warnings(mode), Vec::<String>::new(), "{mode:o}");
+    }
 }
 
 #[test]
@@ -730,6 +749,7 @@ fn a_value_can_come_from_a_file_that_a_variable_names() {
         [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), (" hunter2 \r\n", " hunter2 ")]
     {
         std::fs::write(&secret, content).unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
         let config = config_of(toml, &variables);
         let MailTransport::Smtp(smtp) = config.mail.transport else { panic!() };
         let (name, password) = smtp.login.unwrap();

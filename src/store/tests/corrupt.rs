@@ -55,6 +55,17 @@ async fn a_session_hinders_no_other_and_goes_with_its_user() {
 }
 
 #[tokio::test]
+async fn a_session_hinders_no_login_of_whoever_held_it() {
+    let (memory, user, [spoilt, _]) = ann().await;
+    spoil_session(&memory, &spoilt);
+    let store = open(memory);
+    let again = NewSession { former: Some(authorised(&spoilt)), ..opening(&user, 3, START) };
+    assert_eq!(store.open_session(again.clone(), at(START)).await, Ok(true));
+    assert!(is_live(&store, &again.session, START));
+    assert_eq!(store.find_revocations(START).unwrap().digests, [spoilt.id.digest()]);
+}
+
+#[tokio::test]
 async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
     let (memory, _, [spoilt, _]) = ann().await;
     spoil_session(&memory, &spoilt);
