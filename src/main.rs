@@ -58,6 +58,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Serve => {
             let config = load_and_log(line.config)?;
+            serve::make_way_for_kernel();
             serve::forgo_core_dumps();
             serve::block_on(serve_until_told(config)).map_err(StartError::Threads)??;
         }

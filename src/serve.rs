@@ -26,10 +26,12 @@ use crate::server::{self, Handler};
 use crate::store::{DataDirectory, Store, StoreSettings, WriterThread};
 use crate::throttle::Throttle;
 
+mod autogroup;
 mod dumps;
 mod error;
 mod stop;
 
+pub use autogroup::make_way_for_kernel;
 pub use dumps::forgo_core_dumps;
 pub use error::StartError;
 pub use stop::block_on;

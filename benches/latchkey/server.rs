@@ -72,6 +72,11 @@ impl Program {
         self
     }
 
+    /// In a session of its own, as a service manager starts it.
+    pub(crate) fn in_own_session(self) -> Self {
+        self.under("setsid", &[])
+    }
+
     /// Starts it, and waits until it listens. Its log is written as always, but to `/dev/null`, so
     /// that it fills no disk that is being measured.
     pub(crate) fn start(&self) -> Result<Running> {

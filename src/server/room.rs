@@ -14,7 +14,7 @@ use super::Complaint;
 
 /// How much the unfinished bodies may hold together. A larger `max_body` raises it, so that
 /// several of the largest find room.
-const MAX_HELD: usize = 24 * 1024 * 1024;
+const MAX_HELD: usize = 16 * 1024 * 1024;
 const LARGEST_AT_A_TIME: usize = 8;
 
 /// What a body costs while it is waited for, whatever has come of it: two buffers of hyper's, and

@@ -116,6 +116,19 @@ fn what_it_keeps_is_for_its_owner_alone() {
     }
 }
 
+/// See `autogroup.rs` of the server.
+#[test]
+fn in_a_session_of_its_own_it_makes_way_for_the_kernel() {
+    if !Path::new("/proc/self/autogroup").exists() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let running = Program::in_directory(directory.path()).in_own_session().serve();
+    let group = std::fs::read_to_string(format!("/proc/{}/autogroup", running.pid())).unwrap();
+    assert!(group.trim_end().ends_with(" nice 3"), "{group}");
+    running.stop();
+}
+
 #[test]
 fn a_request_under_way_is_finished_and_a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ pub(super) fn attack(scale: Scale, findings: &mut Findings) -> Result<()> {
 /// many as it does by default, where the longest idle make room, and on one that takes them all.
 fn idle(scale: Scale, findings: &mut Findings) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let server = Program::latchkey(directory.path()).start()?;
+    let server = Program::latchkey(directory.path()).in_own_session().start()?;
     let honest = Honest::of(&server)?;
     let mut crowd = Vec::new();
     for index in 0..CROWD {
@@ -68,6 +68,7 @@ fn idle(scale: Scale, findings: &mut Findings) -> Result<()> {
 
     let directory = tempfile::tempdir()?;
     let server = Program::latchkey(directory.path())
+        .in_own_session()
         .with("SERVER_MAX_CONNECTIONS", "12000")
         .with("SERVER_IDLE_TIMEOUT", "1h")
         .with("SERVER_HEADER_TIMEOUT", "5m")
@@ -109,7 +110,7 @@ impl Script for Probe {
 /// half a request.
 fn storm(scale: Scale, findings: &mut Findings) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let server = Program::latchkey(directory.path()).start()?;
+    let server = Program::latchkey(directory.path()).in_own_session().start()?;
     let honest = Honest::of(&server)?;
     let before = open_files(&server)?;
     let is_over = AtomicBool::new(false);
@@ -160,6 +161,7 @@ fn held(what: &str, bytes: &[u8], scale: Scale, findings: &mut Findings) -> Resu
     let directory = tempfile::tempdir()?;
     let share = OF_ONE_ADDRESS.to_string();
     let server = Program::latchkey(directory.path())
+        .in_own_session()
         .with("SERVER_TRUSTED_PROXIES", "")
         .with("SERVER_MAX_CONNECTIONS_PER_ADDRESS", &share)
         .with("SERVER_HEADER_TIMEOUT", "1m")

@@ -90,7 +90,10 @@ fn alone(address: SocketAddr, lasts: Duration, findings: &mut Findings) -> Resul
 
 pub(super) fn attack(scale: Scale, findings: &mut Findings) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let server = Program::latchkey(directory.path()).with("PASSWORDS_MAX_WAIT", "1s").start()?;
+    let server = Program::latchkey(directory.path())
+        .with("PASSWORDS_MAX_WAIT", "1s")
+        .in_own_session()
+        .start()?;
     let address = server.address;
     people::register(address, PEOPLE)?;
     let honest = people::log_in(address, PACED)?;
