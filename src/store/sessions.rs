@@ -192,13 +192,18 @@ impl Store {
     ) -> Option<Session> {
         let Presented { session: id, generation, client, .. } = presented;
         let session = self.read(|read| {
-            self.shared.decoded_sessions.load(
+            let found = self.shared.decoded_sessions.load(
                 read.sessions()?,
                 id.as_bytes(),
                 (*id).into(),
                 |record: SessionRecord| record.filed(*id),
                 |filed| filed.session.clone(),
-            )
+            );
+            match found {
+                // The rotation comes upon it too, and is the one that reports it.
+                Err(Fault::Corrupt { .. }) => Ok(None),
+                found => found,
+            }
         });
         match session.ok()??.rotate(*generation, client.address, now, lifetimes) {
             Rotation::Rotated(successor) => Some(successor),

@@ -70,6 +70,7 @@ async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
     let (memory, _, [spoilt, _]) = ann().await;
     spoil_session(&memory, &spoilt);
     let store = open(memory);
+    assert_eq!(store.foresee_rotation(&presented(&spoilt, 0), LIFETIMES, START), None);
     let rotated = store.rotate_session(presented(&spoilt, 0), LIFETIMES, at(START)).await;
     assert_eq!(rotated, Err(StoreError::Corrupt));
     assert!(lock(&store.shared.suspects).is_empty());
