@@ -45,7 +45,7 @@ pub enum Command {
     ListKeys,
     /// Make a new key for access tokens.
     RotateKeys,
-    /// Replace all keys of access and refresh tokens.
+    /// Replace all keys.
     ReplaceKeys,
     /// Print [`HELP`].
     Help,

@@ -83,8 +83,8 @@ pub fn rotate(config: &Config, now: Timestamp) -> Result<String, KeysCommandErro
     Ok(joined(&lines))
 }
 
-/// Replaces all keys at once, and says what that means. Keys that are lost are
-/// made; but only beside a database, or else the command has mistaken the place.
+/// Replaces all keys at once, and says what that means. Keys that are lost are made; but only beside
+/// a database, or else the command has mistaken the place.
 ///
 /// # Errors
 /// [`KeysCommandError`]

@@ -197,7 +197,7 @@ impl Filling {
         let lifetimes = self.config.tokens.sessions;
         let session = Session::open(id, user, client, at.now, lifetimes);
         let sessions_per_user = self.config.tokens.sessions_per_user;
-        (NewSession { session, credential_version: 0, sessions_per_user, former: None }, at)
+        (NewSession { session, credential_version: 0, sessions_per_user, former: Vec::new() }, at)
     }
 
     /// Sweeps what is over a day after it was registered, and so no session.

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::problems::{Place, Problem, clipped};
@@ -265,7 +266,8 @@ impl Environment {
     }
 }
 
-/// The text of a file, and its permission bits.
+/// The text of a file, and its permission bits; none where its file system is mounted read-only, as
+/// those of a container's secrets are, and nobody here could change them.
 ///
 /// # Errors
 /// Why it cannot be had.
@@ -273,12 +275,15 @@ fn read_with_mode(path: &Path) -> Result<(String, u32), String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
+    let is_fixed =
+        fstatvfs(&file).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY));
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err("it has more than 1MiB".to_owned());
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    Ok((text, metadata.mode() & 0o7777))
+    let mode = if is_fixed { 0 } else { metadata.mode() & 0o7777 };
+    Ok((text, mode))
 }
 
 /// `text` without the newline that editors put at the end of a file.

@@ -66,9 +66,9 @@ impl<F: Into<Failure>> From<F> for LoginRefused {
     }
 }
 
-/// Checks a password and opens a session. `former` is the refresh token of the session that it
-/// replaces: that ends with it, whoever's it is, as by a logout. Anything else that `former` may
-/// be is passed over.
+/// Checks a password and opens a session. `former` are refresh tokens of sessions that it replaces:
+/// those end with it, whoever's they are, as by a logout. Whatever else is among them is passed
+/// over.
 ///
 /// The attempt is counted before the password is looked at and given back when it was right, so
 /// that guesses made at the same time cannot slip through. Whoever has no account is hashed for
@@ -80,7 +80,7 @@ pub async fn log_in(
     app: &Arc<App>,
     email: Email,
     password: Secret<String>,
-    former: Option<Secret<String>>,
+    former: Vec<Secret<String>>,
     client: Client,
 ) -> Result<LoggedIn, LoginRefused> {
     let now = app.moment()?.now;
@@ -111,11 +111,12 @@ pub async fn log_in(
         return Err(LoginRefused::EmailNotVerified);
     }
 
-    let former = former.and_then(|token| {
-        let former =
-            app.tokens.check_refresh(token.expose().trim(), at.now, Expiry::Ignored).ok()?;
+    let held = |token: &Secret<String>| {
+        let token = token.expose().trim();
+        let former = app.tokens.check_refresh(token, at.now, Expiry::Ignored).ok()?;
         Some(Authorised { user: former.user, session: former.session, client: client.clone() })
-    });
+    };
+    let former = former.iter().filter_map(held).collect();
     let id = SessionId::new(at.now, app.random.bytes());
     let lifetimes = app.config.tokens.sessions;
     let session = Session::open(id, login.user.id, client, at.now, lifetimes);

@@ -1,5 +1,9 @@
 //! Refreshing: a refresh token for its one successor and a fresh access token.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use tracing::warn;
 
 use super::Failure;
@@ -41,14 +45,17 @@ pub async fn refresh(app: &App, token: &str, client: Client) -> Result<TokenPair
         client,
     };
     let lifetimes = app.config.tokens.sessions;
-    let rotating = app.store.rotate_session(presented.clone(), lifetimes, at);
-    // Signing takes the processor while the writer waits for the disk; nobody is told of the
-    // tokens before the session that they are for is durable.
-    let signing = async {
-        let session = app.store.foresee_rotation(&presented, lifetimes, at.now)?;
-        Some((TokenPair::of(app, &session, at.now), session))
+    let mut rotating = pin!(app.store.rotate_session(presented.clone(), lifetimes, at));
+    let (rotated, foreseen) = match poll_fn(|it| Poll::Ready(rotating.as_mut().poll(it))).await {
+        Poll::Ready(rotated) => (rotated, None),
+        // Signing takes the processor while the writer waits for the disk; nobody is told of the
+        // tokens before the session that they are for is durable.
+        Poll::Pending => {
+            let session = app.store.foresee_rotation(&presented, lifetimes, at.now);
+            let foreseen = session.map(|session| (TokenPair::of(app, &session, at.now), session));
+            (rotating.await, foreseen)
+        }
     };
-    let (rotated, foreseen) = tokio::join!(rotating, signing);
     match rotated? {
         Rotated::New(session) | Rotated::Same(session) => Ok(match foreseen {
             Some((tokens, foreseen)) if foreseen == session => tokens,

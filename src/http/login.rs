@@ -60,19 +60,20 @@ pub(super) async fn log_in(
     })
 }
 
-/// The refresh token that the new one takes the place of: the one in the body, or else in the
-/// cookie that is written anew. A login does not fail for want of a good one.
+/// The refresh tokens that the new one takes the place of: the one in the body, and that in the
+/// cookie that is written anew. A login does not fail for want of good ones.
 fn former(
     fields: &Fields,
     wants_cookie: bool,
     cookies: &Cookies,
     request: &Request,
-) -> Option<Secret<String>> {
-    match fields.text("refresh") {
-        Field::Text(token) if !token.expose().trim().is_empty() => Some(token.clone()),
-        _ if wants_cookie => cookies.refresh_token(&request.head.headers).ok()?,
+) -> Vec<Secret<String>> {
+    let shown = match fields.text("refresh") {
+        Field::Text(token) => Some(token.clone()),
         _ => None,
-    }
+    };
+    let kept = wants_cookie.then(|| cookies.refresh_token(&request.head.headers).ok().flatten());
+    shown.into_iter().chain(kept.flatten()).collect()
 }
 
 impl From<LoginRefused> for ApiError {

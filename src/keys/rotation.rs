@@ -97,7 +97,7 @@ pub struct Replaced {
 ///
 /// # Errors
 /// If there are no keys yet, any of them is damaged, or the directory cannot be written; the old
-/// keys are in use then, as they were.
+/// keys count then as before, and new ones beside them as far as they were made. It can be repeated.
 pub fn replace_compromised(
     directory: &Path,
     schedule: Schedule,

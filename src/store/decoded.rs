@@ -43,7 +43,7 @@ impl<T> Decoded<T> {
         key: K::SelfType<'k>,
         number: u128,
         turn: impl FnOnce(R) -> T,
-        take: impl FnOnce(&T) -> W,
+        take: impl Fn(&T) -> W,
     ) -> Result<Option<W>, Fault>
     where
         K: Key + 'static,
@@ -52,17 +52,25 @@ impl<T> Decoded<T> {
     {
         let Some(bytes) = table.get(&key)? else { return Ok(None) };
         let bytes = bytes.value();
-        {
-            let known = self.place(number);
-            let is_it = |known: &&Known<T>| known.number == number && *known.bytes == *bytes;
-            if let Some(known) = known.as_deref().filter(is_it) {
-                return Ok(Some(take(&known.value)));
-            }
+        if let Some(wanted) = self.recall(number, bytes, &take) {
+            return Ok(Some(wanted));
         }
         let value = turn(decode(table.name(), &key, bytes)?);
         let wanted = take(&value);
         self.keep(number, bytes, value);
         Ok(Some(wanted))
+    }
+
+    /// What `bytes` came to, if that is remembered.
+    pub(super) fn recall<W>(
+        &self,
+        number: u128,
+        bytes: &[u8],
+        take: impl Fn(&T) -> W,
+    ) -> Option<W> {
+        let known = self.place(number);
+        let is_it = |known: &&Known<T>| known.number == number && *known.bytes == *bytes;
+        known.as_deref().filter(is_it).map(|known| take(&known.value))
     }
 
     /// Remembers what `bytes` come to, whether or not they will be what is stored.

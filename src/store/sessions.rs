@@ -5,11 +5,13 @@ mod ending;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use redb::ReadableTableMetadata;
+use redb::{ReadableTableMetadata, TableHandle};
 
 use super::events::{self, NewEvent};
-use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, readable, require};
-use super::tables::{SESSIONS_BY_USER, Write};
+use super::records::{
+    FiledSession, SessionRecord, UserRecord, decode, encode, load, readable, require,
+};
+use super::tables::{SESSIONS, SESSIONS_BY_USER, Write};
 use super::{Fault, Shared, Store, StoreError, users};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
@@ -27,11 +29,11 @@ pub struct NewSession {
     pub credential_version: u64,
     /// The most sessions of one user; one more ends the oldest.
     pub sessions_per_user: NonZeroUsize,
-    /// Whoever logs in held this session until now, as an authentic token of it told: it ends.
-    pub former: Option<Authorised>,
+    /// Whoever logs in held these sessions until now, as authentic tokens of them told: they end.
+    pub former: Vec<Authorised>,
 }
 
-/// Who acts, as an access token told; every write checks it again inside its transaction.
+/// Who acts, as a token told; every write checks it again inside its transaction.
 #[derive(Clone, Debug)]
 pub struct Authorised {
     /// The user.
@@ -90,7 +92,7 @@ pub enum SessionOfUser {
 }
 
 impl Store {
-    /// Opens a session, ending the one it replaces and the user's oldest if there are too many,
+    /// Opens a session, ending those it replaces and the user's oldest if there are too many,
     /// and remembers where the login came from. Says whether it did: not if the account's
     /// credentials have changed.
     ///
@@ -108,7 +110,7 @@ impl Store {
                 return Ok(false);
             }
             write.change(at);
-            if let Some(former) = &opening.former {
+            for former in &opening.former {
                 log_out(write, former, at, &shared)?;
             }
             make_room(write, &opening, at, &shared)?;
@@ -192,18 +194,14 @@ impl Store {
     ) -> Option<Session> {
         let Presented { session: id, generation, client, .. } = presented;
         let session = self.read(|read| {
-            let found = self.shared.decoded_sessions.load(
-                read.sessions()?,
-                id.as_bytes(),
-                (*id).into(),
-                |record: SessionRecord| record.filed(*id),
-                |filed| filed.session.clone(),
-            );
-            match found {
-                // The rotation comes upon it too, and is the one that reports it.
-                Err(Fault::Corrupt { .. }) => Ok(None),
-                found => found,
-            }
+            let Some(bytes) = read.sessions()?.get(id.as_bytes())? else { return Ok(None) };
+            let bytes = bytes.value();
+            let remembered = &self.shared.decoded_sessions;
+            let known = remembered.recall((*id).into(), bytes, |filed| filed.session.clone());
+            // What is decoded here is not kept: the rotation may have written its successor by
+            // now. And what cannot be decoded is the rotation's to report.
+            let decoded = || decode::<SessionRecord>(SESSIONS.name(), id, bytes).ok();
+            Ok(known.or_else(|| decoded().map(|record| record.session(*id))))
         });
         match session.ok()??.rotate(*generation, client.address, now, lifetimes) {
             Rotation::Rotated(successor) => Some(successor),

@@ -119,7 +119,7 @@ fn opening(user: &User, number: u8, now: Timestamp) -> NewSession {
         session: Session::open(id, user.id, client(1), now, LIFETIMES),
         credential_version: user.credential_version,
         sessions_per_user: NonZeroUsize::new(2).unwrap(),
-        former: None,
+        former: Vec::new(),
     }
 }
 

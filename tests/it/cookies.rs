@@ -212,7 +212,7 @@ async fn a_login_ends_the_session_whose_cookie_it_replaces_and_no_other() {
         assert_eq!(call.await.status, 200, "{origin}");
         assert!(app.is_live(&former).await, "{cookie} {origin}");
     }
-    let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": true, "refresh": " "});
+    let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": true, "refresh": "stale"});
     let reply = with_cookie(app.post("/api/login/", &body)).header("origin", APP).await;
     assert_eq!(reply.status, 200);
     assert!(!app.is_live(&former).await);

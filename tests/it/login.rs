@@ -177,6 +177,13 @@ async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
     assert!(!app.is_live(&former).await);
     assert!(app.is_live(&other).await);
     assert_eq!(again(PASSWORD, &json!(superseded)).await.status, 200, "it has ended before");
+
+    let first = app.log_in(EMAIL).await;
+    app.advance(20 * 3_600);
+    let second = app.refresh(&first.refresh).await;
+    app.advance(5 * 3_600);
+    assert_eq!(again(PASSWORD, &json!(first.refresh)).await.status, 200);
+    assert_eq!(app.refreshing(&second.refresh).await.status, 401, "it was still good");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, TestApp, Tokens, claims};
+use crate::support::{Reply, START, TestApp, Tokens, claims};
 
 const EMAIL: &str = "ann@example.com";
 const DAY: u64 = 24 * 60 * 60;
@@ -335,4 +335,21 @@ async fn a_removed_users_tokens_are_refused() {
     app.disown(&token).await;
     let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
     assert_refused(&reply, &invalid(), "the user is gone");
+}
+
+#[tokio::test]
+async fn two_tabs_that_ask_before_the_commit_get_the_one_successor_that_it_has() {
+    let app = TestApp::start();
+    let tokens = app.newcomer(EMAIL).await;
+    app.disk.set_held(true);
+    let first = tokio::spawn(app.refreshing(&tokens.refresh).into_future());
+    tokio::task::yield_now().await;
+    app.advance(1);
+    let second = tokio::spawn(app.refreshing(&tokens.refresh).into_future());
+    tokio::task::yield_now().await;
+    app.disk.set_held(false);
+    let [first, second] = [first.await.unwrap(), second.await.unwrap()];
+    assert_eq!(first.field("refresh"), second.field("refresh"));
+    assert_eq!(claims(&first.field("refresh"))["iat"], START.unix_seconds());
+    app.refresh(&second.field("refresh")).await;
 }

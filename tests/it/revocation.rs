@@ -223,7 +223,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
             session: Session::open(id, user.id, client.clone(), at.now, lifetimes),
             credential_version: user.credential_version,
             sessions_per_user: NonZeroUsize::MAX,
-            former: None,
+            former: Vec::new(),
         };
         assert!(store.open_session(opening, at).await.unwrap());
     }

@@ -161,7 +161,7 @@ async fn promise_6_nothing_leaks_into_a_debug() {
     let shared = &app.app;
     let password = Secret::new(crate::support::PASSWORD.to_owned());
     let bob = Email::parse("bob@example.com").unwrap();
-    let logged_in = login::log_in(shared, bob, password, None, client.clone()).await.unwrap();
+    let logged_in = login::log_in(shared, bob, password, Vec::new(), client.clone()).await.unwrap();
     let token = shared.keys.ticket().seal(Purpose::VerifyEmail, TicketId::from_bytes([7; 16]));
     let mut config: Config = shared.config.clone();
     config.mail.transport = MailTransport::Smtp(SmtpConfig {

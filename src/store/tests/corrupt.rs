@@ -59,7 +59,7 @@ async fn a_session_hinders_no_login_of_whoever_held_it() {
     let (memory, user, [spoilt, _]) = ann().await;
     spoil_session(&memory, &spoilt);
     let store = open(memory);
-    let again = NewSession { former: Some(authorised(&spoilt)), ..opening(&user, 3, START) };
+    let again = NewSession { former: vec![authorised(&spoilt)], ..opening(&user, 3, START) };
     assert_eq!(store.open_session(again.clone(), at(START)).await, Ok(true));
     assert!(is_live(&store, &again.session, START));
     assert_eq!(store.find_revocations(START).unwrap().digests, [spoilt.id.digest()]);

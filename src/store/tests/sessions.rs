@@ -133,7 +133,7 @@ async fn a_session_ends_with_the_opening_of_the_one_that_replaces_it() {
     let user = registered(&store, "ann@example.com", 1).await;
     let (here, there) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
     let replacing = |session, number| NewSession {
-        former: Some(authorised(session)),
+        former: vec![authorised(session)],
         ..opening(&user, number, START)
     };
     let stale = NewSession { credential_version: 7, ..replacing(&here, 3) };
