@@ -1,7 +1,6 @@
 //! The promises, one test each. What a promise means in every corner is in the other modules;
 //! these hold the sentence itself.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use latchkey::clock::Clock;
 use latchkey::domain::UserId;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 use crate::support::{PASSWORD, START, TestApp, Tokens, at_once, claims, contains};
 
@@ -205,11 +203,11 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
     let app = TestApp::start_with(|config| {
         config.passwords.threads = NonZeroUsize::new(1);
         config.passwords.memory_kib = 19 * 1024;
-        config.passwords.iterations = 10;
+        config.passwords.iterations = 4;
         config.passwords.max_wait = Duration::from_secs(60);
     });
     let tokens = app.newcomer(EMAIL).await;
-    let mut flood: VecDeque<JoinHandle<_>> = (0..64)
+    let flood: Vec<_> = (0..64)
         .map(|n| app.login(&format!("user{n}@example.com"), "wrong-Lamp 7 orchard"))
         .map(|call| tokio::spawn(call.into_future()))
         .collect();
@@ -222,9 +220,9 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
     app.refresh(&tokens.refresh).await;
     let unfinished = flood.iter().filter(|login| !login.is_finished()).count();
     assert!(unfinished > 0, "the flood was over before anyone else got an answer");
-    let first = flood.pop_front().unwrap();
-    assert_eq!(first.await.unwrap().status, 401);
-    flood.iter().for_each(JoinHandle::abort);
+    for login in flood {
+        assert_eq!(login.await.unwrap().status, 401);
+    }
 }
 
 #[tokio::test]

@@ -69,80 +69,25 @@ impl Kind {
     ];
 }
 
-/// A request. Sessions and tickets are named by their place in the model.
+/// A request. Sessions and tickets are named by their place in the model; a login's former session
+/// is the one that it replaces, with a token of it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    Register {
-        email: String,
-        username: Option<String>,
-        password: String,
-    },
-    Confirm {
-        ticket: usize,
-        token: String,
-    },
-    Resend {
-        email: String,
-    },
-    /// With the session that it replaces, if any, and a token of that.
-    LogIn {
-        email: String,
-        password: String,
-        former: Option<(usize, String)>,
-    },
-    Present {
-        session: usize,
-        generation: usize,
-        token: String,
-        kind: Kind,
-    },
-    Forgot {
-        email: String,
-    },
-    Reset {
-        ticket: usize,
-        token: String,
-        password: String,
-    },
-    ChangePassword {
-        session: usize,
-        access: String,
-        current: String,
-        new: String,
-    },
-    AskForAddress {
-        session: usize,
-        access: String,
-        password: String,
-        email: String,
-    },
-    ConfirmAddress {
-        ticket: usize,
-        token: String,
-    },
-    CancelAddress {
-        ticket: usize,
-        token: String,
-    },
-    LogOut {
-        session: usize,
-        token: String,
-    },
-    EndSession {
-        session: usize,
-        access: String,
-        ended: usize,
-        id: String,
-    },
-    LogOutEverywhere {
-        session: usize,
-        access: String,
-    },
-    Delete {
-        session: usize,
-        access: String,
-        password: String,
-    },
+    Register { email: String, username: Option<String>, password: String },
+    Confirm { ticket: usize, token: String },
+    Resend { email: String },
+    LogIn { email: String, password: String, former: Option<(usize, String)> },
+    Present { session: usize, generation: usize, token: String, kind: Kind },
+    Forgot { email: String },
+    Reset { ticket: usize, token: String, password: String },
+    ChangePassword { session: usize, access: String, current: String, new: String },
+    AskForAddress { session: usize, access: String, password: String, email: String },
+    ConfirmAddress { ticket: usize, token: String },
+    CancelAddress { ticket: usize, token: String },
+    LogOut { session: usize, token: String },
+    EndSession { session: usize, access: String, ended: usize, id: String },
+    LogOutEverywhere { session: usize, access: String },
+    Delete { session: usize, access: String, password: String },
     Deliver,
     Sweep,
 }
