@@ -23,7 +23,7 @@ use crate::keys::{self, KeyKind, Keys, KeysError, LiveKeys, Schedule};
 use crate::mail::Mailer;
 use crate::random::Random;
 use crate::server::{self, Handler};
-use crate::store::{DataDirectory, Store, StoreSettings, WriterThread};
+use crate::store::{DataDirectory, MAX_ROTATED, Store, StoreSettings, WriterThread};
 use crate::throttle::Throttle;
 
 mod autogroup;
@@ -179,6 +179,7 @@ pub(crate) const fn store_settings(config: &Config) -> StoreSettings {
         cache: config.storage.cache,
         min_free: config.storage.min_free,
         write_queue: config.storage.write_queue,
+        max_rotated: MAX_ROTATED,
         max_events: config.audit.max_events,
         access_lifetime: config.tokens.access_lifetime,
     }

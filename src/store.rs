@@ -60,6 +60,10 @@ pub use tickets::{DisownOutcome, RedeemOutcome};
 pub use upkeep::{SweepLimits, Swept};
 pub use users::{LoginRecord, NewTicket, NewUser, RegisterOutcome, Taken};
 
+/// How many sessions a server keeps apart since they were rotated, in some two megabytes of the
+/// file: more than are rotated within seconds even on a busy machine.
+pub const MAX_ROTATED: u64 = 4_096;
+
 /// How storage is run.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreSettings {
@@ -71,6 +75,8 @@ pub struct StoreSettings {
     pub write_queue: NonZeroUsize,
     /// The most audit events that are kept.
     pub max_events: u64,
+    /// The most sessions whose records are kept apart since they were rotated.
+    pub max_rotated: u64,
     /// How long an access token lives, and with it the mark of a session that was ended.
     pub access_lifetime: Duration,
 }
@@ -158,8 +164,12 @@ struct Shared {
     decoded_users: Decoded<User>,
     /// Their sessions.
     decoded_sessions: Decoded<FiledSession>,
+    /// Whose turn it is among the sessions that were rotated of late.
+    settling: sessions::Turn,
     /// Woken when mail was queued.
     mail_queued: Notify,
+    /// The most sessions that are kept apart since they were rotated.
+    max_rotated: u64,
     /// The most audit events that are kept.
     max_events: u64,
     /// How long the mark of a session that was ended is kept.
@@ -199,7 +209,9 @@ impl Store {
             suspects: Mutex::new(HashMap::new()),
             decoded_users: Decoded::default(),
             decoded_sessions: Decoded::default(),
+            settling: sessions::Turn::default(),
             mail_queued: Notify::new(),
+            max_rotated: settings.max_rotated,
             max_events: settings.max_events,
             access_lifetime: settings.access_lifetime,
         });

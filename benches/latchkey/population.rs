@@ -21,8 +21,8 @@ use latchkey::keys::{Keys, LiveKeys};
 use latchkey::random::Random;
 use latchkey::secret::Secret;
 use latchkey::store::{
-    DataDirectory, MailLimit, NewSession, NewTicket, NewUser, RedeemOutcome, RegisterOutcome,
-    Store, StoreSettings, SweepLimits, WriterThread,
+    DataDirectory, MAX_ROTATED, MailLimit, NewSession, NewTicket, NewUser, RedeemOutcome,
+    RegisterOutcome, Store, StoreSettings, SweepLimits, WriterThread,
 };
 use tokio::task::JoinSet;
 
@@ -222,6 +222,7 @@ fn open(directory: &Path, config: &Config) -> Result<(Store, WriterThread)> {
         cache: 1 << 30,
         min_free: config.storage.min_free,
         write_queue: NonZeroUsize::MIN.saturating_add(usize::try_from(4 * AT_ONCE)?),
+        max_rotated: MAX_ROTATED,
         max_events: MAX_EVENTS,
         access_lifetime: config.tokens.access_lifetime,
     };

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::events::{self, NewEvent};
-use super::records::SessionRecord;
 use super::sessions::{self, Presented};
-use super::{Store, StoreError, lock, records};
+use super::{Store, StoreError, lock};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{Client, Rotation, SessionId, Theft, UserId};
@@ -59,8 +58,7 @@ impl Store {
     /// Decides what a suspected token was, if storage can be read by now.
     fn judge(&self, id: SessionId) {
         let Some(suspect) = lock(&self.shared.suspects).get(&id).cloned() else { return };
-        let found =
-            self.read(|read| records::load::<_, SessionRecord>(read.sessions()?, id.as_bytes()));
+        let found = self.read(|read| read.session(id)?.map(|newest| newest.record()).transpose());
         if matches!(found, Err(StoreError::Unavailable)) {
             return;
         }

@@ -6,6 +6,7 @@
 //! one that is byte for byte what was decoded before is not decoded again. The bytes that are kept
 //! for that, a user's hash among them, are in the database's own cache as well.
 
+use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Key, ReadableTable, TableHandle};
@@ -47,18 +48,33 @@ impl<T> Decoded<T> {
     ) -> Result<Option<W>, Fault>
     where
         K: Key + 'static,
-        K::SelfType<'k>: std::fmt::Debug,
+        K::SelfType<'k>: Debug,
         R: DeserializeOwned,
     {
         let Some(bytes) = table.get(&key)? else { return Ok(None) };
-        let bytes = bytes.value();
+        self.of(table.name(), &key, number, bytes.value(), turn, take).map(Some)
+    }
+
+    /// The same of a record that was read already.
+    pub(super) fn of<R, W>(
+        &self,
+        table: &str,
+        key: &dyn Debug,
+        number: u128,
+        bytes: &[u8],
+        turn: impl FnOnce(R) -> T,
+        take: impl Fn(&T) -> W,
+    ) -> Result<W, Fault>
+    where
+        R: DeserializeOwned,
+    {
         if let Some(wanted) = self.recall(number, bytes, &take) {
-            return Ok(Some(wanted));
+            return Ok(wanted);
         }
-        let value = turn(decode(table.name(), &key, bytes)?);
+        let value = turn(decode(table, key, bytes)?);
         let wanted = take(&value);
         self.keep(number, bytes, value);
-        Ok(Some(wanted))
+        Ok(wanted)
     }
 
     /// What `bytes` came to, if that is remembered.

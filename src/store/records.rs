@@ -46,13 +46,14 @@ where
     R: DeserializeOwned,
 {
     let Some(bytes) = table.get(&key)? else {
-        return Err(Fault::corrupt(
-            table.name(),
-            &key,
-            "an index points to a record that is missing",
-        ));
+        return Err(missing(table.name(), &key));
     };
     decode(table.name(), &key, bytes.value())
+}
+
+/// What is wrong where an index points to nothing.
+pub(super) fn missing(table: &str, key: &dyn Debug) -> Fault {
+    Fault::corrupt(table, key, "an index points to a record that is missing")
 }
 
 /// Reads a record.

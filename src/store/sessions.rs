@@ -1,6 +1,7 @@
 //! Sentences about sessions.
 
 mod ending;
+mod rotated;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -8,9 +9,7 @@ use std::sync::Arc;
 use redb::{ReadableTableMetadata, TableHandle};
 
 use super::events::{self, NewEvent};
-use super::records::{
-    FiledSession, SessionRecord, UserRecord, decode, encode, load, readable, require,
-};
+use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, missing, readable};
 use super::tables::{SESSIONS, SESSIONS_BY_USER, Write};
 use super::{Fault, Shared, Store, StoreError, users};
 use crate::clock::{Moment, Timestamp};
@@ -19,6 +18,7 @@ use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User
 use ending::make_room;
 
 pub(super) use ending::{end, end_all, end_others, sweep};
+pub(super) use rotated::Turn;
 
 /// A session to be opened after a password was checked.
 #[derive(Clone, Debug)]
@@ -144,14 +144,10 @@ impl Store {
                 User::clone,
             )?;
             let Some(owner) = found else { return Ok(SessionOfUser::NoUser) };
-            let found = decoded_sessions
-                .load(
-                    read.sessions()?,
-                    session.as_bytes(),
-                    session.into(),
-                    |record: SessionRecord| record.filed(session),
-                    |filed| filed.session.clone(),
-                )?
+            let found = read
+                .session(session)?
+                .map(|newest| newest.recall(decoded_sessions, |filed| filed.session.clone()))
+                .transpose()?
                 .filter(|found| found.user == user && found.is_live(now));
             let is_usable = !owner.is_disabled && !is_condemned;
             Ok(match found {
@@ -194,13 +190,13 @@ impl Store {
     ) -> Option<Session> {
         let Presented { session: id, generation, client, .. } = presented;
         let session = self.read(|read| {
-            let Some(bytes) = read.sessions()?.get(id.as_bytes())? else { return Ok(None) };
-            let bytes = bytes.value();
+            let Some(newest) = read.session(*id)? else { return Ok(None) };
             let remembered = &self.shared.decoded_sessions;
+            let bytes = newest.bytes();
             let known = remembered.recall((*id).into(), bytes, |filed| filed.session.clone());
             // What is decoded here is not kept: the rotation may have written its successor by
             // now. And what cannot be decoded is the rotation's to report.
-            let decoded = || decode::<SessionRecord>(SESSIONS.name(), id, bytes).ok();
+            let decoded = || newest.record().ok();
             Ok(known.or_else(|| decoded().map(|record| record.session(*id))))
         });
         match session.ok()??.rotate(*generation, client.address, now, lifetimes) {
@@ -215,13 +211,13 @@ impl Store {
     /// [`StoreError`].
     pub fn find_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.read(|read| {
-            let sessions = read.sessions()?;
             let (first, last) = ((user.0, &[0; 16]), (user.0, &[u8::MAX; 16]));
             let mut found = Vec::new();
             for entry in read.open(SESSIONS_BY_USER)?.range(first..=last)?.rev() {
                 let (key, _) = entry?;
                 let id = SessionId::from_bytes(*key.value().1);
-                let record = require::<_, SessionRecord>(sessions, id.as_bytes());
+                let record = read.session(id)?.ok_or_else(|| missing(SESSIONS.name(), &id));
+                let record = record.and_then(|newest| newest.record());
                 found.extend(readable(record.map(Some))?.map(|record| record.session(id)));
             }
             found.retain(|session| session.is_live(now) && !self.is_condemned_now(session.id));
@@ -244,8 +240,8 @@ impl Store {
             if authorise(write, &by, at)?.is_none() {
                 return Ok(None);
             }
-            let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes())?;
-            let is_own = record
+            let is_own = write
+                .session_record(id)?
                 .is_some_and(|record| record.user == by.user && record.session(id).is_live(at.now));
             if is_own {
                 end_noted(write, &by, id, at, &shared)?;
@@ -311,13 +307,10 @@ fn rotate(
         |user| user.is_disabled,
     )?;
     let id = presented.session;
-    let filed = shared.decoded_sessions.load(
-        write.sessions.open()?,
-        id.as_bytes(),
-        id.into(),
-        |record: SessionRecord| record.filed(id),
-        FiledSession::clone,
-    )?;
+    let filed = write
+        .session(id)?
+        .map(|newest| newest.recall(&shared.decoded_sessions, FiledSession::clone))
+        .transpose()?;
     let (Some(false), Some(FiledSession { session, filed_at })) = (is_disabled, filed) else {
         return refused;
     };
@@ -335,7 +328,7 @@ fn rotate(
         Rotation::Rotated(successor) => {
             write.change(at);
             let record = encode(&SessionRecord::new(&successor, filed_at))?;
-            write.sessions.open()?.insert(id.as_bytes(), record.as_slice())?;
+            rotated::put(write, id, &record, shared)?;
             let filed = FiledSession { session: successor.clone(), filed_at };
             shared.decoded_sessions.keep(id.into(), &record, filed);
             Ok(Rotated::New(successor))
@@ -378,7 +371,7 @@ fn log_out(
     at: Moment,
     shared: &Shared,
 ) -> Result<bool, Fault> {
-    let record = load::<_, SessionRecord>(write.sessions.open()?, of.session.as_bytes());
+    let record = write.session_record(of.session);
     // What is over by a clock that is in doubt may live on once that is right; and one that cannot
     // be read is good for nothing but to be ended.
     let may_end = readable(record)?.is_none_or(|record| {
@@ -408,8 +401,8 @@ pub(super) fn authorise(
     by: &Authorised,
     at: Moment,
 ) -> Result<Option<UserRecord>, Fault> {
-    let record = load::<_, SessionRecord>(write.sessions.open()?, by.session.as_bytes())?;
-    let is_live = record
+    let is_live = write
+        .session_record(by.session)?
         .is_some_and(|record| record.user == by.user && record.session(by.session).is_live(at.now));
     if !is_live {
         return Ok(None);

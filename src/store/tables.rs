@@ -19,10 +19,12 @@ pub(super) type Record = &'static [u8];
 pub(super) type Id = &'static [u8; 16];
 
 /// How many tables there are.
-pub(super) const TABLES: usize = 20;
+pub(super) const TABLES: usize = 21;
 
 /// The version of the tables as a whole, kept under [`meta::SCHEMA`].
-pub(super) const SCHEMA: u64 = 3;
+pub(super) const SCHEMA: u64 = 4;
+/// The oldest that opens: all that it lacks is tables, which are made.
+pub(super) const OLDEST_SCHEMA: u64 = 3;
 
 /// Keys of [`META`].
 pub(super) mod meta {
@@ -63,6 +65,9 @@ pub(super) const KNOWN_ADDRESSES: TableDefinition<'_, (u64, &str), u64> =
     TableDefinition::new("known_addresses_1");
 /// Sessions by identifier, and so by the time they were opened.
 pub(super) const SESSIONS: TableDefinition<'_, Id, Record> = TableDefinition::new("sessions_1");
+/// Sessions that were rotated of late, as they are since: what [`SESSIONS`] has of them is older.
+pub(super) const ROTATED_SESSIONS: TableDefinition<'_, Id, Record> =
+    TableDefinition::new("rotated_sessions_1");
 /// Sessions by user.
 pub(super) const SESSIONS_BY_USER: TableDefinition<'_, (u64, Id), ()> =
     TableDefinition::new("sessions_by_user_1");
@@ -153,6 +158,7 @@ pub(super) struct Write<'t> {
     pub(super) users_by_username: Slot<'t, &'static str, u64>,
     pub(super) known_addresses: Slot<'t, (u64, &'static str), u64>,
     pub(super) sessions: Slot<'t, Id, Record>,
+    pub(super) rotated_sessions: Slot<'t, Id, Record>,
     pub(super) sessions_by_user: Slot<'t, (u64, Id), ()>,
     pub(super) sessions_by_expiry: Slot<'t, (u64, Id), ()>,
     pub(super) tickets: Slot<'t, Id, Record>,
@@ -184,6 +190,7 @@ impl<'t> Write<'t> {
             users_by_username: Slot::new(transaction, USERS_BY_USERNAME),
             known_addresses: Slot::new(transaction, KNOWN_ADDRESSES),
             sessions: Slot::new(transaction, SESSIONS),
+            rotated_sessions: Slot::new(transaction, ROTATED_SESSIONS),
             sessions_by_user: Slot::new(transaction, SESSIONS_BY_USER),
             sessions_by_expiry: Slot::new(transaction, SESSIONS_BY_EXPIRY),
             tickets: Slot::new(transaction, TICKETS),
@@ -212,6 +219,7 @@ impl<'t> Write<'t> {
         self.users_by_username.open()?;
         self.known_addresses.open()?;
         self.sessions.open()?;
+        self.rotated_sessions.open()?;
         self.sessions_by_user.open()?;
         self.sessions_by_expiry.open()?;
         self.tickets.open()?;
@@ -254,11 +262,13 @@ pub(super) struct Read {
     transaction: ReadTransaction,
     users: OnceLock<ReadOnlyTable<u64, Record>>,
     sessions: OnceLock<ReadOnlyTable<Id, Record>>,
+    rotated_sessions: OnceLock<ReadOnlyTable<Id, Record>>,
 }
 
 impl Read {
     pub(super) fn new(transaction: ReadTransaction) -> Self {
-        Self { transaction, users: OnceLock::new(), sessions: OnceLock::new() }
+        let [sessions, rotated_sessions] = [OnceLock::new(), OnceLock::new()];
+        Self { transaction, users: OnceLock::new(), sessions, rotated_sessions }
     }
 
     /// The users, whom every authenticated request looks up.
@@ -269,6 +279,11 @@ impl Read {
     /// The sessions, likewise.
     pub(super) fn sessions(&self) -> Result<&ReadOnlyTable<Id, Record>, Fault> {
         self.kept(&self.sessions, SESSIONS)
+    }
+
+    /// Those that were rotated of late, likewise.
+    pub(super) fn rotated_sessions(&self) -> Result<&ReadOnlyTable<Id, Record>, Fault> {
+        self.kept(&self.rotated_sessions, ROTATED_SESSIONS)
     }
 
     fn kept<'a, K: Key + 'static, V: Value + 'static>(

@@ -39,6 +39,7 @@ const SETTINGS: StoreSettings = StoreSettings {
     cache: 1 << 20,
     min_free: 1_000,
     write_queue: NonZeroUsize::new(64).unwrap(),
+    max_rotated: 1,
     max_events: 3,
     access_lifetime: HOUR,
 };

@@ -11,7 +11,7 @@ use redb::{Database, ReadableTable};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::tables::{SCHEMA, TABLES, Write, meta};
+use super::tables::{OLDEST_SCHEMA, SCHEMA, TABLES, Write, meta};
 use super::{Fault, Health, Medium, OpenError, Opening, Shared, StoreError, StoreSettings, lock};
 use crate::clock::{Clock, Timestamp};
 
@@ -349,11 +349,11 @@ pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp
         let mark = table.get(meta::MARK)?.map_or(0, |value| value.value());
         match schema {
             Some(SCHEMA) => {}
-            Some(other) => return Ok(Err(Some(other))),
             None if opening == Opening::Again => return Ok(Err(None)),
-            None => {
+            None | Some(OLDEST_SCHEMA..SCHEMA) => {
                 write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
             }
+            Some(other) => return Ok(Err(Some(other))),
         }
         if lacks_tables {
             // All of them at first; later those that a newer version has added.

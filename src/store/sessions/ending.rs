@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use redb::{ReadableTable, TableHandle};
 
+use super::rotated::settle;
 use super::{NewSession, insert};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{EventKind, Session, SessionId, UserId};
-use crate::store::records::{SessionRecord, decode, load, readable};
+use crate::store::records::{SessionRecord, decode, readable};
 use crate::store::tables::{SESSIONS, Write, discard};
 use crate::store::{Fault, Shared, events, revocations};
 
@@ -28,8 +29,7 @@ pub(super) fn make_room(
     }
     let mut live = Vec::new();
     for id in ids {
-        let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes());
-        let session = readable(record)?.map(|record| record.session(id));
+        let session = readable(write.session_record(id))?.map(|record| record.session(id));
         live.extend(session.filter(|session| session.is_live(at.now)));
     }
     let surplus = (live.len() + 1).saturating_sub(opening.sessions_per_user.get());
@@ -50,12 +50,11 @@ pub(in crate::store) fn end(
     at: Moment,
     access_lifetime: Duration,
 ) -> Result<bool, Fault> {
-    if write.sessions.open()?.get(id.as_bytes())?.is_none() {
+    if write.session(id)?.is_none() {
         return Ok(false);
     }
     write.change(at);
-    let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes());
-    let session = readable(record)?.map(|record| record.session(id));
+    let session = readable(write.session_record(id))?.map(|record| record.session(id));
     let expires_at = session.as_ref().map(Session::expires_at);
     revocations::insert(write, id, expires_at, at, access_lifetime)?;
     if session.is_some() {
@@ -85,6 +84,7 @@ pub(in crate::store) fn end_others(
 /// dated its access tokens is not known.
 pub(in crate::store) fn end_all(write: &mut Write<'_>, now: Timestamp) -> Result<(), Fault> {
     let mut ended = Vec::new();
+    settle(write, &[0; 16], usize::MAX)?;
     for entry in write.sessions.open()?.iter()? {
         let (id, bytes) = entry?;
         let id = SessionId::from_bytes(*id.value());
@@ -124,11 +124,13 @@ pub(in crate::store) fn sweep(
     for (filed_at, id) in &due {
         write.change(at);
         write.sessions_by_expiry.open()?.remove((*filed_at, id.as_bytes()))?;
-        let record = load::<_, SessionRecord>(write.sessions.open()?, id.as_bytes());
-        match readable(record)?.map(|record| record.session(*id)) {
+        match readable(write.session_record(*id))?.map(|record| record.session(*id)) {
             // Nobody can use it, and it must not keep the others from being swept.
             None => drop(unreadable.insert(*id.as_bytes())),
-            Some(session) if session.is_live(at.now) => insert(write, &session)?,
+            Some(session) if session.is_live(at.now) => {
+                write.rotated_sessions.open()?.remove(id.as_bytes())?;
+                insert(write, &session)?;
+            }
             Some(_) => drop(remove(write, *id)?),
         }
     }
@@ -138,10 +140,9 @@ pub(in crate::store) fn sweep(
 
 /// Removes a session with its index entries; says whether there was one.
 fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
+    let Some(record) = write.session_record(id)? else { return Ok(false) };
     let id = id.as_bytes();
-    let Some(record) = load::<_, SessionRecord>(write.sessions.open()?, id)? else {
-        return Ok(false);
-    };
+    write.rotated_sessions.open()?.remove(id)?;
     write.sessions.open()?.remove(id)?;
     write.sessions_by_user.open()?.remove((record.user.0, id))?;
     write.sessions_by_expiry.open()?.remove((record.filed_at.as_micros(), id))?;
@@ -149,6 +150,9 @@ fn remove(write: &mut Write<'_>, id: SessionId) -> Result<bool, Fault> {
 }
 
 fn remove_unreadable(write: &mut Write<'_>, unreadable: &HashSet<[u8; 16]>) -> Result<(), Fault> {
+    for id in unreadable {
+        write.rotated_sessions.open()?.remove(id)?;
+    }
     let indexes = [&mut write.sessions_by_user, &mut write.sessions_by_expiry];
     discard(&mut write.sessions, indexes, unreadable)
 }

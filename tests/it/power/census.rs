@@ -154,7 +154,16 @@ fn sessions(
     now: u64,
     flaws: &mut Flaws,
 ) -> (BTreeMap<String, (u64, u64)>, usize) {
-    let sessions = records::<&Id, _>(read, "sessions_1", |id| *id);
+    let mut sessions = records::<&Id, _>(read, "sessions_1", |id| *id);
+    for (id, rotated) in records::<&Id, _>(read, "rotated_sessions_1", |id| *id) {
+        match sessions.insert(id, rotated.clone()) {
+            None => flaws.note(true, "a session was rotated that there is not"),
+            Some(before) => {
+                let is_newer = number(&before, "generation") < number(&rotated, "generation");
+                flaws.note(!is_newer, "a session is kept apart that was not rotated");
+            }
+        }
+    }
     let by_user = keys::<(u64, &Id), (), _>(read, "sessions_by_user_1", |(user, id)| (user, *id));
     let should_be = sessions.iter().map(|(id, session)| (number(session, "user"), *id)).collect();
     flaws.compare("sessions_by_user", &by_user, &should_be);

@@ -170,6 +170,8 @@ impl TestApp {
             cache: config.storage.cache,
             min_free: config.storage.min_free,
             write_queue: config.storage.write_queue,
+            // So few that whatever a test plays out goes past them.
+            max_rotated: 2,
             max_events: config.audit.max_events,
             access_lifetime: config.tokens.access_lifetime,
         };

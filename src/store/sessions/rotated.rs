@@ -1,0 +1,127 @@
+//! Sessions that were rotated of late, kept apart from the others.
+//!
+//! Rotations are the commonest writes there are, and the sessions of a large installation lie all
+//! over its file: each written in its place dirties a leaf of its own and the branches above it,
+//! and a disk takes pages that lie far apart one by one. So the newest record of a session that
+//! was rotated lies in a small table, whose few pages a batch of rotations shares. The one in
+//! [`SESSIONS`] stays as it was, and counts for nothing until the newer one is put in its place:
+//! when the small table is full, some neighbours at a time.
+
+use std::sync::Mutex;
+
+use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, TableHandle};
+
+use crate::domain::SessionId;
+use crate::store::decoded::Decoded;
+use crate::store::records::{FiledSession, SessionRecord, decode};
+use crate::store::tables::{Id, ROTATED_SESSIONS, Read, Record, SESSIONS, Write};
+use crate::store::{Fault, Shared, lock};
+
+/// So many neighbours are put in their places at a time.
+const SETTLED_AT_ONCE: usize = 64;
+
+/// The session that is put in its place next: that one, or the first behind it. They take turns,
+/// so that those that go together lie close together.
+#[derive(Default)]
+pub(in crate::store) struct Turn(Mutex<[u8; 16]>);
+
+/// A session's record as it is now, and the table that it was found in.
+pub(in crate::store) struct Newest<'t> {
+    table: &'static str,
+    id: SessionId,
+    bytes: AccessGuard<'t, Record>,
+}
+
+impl<'t> Newest<'t> {
+    /// Looks in both tables.
+    fn find(
+        rotated: &'t impl ReadableTable<Id, Record>,
+        sessions: &'t impl ReadableTable<Id, Record>,
+        id: SessionId,
+    ) -> Result<Option<Self>, Fault> {
+        let found = |table, bytes| Self { table, id, bytes };
+        if let Some(bytes) = rotated.get(id.as_bytes())? {
+            return Ok(Some(found(ROTATED_SESSIONS.name(), bytes)));
+        }
+        Ok(sessions.get(id.as_bytes())?.map(|bytes| found(SESSIONS.name(), bytes)))
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.value()
+    }
+
+    /// The record.
+    pub(in crate::store) fn record(&self) -> Result<SessionRecord, Fault> {
+        decode(self.table, &self.id, self.bytes())
+    }
+
+    /// What is wanted of the session, which may be known from before.
+    pub(super) fn recall<W>(
+        &self,
+        decoded: &Decoded<FiledSession>,
+        take: impl Fn(&FiledSession) -> W,
+    ) -> Result<W, Fault> {
+        let turn = |record: SessionRecord| record.filed(self.id);
+        decoded.of(self.table, &self.id, self.id.into(), self.bytes(), turn, take)
+    }
+}
+
+impl Write<'_> {
+    /// A session's record as it is now.
+    pub(in crate::store) fn session(&mut self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
+        Newest::find(self.rotated_sessions.open()?, self.sessions.open()?, id)
+    }
+
+    /// The same, decoded.
+    pub(in crate::store) fn session_record(
+        &mut self,
+        id: SessionId,
+    ) -> Result<Option<SessionRecord>, Fault> {
+        self.session(id)?.map(|newest| newest.record()).transpose()
+    }
+}
+
+impl Read {
+    /// A session's record as of the last commit.
+    pub(in crate::store) fn session(&self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
+        Newest::find(self.rotated_sessions()?, self.sessions()?, id)
+    }
+}
+
+/// Writes what a session is since its rotation.
+pub(super) fn put(
+    write: &mut Write<'_>,
+    id: SessionId,
+    record: &[u8],
+    shared: &Shared,
+) -> Result<(), Fault> {
+    let rotated = write.rotated_sessions.open()?;
+    rotated.insert(id.as_bytes(), record)?;
+    if rotated.len()? <= shared.max_rotated {
+        return Ok(());
+    }
+    let mut turn = lock(&shared.settling.0);
+    *turn = settle(write, &turn, SETTLED_AT_ONCE)?.unwrap_or_default();
+    Ok(())
+}
+
+/// Puts up to `most` sessions in their places, the first of them at or behind `from`. Says which
+/// was the last, unless there were no more.
+pub(super) fn settle(
+    write: &mut Write<'_>,
+    from: &[u8; 16],
+    most: usize,
+) -> Result<Option<[u8; 16]>, Fault> {
+    let rotated = write.rotated_sessions.open()?;
+    let mut settled = Vec::new();
+    for entry in rotated.range::<&[u8; 16]>(from..)?.take(most) {
+        let (id, record) = entry?;
+        settled.push((*id.value(), record.value().to_vec()));
+    }
+    for (id, record) in &settled {
+        rotated.remove(id)?;
+        write.sessions.open()?.insert(id, record.as_slice())?;
+    }
+    Ok(settled.last().filter(|_| settled.len() == most).map(|(id, _)| *id))
+}
