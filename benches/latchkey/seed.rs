@@ -127,6 +127,14 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     run(Command::new("sync").arg("-f").arg(to))
 }
 
+/// Has the system forget what it remembers of a file that is on the disk: of one that was copied,
+/// or read from end to end, it does so in pieces of up to two megabytes, and to write a page of
+/// such a piece costs many times of what it costs in a file that was written page by page.
+pub(crate) fn forget(file: &Path) -> Result<()> {
+    let file = fs::File::open(file)?;
+    Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
 fn run(command: &mut Command) -> Result<()> {
     let status = command.status().map_err(|error| format!("cannot run {command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }

@@ -18,6 +18,8 @@ use crate::domain::{Client, EventKind, Rotation, Session, SessionId, Theft, User
 use ending::make_room;
 
 pub(super) use ending::{end, end_all, end_others, sweep};
+#[cfg(test)]
+pub(super) use rotated::SETTLED_AT_ONCE;
 pub(super) use rotated::Turn;
 
 /// A session to be opened after a password was checked.

@@ -8,6 +8,7 @@ mod directory;
 mod failures;
 mod passwords;
 mod queue;
+mod rotated;
 mod sessions;
 mod tickets;
 mod upkeep;

@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::population::Person;
 use crate::report::{Row, Target};
 use crate::scripts::{Commits, Logins, Refreshes, Registrations, Repeated};
-use crate::seed::{Dataset, Place};
+use crate::seed::{Dataset, Place, forget};
 use crate::server::Running;
 
 /// So many at once ask for what is cheap, and for what is hashed.
@@ -107,6 +107,8 @@ impl Grown {
         let server = start(&place)?;
         let first = people.pop().ok_or("nobody was seeded")?;
         let bare = records.served_bare(&server, &first)?;
+        forget(&place.database())?;
+        records.forget()?;
         Ok(Self { users, people, server, bare, places, on_disk, length, in_use, _place: place })
     }
 }

@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::population::Person;
 use crate::report::{Row, Target};
 use crate::scripts::{Commits, Recorded, Refreshes};
-use crate::seed::Place;
+use crate::seed::{Place, forget};
 use crate::server::{Program, Running};
 
 pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
@@ -25,6 +25,8 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let server = start(&place)?;
     let first = people.pop().ok_or("nobody was seeded")?;
     let bare = records.served_bare(&server, &first)?;
+    forget(&place.database())?;
+    records.forget()?;
 
     let mut rows = Vec::new();
     let mut rotating = Refreshes::new(people.len(), &people);
@@ -76,6 +78,11 @@ impl<'p> Records<'p> {
         let database = place.path().join("records");
         copy_sessions(&place.database(), &database)?;
         Ok(Self { place, database })
+    }
+
+    /// Has the system forget what it remembers of them.
+    pub(super) fn forget(&self) -> Result<()> {
+        forget(&self.database)
     }
 
     /// Starts the bare server that commits them and gives the answer that `server` gives this

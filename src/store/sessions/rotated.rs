@@ -18,7 +18,7 @@ use crate::store::tables::{Id, ROTATED_SESSIONS, Read, Record, SESSIONS, Write};
 use crate::store::{Fault, Shared, lock};
 
 /// So many neighbours are put in their places at a time.
-const SETTLED_AT_ONCE: usize = 64;
+pub(in crate::store) const SETTLED_AT_ONCE: usize = 64;
 
 /// The session that is put in its place next: that one, or the first behind it. They take turns,
 /// so that those that go together lie close together.

@@ -1,9 +1,12 @@
 //! Records that cannot be read: only what needs them fails, and they leave nothing behind.
 
+use redb::TableDefinition;
+
 use super::*;
 
 const UNREADABLE: &[u8] = b"{";
-const SESSION_TABLES: [&str; 3] = ["sessions_1", "sessions_by_user_1", "sessions_by_expiry_1"];
+const SESSION_TABLES: [&str; 4] =
+    ["sessions_1", "rotated_sessions_1", "sessions_by_user_1", "sessions_by_expiry_1"];
 const TICKET_TABLES: [&str; 3] = ["tickets_1", "tickets_by_user_1", "tickets_by_expiry_1"];
 const MAIL_TABLES: [&str; 3] = ["outbox_1", "outbox_by_due_1", "outbox_by_user_1"];
 
@@ -18,10 +21,17 @@ async fn ann() -> (Memory, User, [Session; 2]) {
     (memory, user, sessions)
 }
 
-fn spoil_session(memory: &Memory, session: &Session) {
+/// Where a session's record may lie.
+const PLACES: [TableDefinition<'_, tables::Id, tables::Record>; 2] =
+    [tables::SESSIONS, tables::ROTATED_SESSIONS];
+
+fn spoil_session(
+    memory: &Memory,
+    session: &Session,
+    place: TableDefinition<'_, tables::Id, tables::Record>,
+) {
     tamper(memory, |write| {
-        let mut sessions = write.open_table(tables::SESSIONS).unwrap();
-        sessions.insert(session.id.as_bytes(), UNREADABLE).unwrap();
+        write.open_table(place).unwrap().insert(session.id.as_bytes(), UNREADABLE).unwrap();
     });
 }
 
@@ -38,58 +48,66 @@ async fn deleted(store: &Store, by: &Session) {
 
 #[tokio::test]
 async fn a_session_hinders_no_other_and_goes_with_its_user() {
-    let (memory, user, [spoilt, other]) = ann().await;
-    spoil_session(&memory, &spoilt);
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
-    let listed = store.find_sessions(user.id, START).unwrap();
-    assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [other.id]);
-    // It takes no room.
-    let third = opened(&store, &user, 3).await;
-    assert!(is_live(&store, &other, START) && is_live(&store, &third, START));
-    deleted(&store, &other).await;
-    let revoked = store.find_revocations(START).unwrap().digests;
-    assert!(revoked.contains(&spoilt.id.digest()), "its access tokens are as good as any");
-    drop(store);
-    writer.join();
-    assert_eq!(lengths(&memory, &SESSION_TABLES), [0; 3]);
+    for place in PLACES {
+        let (memory, user, [spoilt, other]) = ann().await;
+        spoil_session(&memory, &spoilt, place);
+        let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+        let listed = store.find_sessions(user.id, START).unwrap();
+        assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [other.id]);
+        // It takes no room.
+        let third = opened(&store, &user, 3).await;
+        assert!(is_live(&store, &other, START) && is_live(&store, &third, START));
+        deleted(&store, &other).await;
+        let revoked = store.find_revocations(START).unwrap().digests;
+        assert!(revoked.contains(&spoilt.id.digest()), "its access tokens are as good as any");
+        drop(store);
+        writer.join();
+        assert_eq!(lengths(&memory, &SESSION_TABLES), [0; 4]);
+    }
 }
 
 #[tokio::test]
 async fn a_session_hinders_no_login_of_whoever_held_it() {
-    let (memory, user, [spoilt, _]) = ann().await;
-    spoil_session(&memory, &spoilt);
-    let store = open(memory);
-    let again = NewSession { former: vec![authorised(&spoilt)], ..opening(&user, 3, START) };
-    assert_eq!(store.open_session(again.clone(), at(START)).await, Ok(true));
-    assert!(is_live(&store, &again.session, START));
-    assert_eq!(store.find_revocations(START).unwrap().digests, [spoilt.id.digest()]);
+    for place in PLACES {
+        let (memory, user, [spoilt, _]) = ann().await;
+        spoil_session(&memory, &spoilt, place);
+        let store = open(memory);
+        let again = NewSession { former: vec![authorised(&spoilt)], ..opening(&user, 3, START) };
+        assert_eq!(store.open_session(again.clone(), at(START)).await, Ok(true));
+        assert!(is_live(&store, &again.session, START));
+        assert_eq!(store.find_revocations(START).unwrap().digests, [spoilt.id.digest()]);
+    }
 }
 
 #[tokio::test]
 async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
-    let (memory, _, [spoilt, _]) = ann().await;
-    spoil_session(&memory, &spoilt);
-    let store = open(memory);
-    assert_eq!(store.foresee_rotation(&presented(&spoilt, 0), LIFETIMES, START), None);
-    let rotated = store.rotate_session(presented(&spoilt, 0), LIFETIMES, at(START)).await;
-    assert_eq!(rotated, Err(StoreError::Corrupt));
-    assert!(lock(&store.shared.suspects).is_empty());
+    for place in PLACES {
+        let (memory, _, [spoilt, _]) = ann().await;
+        spoil_session(&memory, &spoilt, place);
+        let store = open(memory);
+        assert_eq!(store.foresee_rotation(&presented(&spoilt, 0), LIFETIMES, START), None);
+        let rotated = store.rotate_session(presented(&spoilt, 0), LIFETIMES, at(START)).await;
+        assert_eq!(rotated, Err(StoreError::Corrupt));
+        assert!(lock(&store.shared.suspects).is_empty());
+    }
 }
 
 #[tokio::test]
 async fn sessions_and_tickets_are_swept_with_their_index_entries() {
-    let (memory, _, [spoilt, _]) = ann().await;
-    spoil_session(&memory, &spoilt);
-    spoil_ticket(&memory);
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
-    let limits = SweepLimits { batch: 1, keep_failed_mail: DAY, keep_events: DAY };
-    for _ in 0..3 {
-        store.sweep(limits, after(3 * DAY)).await.unwrap();
+    for place in PLACES {
+        let (memory, _, [spoilt, _]) = ann().await;
+        spoil_session(&memory, &spoilt, place);
+        spoil_ticket(&memory);
+        let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+        let limits = SweepLimits { batch: 1, keep_failed_mail: DAY, keep_events: DAY };
+        for _ in 0..3 {
+            store.sweep(limits, after(3 * DAY)).await.unwrap();
+        }
+        drop(store);
+        writer.join();
+        assert_eq!(lengths(&memory, &SESSION_TABLES), [0; 4]);
+        assert_eq!(lengths(&memory, &TICKET_TABLES), [0; 3]);
     }
-    drop(store);
-    writer.join();
-    assert_eq!(lengths(&memory, &SESSION_TABLES), [0; 3]);
-    assert_eq!(lengths(&memory, &TICKET_TABLES), [0; 3]);
 }
 
 #[tokio::test]
