@@ -99,7 +99,7 @@ async fn one_that_was_extended_is_filed_anew_as_it_is_now() {
     assert!(is_live(&store, &sessions[0], day_after) && !is_live(&store, &sessions[1], day_after));
     let next = rotated(&store, &sessions[0], 1, day_after).await;
     assert!(matches!(next, Rotated::New(session) if session.generation == 2));
-    store.sweep(limits, after(3 * DAY)).await.unwrap();
+    assert_eq!(store.log_out(authorised(&sessions[0]), at(day_after)).await, Ok(true));
     closed(store, writer);
     let index = ["sessions_by_user_1", "sessions_by_expiry_1"];
     assert_eq!(lengths(&memory, &TABLES), [0, 0]);
