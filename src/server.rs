@@ -68,7 +68,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// It limits its own time. The server adds `Connection: close` where the connection ends, leaves
 /// out the body of an answer to `HEAD`, and answers a panic with a 500.
-pub type Handler = Arc<dyn Fn(Incoming) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
+pub type Handler =
+    Arc<dyn Fn(Box<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
 /// A request as it came in.
 pub struct Incoming {

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Method;
 use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use tracing::{debug, error, info, warn};
 
 use super::client::{ProxyNote, client};
@@ -123,59 +125,64 @@ impl Router {
     }
 
     /// Answers one request, within the configured time, and logs it.
-    pub async fn answer(self: Arc<Self>, incoming: Incoming) -> Answer {
+    pub async fn answer(self: Arc<Self>, incoming: Box<Incoming>) -> Answer {
         let started = self.app.clock.monotonic();
-        let Incoming { head, body, peer } = incoming;
-        let trusted = &self.app.config.server.trusted_proxies;
-        let random = || self.app.random.name();
-        let request_id = RequestId::of(&head.headers, peer.ip(), trusted, random);
-        let (client, note) = client(&head, peer, trusted);
-        self.warn_of_proxy(note, peer.ip());
-
-        let address = client.address;
-        let (method, uri) = (head.method.clone(), head.uri.clone());
-        let resource = self.table.find(uri.path());
-        let path: Cow<'_, str> =
-            resource.map_or_else(|| loggable(uri.path()).into(), |found| found.pattern.into());
-        let origin = cors::origin(&head.headers).cloned();
+        let (asked, request, problem) = self.take(incoming);
         let limit = self.app.config.server.request_timeout;
-        let handling = self.handle(resource, head, body, client);
-        let handling = pin!(within_request(request_id.name(), handling));
+        let handling = self.handle(asked.resource, request, problem);
+        let handling = pin!(within_request(asked.id.name(), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => {
-                let method = respond::shortened(method.as_str());
-                error!(%request_id, %method, path = path.as_ref(), "request handler panicked");
+                let method = respond::shortened(asked.method.as_str());
+                let (request_id, path) = (&asked.id, asked.path.as_ref());
+                error!(%request_id, %method, path, "request handler panicked");
                 respond::internal_error()
             }
             Err(_) => ApiError::Unavailable { retry_after: STORAGE_RETRY }.into_answer(),
         };
-        self.cors.permit(origin.as_ref(), &mut answer);
-        request_id.mark(&mut answer);
-        if method == Method::HEAD {
+        self.cors.permit(asked.origin.as_ref(), &mut answer);
+        asked.id.mark(&mut answer);
+        if asked.method == Method::HEAD {
             answer = respond::for_head(answer);
         }
-
-        let took = self.app.clock.monotonic().saturating_sub(started);
-        let line = Line {
-            request_id: &request_id,
-            method: respond::shortened(method.as_str()),
-            path,
-            status: answer.status().as_u16(),
-            took,
-            address,
-        };
-        line.log(resource.and_then(|found| found.route(&method)));
+        asked.log(answer.status(), self.app.clock.monotonic().saturating_sub(started));
         answer
+    }
+
+    /// Takes apart what came in: what is kept of it until it is answered, what its handler is
+    /// given, and why its body is none.
+    fn take(&self, incoming: Box<Incoming>) -> (Asked<'_>, Box<Request>, Option<BodyProblem>) {
+        let Incoming { head, body, peer } = *incoming;
+        let trusted = &self.app.config.server.trusted_proxies;
+        let random = || self.app.random.name();
+        let id = RequestId::of(&head.headers, peer.ip(), trusted, random);
+        let (client, note) = client(&head, peer, trusted);
+        self.warn_of_proxy(note, peer.ip());
+        let path = head.uri.path();
+        let resource = self.table.find(path);
+        let asked = Asked {
+            id,
+            method: head.method.clone(),
+            path: resource.map_or_else(|| loggable(path).into(), |found| found.pattern.into()),
+            resource,
+            origin: cors::origin(&head.headers).cloned(),
+            address: client.address,
+        };
+        let (body, problem) = match body {
+            Ok(body) => (body, None),
+            Err(problem) => (Bytes::new(), Some(problem)),
+        };
+        (asked, Box::new(Request { head, body, client }), problem)
     }
 
     async fn handle(
         &self,
         resource: Option<&Resource>,
-        head: Parts,
-        body: Result<Bytes, BodyProblem>,
-        client: Client,
+        request: Box<Request>,
+        problem: Option<BodyProblem>,
     ) -> Answer {
+        let head = &request.head;
         if head.method == Method::OPTIONS && head.uri.path() == SERVER_ITSELF {
             return respond::options(&self.table.methods());
         }
@@ -184,14 +191,12 @@ impl Router {
             return self.cors.options(&head.headers, &resource.methods);
         }
         let Some(route) = resource.route(&head.method) else {
-            let allow = respond::allow(&resource.methods);
-            return ApiError::MethodNotAllowed { method: head.method, allow }.into_answer();
+            let (method, allow) = (head.method.clone(), respond::allow(&resource.methods));
+            return ApiError::MethodNotAllowed { method, allow }.into_answer();
         };
-        let body = match body {
-            Ok(body) => body,
-            Err(problem) => return ApiError::from(problem).into_answer(),
-        };
-        let request = Box::new(Request { head, body, client });
+        if let Some(problem) = problem {
+            return ApiError::from(problem).into_answer();
+        }
         self.dispatch(route, request).await.unwrap_or_else(ApiError::into_answer)
     }
 
@@ -234,7 +239,7 @@ impl Router {
         }
     }
 
-    fn warn_of_proxy(&self, note: ProxyNote, peer: std::net::IpAddr) {
+    fn warn_of_proxy(&self, note: ProxyNote, peer: IpAddr) {
         if note == ProxyNote::Untrusted && !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
             warn!(
                 %peer,
@@ -245,21 +250,25 @@ impl Router {
     }
 }
 
-/// What is logged of a request.
-struct Line<'a> {
-    request_id: &'a RequestId,
-    method: Cow<'a, str>,
-    path: Cow<'a, str>,
-    status: u16,
-    took: Duration,
-    address: std::net::IpAddr,
+/// What is kept of a request until it is answered.
+struct Asked<'r> {
+    id: RequestId,
+    method: Method,
+    /// As it is logged.
+    path: Cow<'r, str>,
+    resource: Option<&'r Resource>,
+    origin: Option<HeaderValue>,
+    address: IpAddr,
 }
 
-impl Line<'_> {
-    fn log(&self, route: Option<Route>) {
-        let Self { request_id, method, path, status, took, address } = self;
-        let path = path.as_ref();
+impl Asked<'_> {
+    /// Logs how it was answered.
+    fn log(&self, status: StatusCode, took: Duration) {
+        let Self { id: request_id, method, path, resource, address, .. } = self;
+        let (path, status) = (path.as_ref(), status.as_u16());
         let took_ms = took.as_micros() as f64 / 1_000.0;
+        let route = resource.and_then(|found| found.route(method));
+        let method = respond::shortened(method.as_str());
         // Probes come every few seconds for ever.
         if matches!(route, Some(Route::Alive | Route::Ready)) {
             debug!(%request_id, %method, path, status, took_ms, %address, "request");

@@ -30,7 +30,9 @@ pub(super) async fn respond(
     let settings = &shared.settings;
     let body = body::read(body, settings.max_body, settings.request_timeout, &shared.room).await;
     let is_body_whole = body.is_ok();
-    let mut response = answer(&shared.handler, Incoming { head, body, peer }).await;
+    // On the heap, since every future that it is handed on to keeps a place for it.
+    let incoming = Box::new(Incoming { head, body, peer });
+    let mut response = answer(&shared.handler, incoming).await;
     if !is_body_whole || activity.is_draining() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -40,7 +42,7 @@ pub(super) async fn respond(
 
 /// The handler's answer; a bare 500 if it panics. This is the last resort: a handler that sees to
 /// its panics itself gives a better answer.
-async fn answer(handler: &Handler, incoming: Incoming) -> Response<Full<Bytes>> {
+async fn answer(handler: &Handler, incoming: Box<Incoming>) -> Response<Full<Bytes>> {
     let peer = incoming.peer;
     // Within, since what makes the future may panic as well.
     let answering = pin!(async { handler(incoming).await });

@@ -109,7 +109,7 @@ impl TestServer {
 
 /// Says back what came.
 async fn handle(
-    incoming: Incoming,
+    incoming: Box<Incoming>,
     begun: Arc<Semaphore>,
     gate: Arc<Semaphore>,
 ) -> Response<Full<Bytes>> {

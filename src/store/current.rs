@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{Database, ReadableDatabase};
 
+use super::decoded::Edition;
 use super::tables::Read;
 use super::{Fault, lock};
 
@@ -19,6 +20,8 @@ struct State {
     database: Option<Arc<Database>>,
     /// How often it was opened.
     epoch: u64,
+    /// What readers saw last.
+    edition: Edition,
     /// None until somebody reads what was committed last.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -33,7 +36,12 @@ struct Snapshot {
 impl Current {
     pub(super) fn new(database: Database) -> Self {
         let database = Some(Arc::new(database));
-        Self(Mutex::new(State { database, epoch: 1, snapshot: None }))
+        Self(Mutex::new(State {
+            database,
+            epoch: 1,
+            edition: Edition::UNCOMMITTED,
+            snapshot: None,
+        }))
     }
 
     /// What `look` finds in the state as of the last commit, and how often the database had been
@@ -47,10 +55,13 @@ impl Current {
         let snapshot = match &state.snapshot {
             Some(snapshot) => Arc::clone(snapshot),
             // Begun while nobody can say that something was committed: it would miss that.
-            None => match Snapshot::of(state.database.clone()?) {
-                Ok(begun) => Arc::clone(state.snapshot.insert(Arc::new(begun))),
-                Err(fault) => return Some((Err(fault), epoch)),
-            },
+            None => {
+                state.edition = state.edition.next();
+                match Snapshot::of(state.database.clone()?, state.edition) {
+                    Ok(begun) => Arc::clone(state.snapshot.insert(Arc::new(begun))),
+                    Err(fault) => return Some((Err(fault), epoch)),
+                }
+            }
         };
         drop(state);
         Some((look(&snapshot.read), epoch))
@@ -94,8 +105,8 @@ impl Current {
 }
 
 impl Snapshot {
-    fn of(database: Arc<Database>) -> Result<Self, Fault> {
-        Ok(Self { read: Read::new(database.begin_read()?), _database: database })
+    fn of(database: Arc<Database>, edition: Edition) -> Result<Self, Fault> {
+        Ok(Self { read: Read::new(database.begin_read()?, edition), _database: database })
     }
 }
 

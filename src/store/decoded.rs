@@ -3,8 +3,10 @@
 //! before.
 //!
 //! Nothing is believed to be unchanged: the record is read from the database as ever, and only
-//! one that is byte for byte what was decoded before is not decoded again. The bytes that are kept
-//! for that, a user's hash among them, are in the database's own cache as well.
+//! one that is byte for byte what was decoded before is not decoded again. Only what was read from
+//! the very same [`Edition`] before, since when nothing at all was committed, is not read again.
+//! The bytes that are kept for that, a user's hash among them, are in the database's own cache as
+//! well.
 
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,20 @@ use super::tables::Record;
 /// some hundred bytes each they take about a megabyte.
 const PLACES: usize = 1_024;
 
+/// A state of the database that was committed: whatever is read from it, it stays the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edition(u64);
+
+impl Edition {
+    /// What a transaction is writing, which is no edition yet and may never be one.
+    pub(super) const UNCOMMITTED: Self = Self(0);
+
+    /// The one after this.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
 /// What records came to, each with the bytes that it was decoded from.
 pub(super) struct Decoded<T> {
     places: Box<[Place<T>]>,
@@ -32,6 +48,8 @@ struct Known<T> {
     number: u128,
     bytes: Box<[u8]>,
     value: T,
+    /// The edition that it was read from last.
+    edition: Edition,
 }
 
 impl<T> Decoded<T> {
@@ -43,6 +61,7 @@ impl<T> Decoded<T> {
         table: &(impl ReadableTable<K, Record> + TableHandle),
         key: K::SelfType<'k>,
         number: u128,
+        edition: Edition,
         turn: impl FnOnce(R) -> T,
         take: impl Fn(&T) -> W,
     ) -> Result<Option<W>, Fault>
@@ -51,16 +70,35 @@ impl<T> Decoded<T> {
         K::SelfType<'k>: Debug,
         R: DeserializeOwned,
     {
+        if let Some(wanted) = self.known(number, edition, &take) {
+            return Ok(Some(wanted));
+        }
         let Some(bytes) = table.get(&key)? else { return Ok(None) };
-        self.of(table.name(), &key, number, bytes.value(), turn, take).map(Some)
+        self.of(table.name(), &key, number, edition, bytes.value(), turn, take).map(Some)
     }
 
-    /// The same of a record that was read already.
+    /// What was read from this very edition before, if that is remembered.
+    pub(super) fn known<W>(
+        &self,
+        number: u128,
+        edition: Edition,
+        take: impl Fn(&T) -> W,
+    ) -> Option<W> {
+        let known = self.place(number);
+        let is_it = |known: &&Known<T>| {
+            known.number == number && known.edition == edition && edition != Edition::UNCOMMITTED
+        };
+        known.as_deref().filter(is_it).map(|known| take(&known.value))
+    }
+
+    /// The same of a record that was just read.
+    #[expect(clippy::too_many_arguments, reason = "which record, what it is, what to do with it")]
     pub(super) fn of<R, W>(
         &self,
         table: &str,
         key: &dyn Debug,
         number: u128,
+        edition: Edition,
         bytes: &[u8],
         turn: impl FnOnce(R) -> T,
         take: impl Fn(&T) -> W,
@@ -68,30 +106,33 @@ impl<T> Decoded<T> {
     where
         R: DeserializeOwned,
     {
-        if let Some(wanted) = self.recall(number, bytes, &take) {
+        if let Some(wanted) = self.recall(number, edition, bytes, &take) {
             return Ok(wanted);
         }
         let value = turn(decode(table, key, bytes)?);
         let wanted = take(&value);
-        self.keep(number, bytes, value);
+        self.keep(number, edition, bytes, value);
         Ok(wanted)
     }
 
-    /// What `bytes` came to, if that is remembered.
+    /// What `bytes` that were just read came to, if that is remembered.
     pub(super) fn recall<W>(
         &self,
         number: u128,
+        edition: Edition,
         bytes: &[u8],
         take: impl Fn(&T) -> W,
     ) -> Option<W> {
-        let known = self.place(number);
-        let is_it = |known: &&Known<T>| known.number == number && *known.bytes == *bytes;
-        known.as_deref().filter(is_it).map(|known| take(&known.value))
+        let mut known = self.place(number);
+        let is_it = |known: &&mut Known<T>| known.number == number && *known.bytes == *bytes;
+        let known = known.as_deref_mut().filter(is_it)?;
+        known.edition = edition;
+        Some(take(&known.value))
     }
 
     /// Remembers what `bytes` come to, whether or not they will be what is stored.
-    pub(super) fn keep(&self, number: u128, bytes: &[u8], value: T) {
-        let known = Box::new(Known { number, bytes: bytes.into(), value });
+    pub(super) fn keep(&self, number: u128, edition: Edition, bytes: &[u8], value: T) {
+        let known = Box::new(Known { number, bytes: bytes.into(), value, edition });
         // The one before is dropped when the place is free again.
         let _former = self.place(number).replace(known);
     }
@@ -128,14 +169,17 @@ mod tests {
             transaction.open_table(TABLE).unwrap().insert(key, record).unwrap();
             transaction.commit().unwrap();
         };
-        let load = |key: u64| {
+        let load_in = |edition: Edition, key: u64| {
             let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
             let turn = |number: u64| {
                 turns.set(turns.get() + 1);
                 number
             };
-            decoded.load(&table, key, key.into(), turn, |number| *number).map_err(|_| "corrupt")
+            decoded
+                .load(&table, key, key.into(), edition, turn, |number| *number)
+                .map_err(|_| "corrupt")
         };
+        let load = |key| load_in(Edition::UNCOMMITTED, key);
         let other = 7 + PLACES as u64;
         write(7, b"70");
         write(other, b"70");
@@ -145,14 +189,27 @@ mod tests {
         write(other, b"71");
         assert_eq!((load(other), load(7), turns.get()), (Ok(Some(71)), Ok(Some(71)), 4));
         assert_eq!(load(8), Ok(None));
-        decoded.keep(7, b"72", 72);
+        decoded.keep(7, Edition::UNCOMMITTED, b"72", 72);
         assert_eq!((load(7), turns.get()), (Ok(Some(71)), 5), "what is stored is something else");
-        decoded.keep(7, b"72", 72);
+        decoded.keep(7, Edition::UNCOMMITTED, b"72", 72);
         write(7, b"72");
         assert_eq!((load(7), turns.get()), (Ok(Some(72)), 5), "it is known by now");
         write(7, b"no number");
         assert_eq!(load(7), Err("corrupt"));
         write(7, b"71");
         assert_eq!(load(7), Ok(Some(71)));
+
+        let first = Edition::UNCOMMITTED.next();
+        assert_eq!(load_in(first, 7), Ok(Some(71)));
+        write(7, b"73");
+        assert_eq!(load_in(first, 7), Ok(Some(71)), "of one edition it is not read again");
+        assert_eq!(load_in(first, other), Ok(Some(71)), "that was read from none");
+        assert_eq!(load_in(first, 7), Ok(Some(73)), "and took its place");
+        write(7, b"74");
+        assert_eq!(load_in(first.next(), 7), Ok(Some(74)));
+        write(7, b"75");
+        assert_eq!(load(7), Ok(Some(75)), "what is uncommitted is always read");
+        write(7, b"76");
+        assert_eq!((load(7), load_in(first.next(), 7)), (Ok(Some(76)), Ok(Some(76))));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTableMetadata, TableHandle};
 
+use super::decoded::Edition;
 use super::events::{self, NewEvent};
 use super::records::{FiledSession, SessionRecord, UserRecord, encode, load, missing, readable};
 use super::tables::{SESSIONS, SESSIONS_BY_USER, Write};
@@ -142,14 +143,13 @@ impl Store {
                 read.users()?,
                 user.0,
                 user.0.into(),
+                read.edition,
                 |record: UserRecord| record.user(user),
                 User::clone,
             )?;
             let Some(owner) = found else { return Ok(SessionOfUser::NoUser) };
             let found = read
-                .session(session)?
-                .map(|newest| newest.recall(decoded_sessions, |filed| filed.session.clone()))
-                .transpose()?
+                .known_session(session, decoded_sessions, |filed| filed.session.clone())?
                 .filter(|found| found.user == user && found.is_live(now));
             let is_usable = !owner.is_disabled && !is_condemned;
             Ok(match found {
@@ -195,7 +195,8 @@ impl Store {
             let Some(newest) = read.session(*id)? else { return Ok(None) };
             let remembered = &self.shared.decoded_sessions;
             let bytes = newest.bytes();
-            let known = remembered.recall((*id).into(), bytes, |filed| filed.session.clone());
+            let known =
+                remembered.recall((*id).into(), read.edition, bytes, |filed| filed.session.clone());
             // What is decoded here is not kept: the rotation may have written its successor by
             // now. And what cannot be decoded is the rotation's to report.
             let decoded = || newest.record().ok();
@@ -305,13 +306,16 @@ fn rotate(
         write.users.open()?,
         user.0,
         user.0.into(),
+        Edition::UNCOMMITTED,
         |record: UserRecord| record.user(user),
         |user| user.is_disabled,
     )?;
     let id = presented.session;
     let filed = write
         .session(id)?
-        .map(|newest| newest.recall(&shared.decoded_sessions, FiledSession::clone))
+        .map(|newest| {
+            newest.recall(&shared.decoded_sessions, Edition::UNCOMMITTED, FiledSession::clone)
+        })
         .transpose()?;
     let (Some(false), Some(FiledSession { session, filed_at })) = (is_disabled, filed) else {
         return refused;
@@ -332,7 +336,7 @@ fn rotate(
             let record = encode(&SessionRecord::new(&successor, filed_at))?;
             rotated::put(write, id, &record, shared)?;
             let filed = FiledSession { session: successor.clone(), filed_at };
-            shared.decoded_sessions.keep(id.into(), &record, filed);
+            shared.decoded_sessions.keep(id.into(), Edition::UNCOMMITTED, &record, filed);
             Ok(Rotated::New(successor))
         }
         Rotation::Repeated => {

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use redb::{Key, ReadOnlyTable, ReadTransaction, Table, TableDefinition, Value, WriteTransaction};
 
 use super::Fault;
+use super::decoded::Edition;
 use crate::clock::{Moment, Timestamp};
 
 /// A JSON record.
@@ -260,15 +261,17 @@ impl<'t> Write<'t> {
 /// A read transaction as the sentences see it.
 pub(super) struct Read {
     transaction: ReadTransaction,
+    /// What it sees.
+    pub(super) edition: Edition,
     users: OnceLock<ReadOnlyTable<u64, Record>>,
     sessions: OnceLock<ReadOnlyTable<Id, Record>>,
     rotated_sessions: OnceLock<ReadOnlyTable<Id, Record>>,
 }
 
 impl Read {
-    pub(super) fn new(transaction: ReadTransaction) -> Self {
+    pub(super) fn new(transaction: ReadTransaction, edition: Edition) -> Self {
         let [sessions, rotated_sessions] = [OnceLock::new(), OnceLock::new()];
-        Self { transaction, users: OnceLock::new(), sessions, rotated_sessions }
+        Self { transaction, edition, users: OnceLock::new(), sessions, rotated_sessions }
     }
 
     /// The users, whom every authenticated request looks up.

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, TableHandle};
 
 use crate::domain::SessionId;
-use crate::store::decoded::Decoded;
+use crate::store::decoded::{Decoded, Edition};
 use crate::store::records::{FiledSession, SessionRecord, decode};
 use crate::store::tables::{Id, ROTATED_SESSIONS, Read, Record, SESSIONS, Write};
 use crate::store::{Fault, Shared, lock};
@@ -60,10 +60,11 @@ impl<'t> Newest<'t> {
     pub(super) fn recall<W>(
         &self,
         decoded: &Decoded<FiledSession>,
+        edition: Edition,
         take: impl Fn(&FiledSession) -> W,
     ) -> Result<W, Fault> {
         let turn = |record: SessionRecord| record.filed(self.id);
-        decoded.of(self.table, &self.id, self.id.into(), self.bytes(), turn, take)
+        decoded.of(self.table, &self.id, self.id.into(), edition, self.bytes(), turn, take)
     }
 }
 
@@ -83,6 +84,19 @@ impl Write<'_> {
 }
 
 impl Read {
+    /// What is wanted of a session as of the last commit, which may be known from before.
+    pub(super) fn known_session<W>(
+        &self,
+        id: SessionId,
+        decoded: &Decoded<FiledSession>,
+        take: impl Fn(&FiledSession) -> W,
+    ) -> Result<Option<W>, Fault> {
+        if let Some(wanted) = decoded.known(id.into(), self.edition, &take) {
+            return Ok(Some(wanted));
+        }
+        self.session(id)?.map(|newest| newest.recall(decoded, self.edition, take)).transpose()
+    }
+
     /// A session's record as of the last commit.
     pub(in crate::store) fn session(&self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
         Newest::find(self.rotated_sessions()?, self.sessions()?, id)

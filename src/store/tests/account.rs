@@ -3,6 +3,7 @@
 use redb::{ReadableDatabase, ReadableTableMetadata};
 
 use super::*;
+use crate::store::decoded::Edition;
 
 #[tokio::test]
 async fn an_address_changes_when_its_link_is_confirmed_and_not_before() {
@@ -115,7 +116,7 @@ async fn a_deleted_account_is_in_no_table_any_more() {
     writer.join();
 
     let database = memory.open(1 << 20, Opening::First).unwrap();
-    let read = Read::new(database.begin_read().unwrap());
+    let read = Read::new(database.begin_read().unwrap(), Edition::UNCOMMITTED);
     macro_rules! assert_rows {
         ($($table:ident: $expected:literal),*) => {$(
             let rows = read.open(tables::$table).unwrap().len().unwrap();

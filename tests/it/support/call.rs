@@ -90,7 +90,7 @@ impl Call {
         let path = self.request.uri().path();
         let is_public = path.starts_with("/.well-known/") || path.starts_with("/api/schema");
         let (head, ()) = self.request.into_parts();
-        let incoming = Incoming { head, body: self.body, peer: self.peer };
+        let incoming = Box::new(Incoming { head, body: self.body, peer: self.peer });
         let (head, body) = self.router.answer(incoming).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let reply = Reply { status: head.status.as_u16(), headers: head.headers, body };
