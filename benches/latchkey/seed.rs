@@ -13,7 +13,7 @@ use crate::population::{self, Person};
 use crate::{Result, stopwatch};
 
 /// Raised when what is seeded changes, so that no older directory is taken for it.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 /// The seeded refresh tokens are good for a day; older directories are made anew.
 const KEPT_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 

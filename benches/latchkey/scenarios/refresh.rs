@@ -17,10 +17,16 @@ use crate::scripts::{Commits, Recorded, Refreshes};
 use crate::seed::{Place, forget};
 use crate::server::{Program, Running};
 
+/// So many at once rotate sessions of which each comes back only after all the others.
+const IN_TURN: usize = 64;
+
 pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let dataset = usual(options);
     let place = dataset.copy()?;
-    let mut people = place.people(dataset.users, MOST_AT_ONCE + 1)?;
+    // More than the server keeps apart from the others after a rotation; few are too few for that.
+    let many = options.pick(0, 20_000);
+    let mut people = place.people(dataset.users, MOST_AT_ONCE + 1 + many)?;
+    let crowd = people.split_off(usize::try_from(MOST_AT_ONCE + 1)?);
     let records = Records::copy(&place)?;
     let server = start(&place)?;
     let first = people.pop().ok_or("nobody was seeded")?;
@@ -48,6 +54,15 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
             rows.push(row.target(Target::AtLeast(0.75)));
             rows.push(Row::contest(format!("{name}, against redb alone"), ours, alone));
         }
+    }
+    if !crowd.is_empty() {
+        let mut ours = Loaded::new(server.address, IN_TURN, Refreshes::new(IN_TURN, &crowd))?;
+        let commits = Commits::new(IN_TURN, &first, spread(dataset.users, crowd.len())?);
+        let mut theirs = Loaded::new(bare.address, IN_TURN, commits)?;
+        let tallies = alternate(options.turns(), &mut [&mut ours, &mut theirs])?;
+        let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
+        let name = format!("refresh, {IN_TURN} at once, {} sessions in turn", crowd.len());
+        rows.push(Row::contest(name, ours, theirs));
     }
     server.stop()?;
 
