@@ -161,7 +161,7 @@ struct Shared {
     /// session is used again.
     suspects: Mutex<HashMap<SessionId, Suspect>>,
     /// Users as they were decoded before, for whoever shows a token.
-    decoded_users: Decoded<User>,
+    decoded_users: Decoded<Arc<User>>,
     /// Their sessions.
     decoded_sessions: Decoded<FiledSession>,
     /// Whose turn it is among the sessions that were rotated of late.

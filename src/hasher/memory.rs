@@ -3,6 +3,12 @@
 use argon2::Block;
 use zeroize::Zeroize;
 
+/// The least that is asked for, in blocks of 1 KiB; what is not used of it takes no memory. glibc
+/// maps more than 32 MiB by themselves and gives them back as they are; less comes out of a heap
+/// once some was freed, where a later small thing may lie behind it and hold all of it for ever
+/// (mallopt(3), `M_MMAP_THRESHOLD`).
+const MAPPED: usize = 33 * 1024;
+
 /// Argon2's memory. What a hash leaves in it was derived from a password, so it is wiped before
 /// the system gets it back; between hashes it is not, since the next one overwrites it.
 #[derive(Default)]
@@ -16,7 +22,7 @@ impl Memory {
         if self.blocks.len() < count {
             // Growing in place could leave an unwiped copy behind.
             self.give_back();
-            self.blocks.try_reserve_exact(count).ok()?;
+            self.blocks.try_reserve_exact(count.max(MAPPED)).ok()?;
             self.blocks.resize(count, Block::new());
         }
         self.blocks.get_mut(..count)
@@ -32,7 +38,8 @@ impl Memory {
 
     /// Gives back everything.
     pub(super) fn give_back(&mut self) {
-        self.blocks.zeroize();
+        // What was never used has nothing to be wiped, and would take memory by that.
+        self.blocks.iter_mut().zeroize();
         self.blocks = Vec::new();
     }
 

@@ -1,5 +1,7 @@
 //! Who the bearer of the `Authorization` header is (RFC 6750, section 2.1).
 
+use std::sync::Arc;
+
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
@@ -10,7 +12,10 @@ use crate::flows::profile::{self, NotAuthenticated};
 use crate::jwt::TokenError;
 
 /// The user and session behind the access token of a request.
-pub(super) fn authenticate(app: &App, headers: &HeaderMap) -> Result<(User, Session), ApiError> {
+pub(super) fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<(Arc<User>, Arc<Session>), ApiError> {
     Ok(profile::authenticate(app, token(headers)?)?)
 }
 

@@ -23,7 +23,7 @@ struct LoggedInBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<&'a str>,
     access: &'a str,
-    user: UserBody,
+    user: UserBody<'a>,
 }
 
 pub(super) async fn log_in(
@@ -50,7 +50,7 @@ pub(super) async fn log_in(
     let body = LoggedInBody {
         refresh: (!wants_cookie).then_some(tokens.refresh.expose()),
         access: tokens.access.expose(),
-        user: logged_in.user.into(),
+        user: (&logged_in.user).into(),
     };
     let answer = respond::no_store(respond::json(StatusCode::OK, &body));
     Ok(if wants_cookie {

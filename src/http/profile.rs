@@ -17,7 +17,7 @@ use crate::flows::credentials::PasswordRefused;
 /// `GET`
 pub(super) fn show(app: &Arc<App>, request: &Request) -> Result<Answer, ApiError> {
     let (user, _) = bearer::authenticate(app, &request.head.headers)?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(user))))
+    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(&*user))))
 }
 
 /// `PATCH` changes what it names; `PUT` wants the address, and no name in it means none.
@@ -41,7 +41,7 @@ pub(super) async fn change(app: &Arc<App>, request: Request) -> Result<Answer, A
     let user = account::change_profile(app, &user, &session, change, request.client)
         .await
         .map_err(|refused| refusal(refused, "current_password", FieldProblem::IncorrectCurrent))?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(user))))
+    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(&user))))
 }
 
 /// `DELETE`

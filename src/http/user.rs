@@ -1,30 +1,36 @@
 //! A user as the API shows one.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::clock::Timestamp;
 use crate::domain::User;
 
 /// `USER` of the contract.
 #[derive(Serialize)]
-pub(super) struct UserBody {
+pub(super) struct UserBody<'u> {
     id: u64,
-    email: String,
-    username: String,
+    email: &'u str,
+    username: &'u str,
     is_email_verified: bool,
-    created_at: String,
+    #[serde(serialize_with = "as_text")]
+    created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pending_email: Option<String>,
+    pending_email: Option<&'u str>,
 }
 
-impl From<User> for UserBody {
-    fn from(user: User) -> Self {
+impl<'u> From<&'u User> for UserBody<'u> {
+    fn from(user: &'u User) -> Self {
         Self {
             id: user.id.0,
-            email: user.email.as_str().to_owned(),
-            username: user.username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            email: user.email.as_str(),
+            username: user.username.as_ref().map_or("", |name| name.as_str()),
             is_email_verified: user.is_email_verified,
-            created_at: user.created_at.to_string(),
-            pending_email: user.pending_email.map(|pending| pending.email.as_str().to_owned()),
+            created_at: user.created_at,
+            pending_email: user.pending_email.as_ref().map(|pending| pending.email.as_str()),
         }
     }
+}
+
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use redb::{Key, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
@@ -174,7 +175,7 @@ impl SessionRecord {
     }
 
     pub(super) fn filed(self, id: SessionId) -> FiledSession {
-        FiledSession { filed_at: self.filed_at, session: self.session(id) }
+        FiledSession { filed_at: self.filed_at, session: Arc::new(self.session(id)) }
     }
 
     pub(super) fn session(self, id: SessionId) -> Session {
@@ -195,7 +196,7 @@ impl SessionRecord {
 /// A session, and the expiry under which the index has it.
 #[derive(Clone)]
 pub(super) struct FiledSession {
-    pub(super) session: Session,
+    pub(super) session: Arc<Session>,
     pub(super) filed_at: Timestamp,
 }
 

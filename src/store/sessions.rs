@@ -84,10 +84,9 @@ pub enum Refused {
 
 /// What an access token's user and session are by now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 pub enum SessionOfUser {
     /// Both are there.
-    Live(User, Session),
+    Live(Arc<User>, Arc<Session>),
     /// The user is gone.
     NoUser,
     /// The session has ended or is over, or the user is disabled.
@@ -144,12 +143,12 @@ impl Store {
                 user.0,
                 user.0.into(),
                 read.edition,
-                |record: UserRecord| record.user(user),
-                User::clone,
+                |record: UserRecord| Arc::new(record.user(user)),
+                Arc::clone,
             )?;
             let Some(owner) = found else { return Ok(SessionOfUser::NoUser) };
             let found = read
-                .known_session(session, decoded_sessions, |filed| filed.session.clone())?
+                .known_session(session, decoded_sessions, |filed| Arc::clone(&filed.session))?
                 .filter(|found| found.user == user && found.is_live(now));
             let is_usable = !owner.is_disabled && !is_condemned;
             Ok(match found {
@@ -195,12 +194,12 @@ impl Store {
             let Some(newest) = read.session(*id)? else { return Ok(None) };
             let remembered = &self.shared.decoded_sessions;
             let bytes = newest.bytes();
-            let known =
-                remembered.recall((*id).into(), read.edition, bytes, |filed| filed.session.clone());
+            let known = remembered
+                .recall((*id).into(), read.edition, bytes, |filed| Arc::clone(&filed.session));
             // What is decoded here is not kept: the rotation may have written its successor by
             // now. And what cannot be decoded is the rotation's to report.
             let decoded = || newest.record().ok();
-            Ok(known.or_else(|| decoded().map(|record| record.session(*id))))
+            Ok(known.or_else(|| decoded().map(|record| Arc::new(record.session(*id)))))
         });
         match session.ok()??.rotate(*generation, client.address, now, lifetimes) {
             Rotation::Rotated(successor) => Some(successor),
@@ -307,7 +306,7 @@ fn rotate(
         user.0,
         user.0.into(),
         Edition::UNCOMMITTED,
-        |record: UserRecord| record.user(user),
+        |record: UserRecord| Arc::new(record.user(user)),
         |user| user.is_disabled,
     )?;
     let id = presented.session;
@@ -335,7 +334,7 @@ fn rotate(
             write.change(at);
             let record = encode(&SessionRecord::new(&successor, filed_at))?;
             rotated::put(write, id, &record, shared)?;
-            let filed = FiledSession { session: successor.clone(), filed_at };
+            let filed = FiledSession { session: Arc::new(successor.clone()), filed_at };
             shared.decoded_sessions.keep(id.into(), Edition::UNCOMMITTED, &record, filed);
             Ok(Rotated::New(successor))
         }
@@ -344,7 +343,7 @@ fn rotate(
                 write.change(at);
                 events::append(write, event(EventKind::GraceUsedElsewhere), at.now, max_events)?;
             }
-            Ok(Rotated::Same(session))
+            Ok(Rotated::Same(Arc::unwrap_or_clone(session)))
         }
         Rotation::Reused(theft) => {
             write.change(at);
