@@ -110,13 +110,12 @@ pub(super) fn put(
     record: &[u8],
     shared: &Shared,
 ) -> Result<(), Fault> {
-    let rotated = write.rotated_sessions.open()?;
-    rotated.insert(id.as_bytes(), record)?;
-    if rotated.len()? <= shared.max_rotated {
-        return Ok(());
+    write.rotated_sessions.open()?.insert(id.as_bytes(), record)?;
+    // Twice at most: there may be none left behind the one whose turn it is.
+    while write.rotated_sessions.open()?.len()? > shared.max_rotated {
+        let mut turn = lock(&shared.settling.0);
+        *turn = settle(write, &turn, SETTLED_AT_ONCE)?.unwrap_or_default();
     }
-    let mut turn = lock(&shared.settling.0);
-    *turn = settle(write, &turn, SETTLED_AT_ONCE)?.unwrap_or_default();
     Ok(())
 }
 
