@@ -118,8 +118,9 @@ impl fmt::Display for OpenError {
             Self::InUse => f.write_str("another process is using the database"),
             Self::OtherSchema(schema) => write!(
                 f,
-                "the database has schema {schema}, and this program reads {}; start the version \
-                 that wrote it",
+                "the database has schema {schema}, and this program reads {} to {}; start the \
+                 version that wrote it",
+                tables::OLDEST_SCHEMA,
                 tables::SCHEMA
             ),
             Self::Other(reason) => write!(f, "the database cannot be opened: {reason}"),

@@ -2,9 +2,9 @@
 //! of what an authenticated request or a refresh costs, and most find the records of the one
 //! before.
 //!
-//! Nothing is believed to be unchanged: the record is read from the database as ever, and only
-//! one that is byte for byte what was decoded before is not decoded again. Only what was read from
-//! the very same [`Edition`] before, since when nothing at all was committed, is not read again.
+//! Nothing is believed to be unchanged: the record is read from the database again, unless it was
+//! read from the very same [`Edition`], since when nothing at all was committed; and only one that
+//! is byte for byte what was decoded before is not decoded again.
 //! The bytes that are kept for that, a user's hash among them, are in the database's own cache as
 //! well.
 
@@ -91,7 +91,7 @@ impl<T> Decoded<T> {
         known.as_deref().filter(is_it).map(|known| take(&known.value))
     }
 
-    /// The same of a record that was just read.
+    /// What is wanted of a record that was just read.
     #[expect(clippy::too_many_arguments, reason = "which record, what it is, what to do with it")]
     pub(super) fn of<R, W>(
         &self,

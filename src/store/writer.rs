@@ -349,15 +349,14 @@ pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp
         let mark = table.get(meta::MARK)?.map_or(0, |value| value.value());
         match schema {
             Some(SCHEMA) => {}
-            None if opening == Opening::Again => return Ok(Err(None)),
-            None | Some(OLDEST_SCHEMA..SCHEMA) => {
-                write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
-            }
-            Some(other) => return Ok(Err(Some(other))),
+            // What was open before is of this schema: anything else was put in its place.
+            None | Some(OLDEST_SCHEMA..SCHEMA) if opening == Opening::First => {}
+            other => return Ok(Err(other)),
         }
-        if lacks_tables {
+        if lacks_tables || schema != Some(SCHEMA) {
             // All of them at first; later those that a newer version has added.
             write.create_all()?;
+            write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
         }
         let has_changes = write.has_changes;
         drop(write);

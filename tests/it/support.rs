@@ -11,7 +11,7 @@ mod scan;
 mod wire;
 
 pub(crate) use account::{NEW_PASSWORD, assert_page, ticket_of};
-pub(crate) use app::{CONFIRM, PASSWORD, START, TestApp, Tokens, claims};
+pub(crate) use app::{CONFIRM, MAX_ROTATED, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::{Access, Disk, Entry, Place};
 pub(crate) use lines::Lines;

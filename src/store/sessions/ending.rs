@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redb::{ReadableTable, TableHandle};
 
-use super::rotated::settle;
+use super::rotated::settle_all;
 use super::{NewSession, insert};
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{EventKind, Session, SessionId, UserId};
@@ -84,7 +84,7 @@ pub(in crate::store) fn end_others(
 /// dated its access tokens is not known.
 pub(in crate::store) fn end_all(write: &mut Write<'_>, now: Timestamp) -> Result<(), Fault> {
     let mut ended = Vec::new();
-    settle(write, &[0; 16], usize::MAX)?;
+    settle_all(write)?;
     for entry in write.sessions.open()?.iter()? {
         let (id, bytes) = entry?;
         let id = SessionId::from_bytes(*id.value());

@@ -17,13 +17,16 @@ use crate::store::records::{FiledSession, SessionRecord, decode};
 use crate::store::tables::{Id, ROTATED_SESSIONS, Read, Record, SESSIONS, Write};
 use crate::store::{Fault, Shared, lock};
 
-/// So many neighbours are put in their places at a time.
+/// So many neighbours are put in their places at a time, but no more than half of all.
 pub(in crate::store) const SETTLED_AT_ONCE: usize = 64;
 
 /// The session that is put in its place next: that one, or the first behind it. They take turns,
 /// so that those that go together lie close together.
 #[derive(Default)]
 pub(in crate::store) struct Turn(Mutex<[u8; 16]>);
+
+/// The identifier of a session that is kept apart, and its record.
+type Apart = ([u8; 16], Vec<u8>);
 
 /// A session's record as it is now, and the table that it was found in.
 pub(in crate::store) struct Newest<'t> {
@@ -111,30 +114,42 @@ pub(super) fn put(
     shared: &Shared,
 ) -> Result<(), Fault> {
     write.rotated_sessions.open()?.insert(id.as_bytes(), record)?;
-    // Twice at most: there may be none left behind the one whose turn it is.
+    let half = usize::try_from(shared.max_rotated / 2).unwrap_or(usize::MAX);
+    let most = SETTLED_AT_ONCE.min(half).max(1);
+    // At first there may be none left behind the one whose turn it is.
     while write.rotated_sessions.open()?.len()? > shared.max_rotated {
         let mut turn = lock(&shared.settling.0);
-        *turn = settle(write, &turn, SETTLED_AT_ONCE)?.unwrap_or_default();
+        let due = rotated_from(write, &turn, most)?;
+        // They have had their turn even if the disk fails at their places: others come next.
+        let last = due.last().filter(|_| due.len() == most);
+        *turn = last.map(|(id, _)| *id).unwrap_or_default();
+        settle(write, &due)?;
     }
     Ok(())
 }
 
-/// Puts up to `most` sessions in their places, the first of them at or behind `from`. Says which
-/// was the last, unless there were no more.
-pub(super) fn settle(
-    write: &mut Write<'_>,
-    from: &[u8; 16],
-    most: usize,
-) -> Result<Option<[u8; 16]>, Fault> {
+/// Puts every session in its place.
+pub(super) fn settle_all(write: &mut Write<'_>) -> Result<(), Fault> {
+    let all = rotated_from(write, &[0; 16], usize::MAX)?;
+    settle(write, &all)
+}
+
+/// Up to `most` of those that are kept apart, the first of them at or behind `from`.
+fn rotated_from(write: &mut Write<'_>, from: &[u8; 16], most: usize) -> Result<Vec<Apart>, Fault> {
     let rotated = write.rotated_sessions.open()?;
-    let mut settled = Vec::new();
+    let mut found = Vec::new();
     for entry in rotated.range::<&[u8; 16]>(from..)?.take(most) {
         let (id, record) = entry?;
-        settled.push((*id.value(), record.value().to_vec()));
+        found.push((*id.value(), record.value().to_vec()));
     }
-    for (id, record) in &settled {
-        rotated.remove(id)?;
+    Ok(found)
+}
+
+/// Puts sessions in their places.
+fn settle(write: &mut Write<'_>, due: &[Apart]) -> Result<(), Fault> {
+    for (id, record) in due {
+        write.rotated_sessions.open()?.remove(id)?;
         write.sessions.open()?.insert(id, record.as_slice())?;
     }
-    Ok(settled.last().filter(|_| settled.len() == most).map(|(id, _)| *id))
+    Ok(())
 }

@@ -115,10 +115,17 @@ async fn a_file_from_before_there_was_such_a_table_opens() {
     let with_schema = |schema| {
         tamper(&memory, |write| {
             write.delete_table(tables::ROTATED_SESSIONS).unwrap();
+            // How many tables there are says nothing about which.
+            let foreign = redb::TableDefinition::<u64, u64>::new("somebody_elses");
+            drop(write.open_table(foreign).unwrap());
             write.open_table(tables::META).unwrap().insert(tables::meta::SCHEMA, schema).unwrap();
         });
     };
     with_schema(tables::OLDEST_SCHEMA);
+    let database = memory.open(1 << 20, Opening::Again).unwrap();
+    let put_in_its_place = writer::prepare(&database, Opening::Again);
+    assert!(matches!(put_in_its_place, Err(OpenError::OtherSchema(tables::OLDEST_SCHEMA))));
+    drop(database);
     let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
     let next = rotated(&store, &sessions[0], 0, START).await;
     assert!(matches!(next, Rotated::New(session) if session.generation == 1));

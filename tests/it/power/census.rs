@@ -9,7 +9,7 @@ use latchkey::store::{Medium, Opening};
 use redb::{Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::Value;
 
-use crate::support::Disk;
+use crate::support::{Disk, MAX_ROTATED};
 
 type Id = [u8; 16];
 
@@ -155,7 +155,9 @@ fn sessions(
     flaws: &mut Flaws,
 ) -> (BTreeMap<String, (u64, u64)>, usize) {
     let mut sessions = records::<&Id, _>(read, "sessions_1", |id| *id);
-    for (id, rotated) in records::<&Id, _>(read, "rotated_sessions_1", |id| *id) {
+    let apart = records::<&Id, _>(read, "rotated_sessions_1", |id| *id);
+    flaws.note(apart.len() as u64 > MAX_ROTATED, "more are kept apart than may be");
+    for (id, rotated) in apart {
         match sessions.insert(id, rotated.clone()) {
             None => flaws.note(true, "a session was rotated that there is not"),
             Some(before) => {

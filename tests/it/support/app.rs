@@ -27,6 +27,10 @@ use super::{Call, Disk, Reply};
 /// When a test begins: 2024-12-06T10:00:00.123456Z.
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
 
+/// So few sessions are kept apart since they were rotated that whatever a test plays out goes past
+/// them.
+pub(crate) const MAX_ROTATED: u64 = 2;
+
 /// Everybody's password, unless a test is about another.
 pub(crate) const PASSWORD: &str = "tide-Lamp 7 orchard";
 
@@ -170,8 +174,7 @@ impl TestApp {
             cache: config.storage.cache,
             min_free: config.storage.min_free,
             write_queue: config.storage.write_queue,
-            // So few that whatever a test plays out goes past them.
-            max_rotated: 2,
+            max_rotated: MAX_ROTATED,
             max_events: config.audit.max_events,
             access_lifetime: config.tokens.access_lifetime,
         };
