@@ -279,7 +279,8 @@ impl Read {
         self.kept(&self.users, USERS)
     }
 
-    /// The sessions, likewise.
+    /// The sessions, likewise; one that was rotated of late as it was before, so whoever wants it as
+    /// it is asks for [`Read::session`].
     pub(super) fn sessions(&self) -> Result<&ReadOnlyTable<Id, Record>, Fault> {
         self.kept(&self.sessions, SESSIONS)
     }
