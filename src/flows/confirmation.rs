@@ -76,7 +76,7 @@ pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
             .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
         return Ok(match found {
             None => LinkState::Invalid,
-            Some((ticket, user)) if user.is_email_verified || ticket.redeemed_at.is_some() => {
+            Some((ticket, user)) if user.is_email_verified || ticket.used.is_some() => {
                 LinkState::AlreadyVerified
             }
             Some((_, user)) => LinkState::Open { email: user.email, created_at: user.created_at },
@@ -87,7 +87,7 @@ pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
         .find_change_ticket(id)?
         .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
     let Some((ticket, user)) = found else { return Ok(LinkState::Invalid) };
-    if ticket.redeemed_at.is_some() {
+    if ticket.used.is_some() {
         let is_its = user.email.key() == ticket.email.key();
         return Ok(if is_its { LinkState::AlreadyVerified } else { LinkState::Invalid });
     }

@@ -16,7 +16,8 @@ use super::users::NewTicket;
 use super::{Fault, Shared, Store, StoreError, tickets};
 use crate::clock::Moment;
 use crate::domain::{
-    Client, Email, EventKind, MailKind, MessageId, PendingEmail, Purpose, Ticket, TicketId, User,
+    Client, Email, EventKind, MailKind, MessageId, PendingEmail, Purpose, Ticket, TicketId,
+    TicketUse, User,
 };
 
 /// A change of address that is asked for.
@@ -90,7 +91,7 @@ impl Store {
             let Some((mut ticket, mut user)) = find(write, id, Purpose::ChangeEmail, at)? else {
                 return Ok(ConfirmChangeOutcome::Invalid);
             };
-            if ticket.redeemed_at.is_some() {
+            if ticket.used.is_some() {
                 let is_its = user.email.key() == ticket.email.key();
                 return Ok(if is_its {
                     ConfirmChangeOutcome::AlreadyChanged
@@ -121,7 +122,8 @@ impl Store {
             user.credential_version = user.credential_version.saturating_add(1);
             write.users.open()?.insert(ticket.user.0, encode(&user)?.as_slice())?;
             tickets::remove_where(write, ticket.user, |_, other| other != id)?;
-            ticket.redeemed_at = Some(at.now);
+            ticket.used =
+                Some(TicketUse { at: at.now, credential_version: user.credential_version });
             let record = encode(&TicketRecord::new(&ticket))?;
             write.tickets.open()?.insert(id.as_bytes(), record.as_slice())?;
             let mail = NewMail {
@@ -155,7 +157,7 @@ impl Store {
             let Some((ticket, mut user)) = find(write, id, purpose, at)? else {
                 return Ok(CancelOutcome::Invalid);
             };
-            let is_open = ticket.redeemed_at.is_none() && user.pending_email.is_some();
+            let is_open = ticket.used.is_none() && user.pending_email.is_some();
             if !is_open {
                 return Ok(CancelOutcome::Invalid);
             }
@@ -206,14 +208,8 @@ pub(super) fn request(
     }
     let [new_ticket, cancel_ticket] = change.tickets;
     let [new_message, old_message] = change.message_ids;
-    let ticket = |new: NewTicket, purpose, email: &Email| Ticket {
-        id: new.id,
-        purpose,
-        user: by.user,
-        email: email.clone(),
-        created_at: at.now,
-        expires_at: new.expires_at,
-        redeemed_at: None,
+    let ticket = |new: NewTicket, purpose, email: &Email| {
+        Ticket::new(new.id, purpose, (by.user, email.clone()), (at.now, new.expires_at))
     };
     let confirm =
         find_or_insert(write, ticket(new_ticket, Purpose::ChangeEmail, &change.email), at)?;

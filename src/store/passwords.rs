@@ -15,8 +15,8 @@ use super::users::NewTicket;
 use super::{Fault, Store, StoreError, tickets};
 use crate::clock::Moment;
 use crate::domain::{
-    Client, Email, EventKind, MailKind, MessageId, PasswordHash, Purpose, Ticket, TicketId, User,
-    UserId,
+    Client, Email, EventKind, MailKind, MessageId, PasswordHash, Purpose, Ticket, TicketId,
+    TicketUse, User, UserId,
 };
 
 /// A link that someone asks to be mailed to an address, whether or not it has an account.
@@ -147,7 +147,7 @@ impl Store {
         self.write(move |write| {
             let found = tickets::owned(write, verification, Purpose::VerifyEmail, at)?;
             let is_open = |(ticket, user): &(Ticket, UserRecord)| {
-                ticket.redeemed_at.is_none() && !user.is_email_verified && !user.is_disabled
+                ticket.used.is_none() && !user.is_email_verified && !user.is_disabled
             };
             let Some((verification, user)) = found.filter(is_open) else { return Ok(None) };
             write.change(at);
@@ -156,15 +156,12 @@ impl Store {
             if let Some(live) = live {
                 return Ok(Some(live.id));
             }
-            let ticket = Ticket {
-                id: new.id,
+            let ticket = Ticket::new(
+                new.id,
                 purpose,
-                user: verification.user,
-                email: user.email,
-                created_at: at.now,
-                expires_at: new.expires_at,
-                redeemed_at: None,
-            };
+                (verification.user, user.email),
+                (at.now, new.expires_at),
+            );
             tickets::insert(write, &ticket)?;
             Ok(Some(ticket.id))
         })
@@ -172,7 +169,8 @@ impl Store {
     }
 
     /// Sets the password of a reset ticket's user: verifies the address, ends all sessions, voids
-    /// all tickets and any pending address, and tells the owner by mail.
+    /// all other tickets and any pending address, and tells the owner by mail. The ticket stays,
+    /// used, until it expires or the next change of the password.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -186,15 +184,18 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
             let found = tickets::owned(write, ticket, Purpose::ResetPassword, at)?;
-            let is_open = |(ticket, user): &(Ticket, UserRecord)| {
-                ticket.redeemed_at.is_none() && !user.is_disabled
-            };
-            let Some((ticket, mut user)) = found.filter(is_open) else {
+            let is_open =
+                |(ticket, user): &(Ticket, UserRecord)| ticket.used.is_none() && !user.is_disabled;
+            let Some((mut ticket, mut user)) = found.filter(is_open) else {
                 return Ok(ResetOutcome::Invalid);
             };
             write.change(at);
             user.is_email_verified = true;
             set_password(write, ticket.user, &mut user, &new, at)?;
+            // It stays until it expires, so that a second click can say that it was used.
+            ticket.used =
+                Some(TicketUse { at: at.now, credential_version: user.credential_version });
+            tickets::insert(write, &ticket)?;
             sessions::end_others(write, ticket.user, None, at, shared.access_lifetime)?;
             tell(write, MailKind::PasswordReset, ticket.user, &user, &new, at)?;
             let event = NewEvent {
@@ -277,15 +278,8 @@ fn ticket_for(
     if let Some(live) = tickets::find_live(write, user, purpose, &email, at)? {
         return Ok(live);
     }
-    let ticket = Ticket {
-        id: request.ticket.id,
-        purpose,
-        user,
-        email,
-        created_at: at.now,
-        expires_at: request.ticket.expires_at,
-        redeemed_at: None,
-    };
+    let ticket =
+        Ticket::new(request.ticket.id, purpose, (user, email), (at.now, request.ticket.expires_at));
     tickets::insert(write, &ticket)?;
     Ok(ticket)
 }

@@ -18,7 +18,7 @@ use super::tables::Record;
 use crate::clock::Timestamp;
 use crate::domain::{
     Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash, PendingEmail,
-    Purpose, QueuedMail, Session, SessionId, Ticket, TicketId, User, UserId, Username,
+    Purpose, QueuedMail, Session, SessionId, Ticket, TicketId, TicketUse, User, UserId, Username,
 };
 
 /// Reads the record under `key`, if there is one. A record that cannot be read names table and
@@ -209,6 +209,9 @@ pub(super) struct TicketRecord {
     pub(super) created_at: Timestamp,
     pub(super) expires_at: Timestamp,
     pub(super) redeemed_at: Option<Timestamp>,
+    /// The credential version that its use led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redeemed_version: Option<u64>,
 }
 
 impl TicketRecord {
@@ -219,7 +222,8 @@ impl TicketRecord {
             email: ticket.email.clone(),
             created_at: ticket.created_at,
             expires_at: ticket.expires_at,
-            redeemed_at: ticket.redeemed_at,
+            redeemed_at: ticket.used.map(|used| used.at),
+            redeemed_version: ticket.used.map(|used| used.credential_version),
         }
     }
 
@@ -231,7 +235,10 @@ impl TicketRecord {
             email: self.email,
             created_at: self.created_at,
             expires_at: self.expires_at,
-            redeemed_at: self.redeemed_at,
+            used: self.redeemed_at.map(|at| TicketUse {
+                at,
+                credential_version: self.redeemed_version.unwrap_or_default(),
+            }),
         }
     }
 }

@@ -22,8 +22,8 @@ use super::*;
 use crate::clock::Moment;
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{
-    Client, Email, Event, EventKind, MessageId, PasswordHash, Session, SessionId, TicketId, User,
-    UserId, Username,
+    Client, Email, Event, EventKind, MessageId, PasswordHash, Session, SessionId, TicketId,
+    TicketState, TicketUse, User, UserId, Username,
 };
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);

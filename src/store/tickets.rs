@@ -10,7 +10,7 @@ use super::records::{TicketRecord, UserRecord, encode, load, readable, require};
 use super::tables::{TICKETS, Write, discard};
 use super::{Fault, Store, StoreError, users};
 use crate::clock::Moment;
-use crate::domain::{Client, Email, EventKind, Purpose, Ticket, TicketId, User, UserId};
+use crate::domain::{Client, Email, EventKind, Purpose, Ticket, TicketId, TicketUse, User, UserId};
 
 /// What became of a click that confirms an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,14 +68,15 @@ impl Store {
             let Some((mut ticket, mut user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
                 return Ok(RedeemOutcome::Invalid);
             };
-            if ticket.redeemed_at.is_some() || user.is_email_verified {
+            if ticket.used.is_some() || user.is_email_verified {
                 return Ok(RedeemOutcome::AlreadyVerified);
             }
             write.change(at);
             remove_where(write, ticket.user, |purpose, other| {
                 purpose == Purpose::VerifyEmail && other != id
             })?;
-            ticket.redeemed_at = Some(at.now);
+            ticket.used =
+                Some(TicketUse { at: at.now, credential_version: user.credential_version });
             let record = encode(&TicketRecord::new(&ticket))?;
             write.tickets.open()?.insert(id.as_bytes(), record.as_slice())?;
             user.is_email_verified = true;
@@ -92,7 +93,8 @@ impl Store {
         .await
     }
 
-    /// Removes the account behind a verification ticket, if its address is still unverified.
+    /// Removes the account behind a verification ticket, if its address is still unverified. The
+    /// ticket stays, used, until it expires, so that a second click is told the same.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -104,14 +106,20 @@ impl Store {
     ) -> Result<DisownOutcome, StoreError> {
         let shared = Arc::clone(&self.shared);
         self.write(move |write| {
-            let Some((ticket, user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
-                return Ok(DisownOutcome::Invalid);
+            let Some((mut ticket, user)) = owned(write, id, Purpose::VerifyEmail, at)? else {
+                let was_removed = has_disowned(write, id, at)?;
+                let outcome =
+                    if was_removed { DisownOutcome::Removed } else { DisownOutcome::Invalid };
+                return Ok(outcome);
             };
-            if ticket.redeemed_at.is_some() || user.is_email_verified {
+            if ticket.used.is_some() || user.is_email_verified {
                 return Ok(DisownOutcome::AlreadyVerified);
             }
             write.change(at);
             users::remove(write, ticket.user, &user, at, shared.access_lifetime)?;
+            ticket.used =
+                Some(TicketUse { at: at.now, credential_version: user.credential_version });
+            insert(write, &ticket)?;
             let event = NewEvent {
                 kind: EventKind::AccountDisowned,
                 user: ticket.user,
@@ -139,6 +147,16 @@ pub(super) fn owned(
     }
     let user = load::<u64, UserRecord>(write.users.open()?, ticket.user.0)?;
     Ok(user.filter(|user| user.email.key() == ticket.email.key()).map(|user| (ticket, user)))
+}
+
+/// Whether this ticket has removed its account. Whatever else removes an account removes its
+/// tickets too.
+fn has_disowned(write: &mut Write<'_>, id: TicketId, at: Moment) -> Result<bool, Fault> {
+    let record = load::<_, TicketRecord>(write.tickets.open()?, id.as_bytes())?;
+    let Some(ticket) = record.map(|record| record.ticket(id)) else { return Ok(false) };
+    let is_used = ticket.purpose == Purpose::VerifyEmail && ticket.used.is_some();
+    let user = write.users.open()?.get(ticket.user.0)?;
+    Ok(is_used && at.now < ticket.expires_at && user.is_none())
 }
 
 pub(super) fn insert(write: &mut Write<'_>, ticket: &Ticket) -> Result<(), Fault> {

@@ -174,15 +174,12 @@ impl Store {
             if let Some(username) = &new.username {
                 write.users_by_username.open()?.insert(username.key(), id.0)?;
             }
-            let ticket = Ticket {
-                id: new.ticket.id,
-                purpose: Purpose::VerifyEmail,
-                user: id,
-                email: new.email.clone(),
-                created_at: at.now,
-                expires_at: new.ticket.expires_at,
-                redeemed_at: None,
-            };
+            let ticket = Ticket::new(
+                new.ticket.id,
+                Purpose::VerifyEmail,
+                (id, new.email.clone()),
+                (at.now, new.ticket.expires_at),
+            );
             tickets::insert(write, &ticket)?;
             let mail = NewMail {
                 kind: MailKind::VerifyEmail { ticket: ticket.id },

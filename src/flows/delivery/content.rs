@@ -8,7 +8,7 @@ use crate::store::MailToSend;
 /// What a mail says; none if it has become pointless, because the ticket whose link it carries is
 /// redeemed or void. The link is made here, and lives no longer than the attempt.
 pub(super) fn content(app: &App, item: &MailToSend) -> Option<MailContent> {
-    let ticket = item.ticket.as_ref().filter(|ticket| ticket.redeemed_at.is_none());
+    let ticket = item.ticket.as_ref().filter(|ticket| ticket.used.is_none());
     let token = |ticket: &Ticket| app.keys.ticket().seal(ticket.purpose, ticket.id);
     let link = |ticket: &Ticket| verify_link(&app.public_url, &token(ticket));
     Some(match &item.mail.kind {

@@ -53,8 +53,18 @@ async fn a_reset_ends_everything_that_was_open() {
     assert_eq!(confirmed, Ok(ConfirmChangeOutcome::Invalid));
     let again = store.reset_password(reset, new_hash(9), client(1), at(START)).await;
     assert_eq!(again, Ok(ResetOutcome::Invalid), "a link resets once");
+    let (used, owner) = store.find_ticket(reset).unwrap().unwrap();
+    let how = TicketUse { at: START, credential_version: 1 };
+    assert_eq!(used.state(&owner, START), TicketState::Used(how));
+    assert_eq!(used.state(&owner, used.expires_at), TicketState::Void);
+    let again = store.request_password_reset(reset_request("ann@example.com", 8, 5), at(START));
+    assert_eq!(again.await, Ok(Requested::Queued), "a used link is not mailed again");
+    let next = TicketId::from_bytes([8; 16]);
+    assert!(store.find_ticket(next).unwrap().is_some_and(|(ticket, _)| ticket.is_live(START)));
+    store.reset_password(next, new_hash(7), client(1), at(START)).await.unwrap();
+    assert_eq!(store.find_ticket(reset), Ok(None), "the next reset voids it");
     let found = store.find_user(user.id).unwrap().unwrap();
-    assert_eq!((found.pending_email, found.credential_version), (None, 1));
+    assert_eq!((found.pending_email, found.credential_version), (None, 2));
 }
 
 #[tokio::test]

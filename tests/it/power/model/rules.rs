@@ -73,6 +73,8 @@ impl Model {
                 }
                 let user = self.tickets[*ticket].user;
                 self.set_password(user, password);
+                self.tickets[*ticket].is_void = false;
+                self.tickets[*ticket].is_redeemed = true;
                 self.end_sessions(user, None);
                 self.users.get_mut(&user).unwrap().is_verified = true;
                 self.post("password_reset", user, None);
