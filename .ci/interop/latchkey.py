@@ -217,10 +217,6 @@ class Server:
     def client(self, timeout: float = 20) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
 
-    def async_client(self, connections: int = 100) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        return httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, limits=limits)
-
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """Asks the server to stop, which it must do in time and with exit code 0."""
         self.process.send_signal(with_signal)

@@ -43,6 +43,15 @@ def letter_to(directory: Path, address: str, seconds: float = 20.0) -> EmailMess
     return wait_until(found, seconds, f"a letter to {address}")[0]
 
 
+def letter_about(directory: Path, address: str, subject: str) -> EmailMessage:
+    """Waits for the file transport's letter to `address` whose subject contains `subject`."""
+
+    def found() -> list[EmailMessage]:
+        return [one for one in letters_in(directory) if one["To"] == address and subject in one["Subject"]]
+
+    return wait_until(found, what=f"a letter to {address}: {subject}")[0]
+
+
 def text_of(letter: EmailMessage) -> str:
     part = letter.get_body(("plain",))
     assert part is not None, "the letter has no text part"
@@ -82,6 +91,13 @@ def link_in(letter: EmailMessage) -> str:
 
 def token_in(letter: EmailMessage) -> str:
     return parse_qs(urlsplit(link_in(letter)).query)["token"][0]
+
+
+def reset_token(letter: EmailMessage) -> str:
+    """The token of the mailed reset link, which has it in its path."""
+    (link,) = set(re.findall(r"https?://\S+/reset-password/[A-Za-z0-9_-]+", text_of(letter)))
+    assert link in references(html_of(letter)), "the HTML leads elsewhere"
+    return link.rsplit("/", 1)[1]
 
 
 class _Forms(HTMLParser):

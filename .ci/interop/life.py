@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import random
-import re
 import threading
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -19,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from latchkey import Server, refresh, wait_until
-from letters import parse, text_of, token_in
+from letters import parse, reset_token, token_in
 from wire import CONFIRM
 
 PEOPLE_OF_A_WORKER = 6
@@ -48,11 +47,6 @@ class Post:
     def wait_for(self, address: str, subject: str, seconds: float = 60) -> EmailMessage:
         what = f"a letter to {address}: {subject}"
         return wait_until(lambda: self.letters(address, subject), seconds, what)[0]
-
-
-def reset_token(letter: EmailMessage) -> str:
-    (link,) = set(re.findall(r"https?://\S+/reset-password/[A-Za-z0-9_-]+", text_of(letter)))
-    return link.rsplit("/", 1)[1]
 
 
 @dataclass

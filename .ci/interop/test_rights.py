@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import Install
-from latchkey import Installation, Person, snapshot
+from latchkey import BINARY, Installation, Person, snapshot
 from letters import letter_to
+
+NOBODY = 65534
 
 
 def rights(path: Path) -> int:
@@ -96,3 +101,40 @@ def test_wider_rights_are_refused_with_the_command_that_mends_them(place: str, i
         assert rights(path) == good
     with installation.start().client() as client:
         person.rotate(client)
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that other users can enter, unlike those of the tests."""
+    directory = Path(tempfile.mkdtemp(prefix="latchkey-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_a_directory_that_may_not_be_written(open_to_all: Path) -> None:
+    """Root may write anywhere, so the server runs as nobody where root runs the tests."""
+    user = NOBODY if os.geteuid() == 0 else None
+    binary = shutil.copy(BINARY, open_to_all / "latchkey")
+    installation = Installation(open_to_all, {"mail": {"transport": "log"}}, Path(binary))
+    installation.write_config()
+
+    def is_refused() -> None:
+        answer = installation.run("--config", str(installation.config_file), user=user)
+        assert (answer.returncode, answer.stdout) == (1, "")
+        assert str(installation.data) in answer.stderr and "panicked" not in answer.stderr
+
+    open_to_all.chmod(0o555)
+    is_refused()
+    assert not installation.data.exists()
+    open_to_all.chmod(0o755)
+
+    installation.start().stop()
+    everything = [installation.data, *installation.data.rglob("*")]
+    for path in everything:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = snapshot(installation.data)
+    is_refused()
+    assert snapshot(installation.data) == before
+    for path in everything:
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -180,6 +180,10 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
     let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
+    let set_mode = |name: &str, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path.join(name), mode).unwrap();
+    };
     write("unknown.toml", "[server]\nlisten_on = \"127.0.0.1:0\"\n");
     write("duration.toml", "\n[tokens]\naccess_lifetime = \"half an hour\"\n");
     write("broken.toml", "[server\n");
@@ -187,8 +191,18 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
     std::fs::create_dir(path.join("templates")).unwrap();
     write("templates/verify_email.txt", "Hello\n\n{{ link }\n");
     std::fs::create_dir(path.join("open")).unwrap();
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(path.join("open"), mode).unwrap();
+    set_mode("open", 0o755);
+    // Somebody's only copy of something: never taken for a first start.
+    std::fs::create_dir_all(path.join("damaged/keys")).unwrap();
+    for (name, text) in contents(&path.join("data")) {
+        let is_database = name == "latchkey.redb";
+        let name = format!("damaged/{name}");
+        std::fs::write(path.join(&name), if is_database { b"no database" } else { &text[..] })
+            .unwrap();
+        set_mode(&name, if name.ends_with(".pub.pem") { 0o644 } else { 0o600 });
+    }
+    set_mode("damaged/keys", 0o700);
+    set_mode("damaged", 0o700);
 
     let before = contents(path);
     let in_use = [port.as_str(), "server.listen"];
@@ -209,6 +223,8 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
         (program().with("SERVER_LISTEN", &port), &in_use),
         (program().with("SERVER_LISTEN", "0.0.0.0:0"), &["public_url"]),
         (program().with("STORAGE_DIRECTORY", "file"), &["file"]),
+        (program().with("STORAGE_DIRECTORY", "file/data"), &["file/data"]),
+        (program().with("STORAGE_DIRECTORY", "damaged"), &["damaged/latchkey.redb"]),
         (program().with("STORAGE_DIRECTORY", "/proc/latchkey"), &["/proc/latchkey"]),
         (program().with("STORAGE_DIRECTORY", "open"), &["open", "0755", "chmod 700"]),
         (program().arg("--port").arg("80"), &["--port", "--help"]),
@@ -449,6 +465,7 @@ fn the_wire_has_its_limits() {
         let reply = wire.receive().unwrap();
         let expected = json!({"detail": "Request body is too large."});
         assert_eq!((reply.status, reply.json()), (413, expected));
+        assert!(!reply.head.contains("server:"), "no version is told: {}", reply.head);
         assert!(reply.head.contains("connection: close"), "{}", reply.head);
         assert_eq!(wire.rest().unwrap(), b"", "the connection closes");
     }

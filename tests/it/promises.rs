@@ -167,7 +167,7 @@ async fn promise_7_nothing_grows_without_bound() {
 }
 
 #[tokio::test]
-async fn promise_8_a_login_gives_nothing_away() {
+async fn promise_8_a_wrong_password_looks_and_takes_the_same_with_an_account_and_without() {
     let app = TestApp::start_with(|config| {
         config.passwords.memory_kib = 512;
         config.login.max_failures = 1_000.try_into().unwrap();
