@@ -32,6 +32,7 @@ use self::argon::{Argon, SALT};
 use self::pool::{Pool, PoolOptions};
 use crate::clock::Clock;
 use crate::config::PasswordConfig;
+use crate::domain::password::forms::forms;
 use crate::domain::{AddressBlock, NewPassword, PasswordHash};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -50,16 +51,16 @@ pub struct Hasher {
     pool: Arc<Pool>,
 }
 
-/// What a password is to a stored hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The outcome of comparing a password with a stored hash.
+#[derive(Clone, Debug)]
 pub enum Verdict {
-    /// It is the right one.
+    /// The password is right.
     Match {
-        /// Whether the hash was made with another algorithm, version or other parameters than
-        /// those configured, and should be made anew.
-        is_outdated: bool,
+        /// The password in the form that matched, where its hash should be made anew because it
+        /// has another algorithm, version or parameters than those configured.
+        outdated: Option<Secret<String>>,
     },
-    /// It is a wrong one, or there is nothing it could be right for.
+    /// The password is wrong, or there is no hash that it could match.
     Mismatch,
 }
 
@@ -126,18 +127,19 @@ impl Hasher {
         from: AddressBlock,
     ) -> Result<PasswordHash, HasherBusy> {
         let argon = Arc::clone(&self.argon);
-        let hash = self.pool.run(from, move |memory| argon.hash(&password, &salt, memory)).await?;
+        let hash =
+            self.pool.run(from, 1, move |memory| argon.hash(&password, &salt, memory)).await?;
         hash.ok_or_else(|| self.pool.busy())
     }
 
-    /// Compares `password` with the `stored` hash, on behalf of `from`. Without a hash, or with
-    /// one that cannot be read or that asks for more than 256 MiB, the verdict is
-    /// [`Verdict::Mismatch`], for which the same work is done as for a wrong password.
+    /// Compares `password`, in each of its [`forms`], with the `stored` hash, on behalf of `from`.
+    /// Without a hash, or with one that cannot be read or that asks for more than 256 MiB, the
+    /// verdict is [`Verdict::Mismatch`], for which the same work is done as for a wrong password.
     ///
-    /// If the returned future is dropped while it waits for its turn, no work is done.
+    /// If the returned future is dropped while it waits in the queue, no work is done.
     ///
     /// # Errors
-    /// [`HasherBusy`] if it would wait too long, or the memory for it is not to be had.
+    /// [`HasherBusy`] if it would wait too long, or there is not enough memory.
     pub async fn verify(
         &self,
         password: Secret<String>,
@@ -145,8 +147,10 @@ impl Hasher {
         from: AddressBlock,
     ) -> Result<Verdict, HasherBusy> {
         let argon = Arc::clone(&self.argon);
-        let work = move |memory: &mut _| argon.verify(&password, stored.as_ref(), memory);
-        self.pool.run(from, work).await?.ok_or_else(|| self.pool.busy())
+        let forms = forms(&password);
+        let hashes = forms.len();
+        let work = move |memory: &mut _| argon.verify(&forms, stored.as_ref(), memory);
+        self.pool.run(from, hashes, work).await?.ok_or_else(|| self.pool.busy())
     }
 }
 
@@ -185,17 +189,15 @@ mod tests {
         let new = NewPassword::check(&password, &POLICY, None, None).unwrap();
         let hash = hasher.hash(new, [1; 16], home()).await.unwrap();
         let wrong = Secret::new("correct horse batterz".to_owned());
-        for (attempt, stored, expected) in [
-            (&password, Some(&hash), Verdict::Match { is_outdated: false }),
-            (&wrong, Some(&hash), Verdict::Mismatch),
-            (&password, None, Verdict::Mismatch),
-        ] {
-            let verdict = hasher.verify(attempt.clone(), stored.cloned(), home()).await;
-            assert_eq!(verdict, Ok(expected));
+        for (attempt, stored, is_match) in
+            [(&password, Some(&hash), true), (&wrong, Some(&hash), false), (&password, None, false)]
+        {
+            let verdict = hasher.verify(attempt.clone(), stored.cloned(), home()).await.unwrap();
+            assert_eq!(matches!(verdict, Verdict::Match { outdated: None }), is_match);
         }
         let stronger = self::hasher(512);
-        let verdict = stronger.verify(password, Some(hash), home()).await;
-        assert_eq!(verdict, Ok(Verdict::Match { is_outdated: true }));
+        let verdict = stronger.verify(password, Some(hash), home()).await.unwrap();
+        assert!(matches!(verdict, Verdict::Match { outdated: Some(_) }));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Email, Username};
 use crate::secret::Secret;
 
+pub mod forms;
 pub mod words;
 
 use words::ServiceWords;

@@ -93,13 +93,14 @@ pub async fn log_in(
             LoginRefused::LockedOut(Throttled { retry_after: lockout.retry_after })
         })?;
 
-    let stored = found.as_ref().map(|login| login.password.clone());
-    let verdict = app.hasher.verify(password.clone(), stored, from).await?;
+    // Compared with nothing, even the right password of a disabled account costs what a wrong one
+    // does.
+    let active = found.as_ref().filter(|login| !login.user.is_disabled);
+    let stored = active.map(|login| login.password.clone());
+    let verdict = app.hasher.verify(password, stored, from).await?;
     let at = app.moment()?;
-    let (login, is_outdated) = match (found, verdict) {
-        (Some(login), Verdict::Match { is_outdated }) if !login.user.is_disabled => {
-            (login, is_outdated)
-        }
+    let (login, outdated) = match (found, verdict) {
+        (Some(login), Verdict::Match { outdated }) => (login, outdated),
         (failed, _) => {
             let begins_lockout = permit.fail(at.now);
             note_failure(app, failed.map(|login| login.user.id), begins_lockout, &client);
@@ -130,7 +131,7 @@ pub async fn log_in(
         // The password was changed, or the account closed, while it was being checked.
         return Err(LoginRefused::InvalidCredentials);
     }
-    if is_outdated {
+    if let Some(password) = outdated {
         rehash_later(app, &login, password, &session);
     }
     let tokens = TokenPair::of(app, &session, at.now);

@@ -3,6 +3,7 @@
 use super::credentials::{PasswordRefused, check_password};
 use super::{Failure, Throttled};
 use crate::app::App;
+use crate::domain::password::forms::is_same;
 use crate::domain::{
     Client, Email, MessageId, NewPassword, PasswordProblem, Purpose, Session, TicketId, User,
 };
@@ -186,7 +187,7 @@ pub async fn change(
     client: Client,
 ) -> Result<(), SetRefused> {
     let new = new.into_secret();
-    let is_same = current.expose() == new.expose();
+    let is_same = is_same(&current, &new);
     let credential_version =
         check_password(app, user, current, &client).await.map_err(SetRefused::Current)?;
     if is_same {

@@ -91,14 +91,14 @@ impl Argon {
         Some(PasswordHash::new(phc.to_string()))
     }
 
-    /// Compares a password with a hash; none if the memory for it is not to be had. Without a
-    /// hash, or with one that cannot be read, nothing matches.
+    /// Compares the forms of one password with a hash, one after the other; `None` if there is not
+    /// enough memory. Without a hash, or with one that cannot be read, nothing matches.
     ///
-    /// Whatever does not match costs the same, so that the time tells neither whether there was a
-    /// hash nor of which age: what the comparison cost less than the most is made up for.
+    /// Every mismatch costs the same for each form, so that the time tells neither whether there
+    /// was a hash nor how old it is: the work that the comparison lacks is done as well.
     pub(super) fn verify(
         &self,
-        password: &Secret<String>,
+        forms: &[Secret<String>],
         stored: Option<&PasswordHash>,
         memory: &mut Memory,
     ) -> Option<Verdict> {
@@ -109,35 +109,36 @@ impl Argon {
         {
             tracing::error!("a stored password hash cannot be read: no password matches it");
         }
-        let verdict = self.compare(password, readable.as_ref(), memory);
+        let verdict = self.compare(forms, readable.as_ref(), memory);
         memory.keep_at_most(self.configured.block_count());
         verdict
     }
 
     fn compare(
         &self,
-        password: &Secret<String>,
+        forms: &[Secret<String>],
         stored: Option<&Stored>,
         memory: &mut Memory,
     ) -> Option<Verdict> {
         let own_cost = stored.map_or(Cost::NONE, |stored| Cost::of(&stored.params));
         let highest = self.highest.raise(own_cost);
-        // Getting memory takes time too, so everyone gets as much and at once.
+        // Allocating takes time too, so every comparison allocates the same amount at once.
         memory.blocks(highest.blocks)?;
         if let Some(stored) = stored {
             let how = (stored.algorithm, stored.version, &stored.params);
-            let tag = tag(password, how, &stored.salt, memory)?;
-            if verify_slices_are_equal(&tag, &stored.tag).is_ok() {
-                return Some(Verdict::Match { is_outdated: self.is_outdated(stored) });
+            for form in forms {
+                let tag = tag(form, how, &stored.salt, memory)?;
+                if verify_slices_are_equal(&tag, &stored.tag).is_ok() {
+                    let is_outdated = self.is_outdated(stored);
+                    return Some(Verdict::Match { outdated: is_outdated.then(|| form.clone()) });
+                }
             }
         }
         if let Some(missing) = highest.lacking(own_cost, self.configured.p_cost()) {
-            tag(
-                password,
-                (Algorithm::Argon2id, Version::V0x13, &missing),
-                &self.decoy_salt,
-                memory,
-            )?;
+            let how = (Algorithm::Argon2id, Version::V0x13, &missing);
+            for form in forms {
+                tag(form, how, &self.decoy_salt, memory)?;
+            }
         }
         Some(Verdict::Mismatch)
     }
@@ -213,13 +214,23 @@ mod tests {
         Secret::new(password.to_owned())
     }
 
-    fn verdict(argon: &Argon, password: &str, stored: &str) -> Verdict {
-        let stored = PasswordHash::new(stored.to_owned());
-        argon.verify(&secret(password), Some(&stored), &mut Memory::default()).unwrap()
+    /// What came of a comparison: nothing, or whether the hash is outdated.
+    fn outdated(verdict: Verdict) -> Option<bool> {
+        match verdict {
+            Verdict::Match { outdated } => Some(outdated.is_some()),
+            Verdict::Mismatch => None,
+        }
     }
 
-    const CURRENT: Verdict = Verdict::Match { is_outdated: false };
-    const OUTDATED: Verdict = Verdict::Match { is_outdated: true };
+    fn verdict(argon: &Argon, password: &str, stored: &str) -> Option<bool> {
+        let stored = PasswordHash::new(stored.to_owned());
+        let forms = [secret(password)];
+        outdated(argon.verify(&forms, Some(&stored), &mut Memory::default()).unwrap())
+    }
+
+    const CURRENT: Option<bool> = Some(false);
+    const OUTDATED: Option<bool> = Some(true);
+    const MISMATCH: Option<bool> = None;
 
     /// Of the reference implementation's test program, with "password" and "somesalt".
     const REFERENCE: &str =
@@ -235,7 +246,7 @@ mod tests {
         assert!(hash.as_str().starts_with(start), "{}", hash.as_str());
         assert_eq!(hash.as_str().len(), start.len() + 43);
         assert_eq!(verdict(&argon, "pass word", hash.as_str()), CURRENT);
-        assert_eq!(verdict(&argon, "pass word ", hash.as_str()), Verdict::Mismatch);
+        assert_eq!(verdict(&argon, "pass word ", hash.as_str()), MISMATCH);
     }
 
     #[test]
@@ -248,7 +259,7 @@ mod tests {
         ] {
             let argon = argon(memory, iterations);
             assert_eq!(verdict(&argon, "password", stored), expected, "{memory} {stored}");
-            assert_eq!(verdict(&argon, "Password", stored), Verdict::Mismatch);
+            assert_eq!(verdict(&argon, "Password", stored), MISMATCH);
         }
     }
 
@@ -273,7 +284,7 @@ mod tests {
             format!("{REFERENCE}$"),
         ] {
             assert!(argon.read(&PasswordHash::new(stored.clone())).is_none(), "{stored}");
-            assert_eq!(verdict(&argon, "password", &stored), Verdict::Mismatch, "{stored}");
+            assert_eq!(verdict(&argon, "password", &stored), MISMATCH, "{stored}");
         }
         assert!(argon.read(&PasswordHash::new(with("m=256", "m=262144"))).is_some());
     }
@@ -299,7 +310,8 @@ mod tests {
     fn without_a_hash_the_same_memory_is_filled_and_nothing_matches() {
         let argon = argon(256, 1);
         let mut memory = Memory::default();
-        assert_eq!(argon.verify(&secret("x"), None, &mut memory), Some(Verdict::Mismatch));
+        let verdict = argon.verify(&[secret("x")], None, &mut memory);
+        assert!(matches!(verdict, Some(Verdict::Mismatch)));
         assert_eq!(filled(&mut memory), 256);
     }
 
@@ -310,12 +322,12 @@ mod tests {
         let argon = argon(1024, 3);
         // 1024 KiB in 3 passes, less 256 KiB in 2, is 853 KiB in 3, of which Argon2 uses 852.
         for (password, expected, written) in
-            [("password", OUTDATED, 256), ("Password", Verdict::Mismatch, 852)]
+            [("password", OUTDATED, 256), ("Password", MISMATCH, 852)]
         {
             let mut memory = Memory::default();
             let stored = PasswordHash::new(REFERENCE.to_owned());
-            let verdict = argon.verify(&secret(password), Some(&stored), &mut memory);
-            assert_eq!(verdict, Some(expected));
+            let verdict = argon.verify(&[secret(password)], Some(&stored), &mut memory);
+            assert_eq!(verdict.map(outdated), Some(expected));
             assert_eq!(memory.len(), 1024, "whatever it is held against");
             assert_eq!(filled(&mut memory), written, "{password}");
         }
@@ -335,6 +347,46 @@ mod tests {
     }
 
     #[test]
+    fn a_password_matches_in_any_of_its_forms_and_is_hashed_anew_in_that_one() {
+        let argon = argon(512, 2);
+        let stored = PasswordHash::new(REFERENCE.to_owned());
+        for (forms, expected) in [
+            (&["password", "x"][..], Some("password")),
+            (&["x", "password"], Some("password")),
+            (&["x", "y", "password"], Some("password")),
+            (&["x", "y", "z"], None),
+        ] {
+            let forms: Vec<_> = forms.iter().map(|form| secret(form)).collect();
+            let found = match argon.verify(&forms, Some(&stored), &mut Memory::default()).unwrap() {
+                Verdict::Match { outdated } => outdated,
+                Verdict::Mismatch => None,
+            };
+            let found = found.as_ref().map(|form| form.expose().as_str());
+            assert_eq!(found, expected);
+        }
+    }
+
+    /// A match in the first form must not be told from a mismatch by anyone but its owner: what a
+    /// mismatch costs follows from the number of forms alone.
+    #[test]
+    fn a_mismatch_costs_the_same_for_each_form_with_and_without_a_hash() {
+        for count in 1..=3 {
+            let forms: Vec<_> = (0..count).map(|form| secret(&format!("form {form}"))).collect();
+            let costs = [None, Some(REFERENCE), Some("!")].map(|stored| {
+                let argon = argon(1024, 2);
+                let mut memory = Memory::default();
+                let stored = stored.map(|stored| PasswordHash::new(stored.to_owned()));
+                let verdict = argon.verify(&forms, stored.as_ref(), &mut memory);
+                assert!(matches!(verdict, Some(Verdict::Mismatch)));
+                memory.asked
+            });
+            // At first all of it at once, then one block after the other for each hash: 256 KiB in
+            // 2 passes and the 768 KiB in 2 that these lack are as much as 1024 KiB in 2.
+            assert_eq!(costs, [1024 * (1 + count); 3]);
+        }
+    }
+
+    #[test]
     fn what_is_refused_raises_no_cost() {
         let argon = argon(256, 1);
         verdict(&argon, "password", &REFERENCE.replace("m=256", "m=262145"));
@@ -346,7 +398,7 @@ mod tests {
         let argon = argon(256, 1);
         let mut memory = Memory::default();
         let costly = PasswordHash::new(REFERENCE.replace("m=256", "m=1024"));
-        argon.verify(&secret("password"), Some(&costly), &mut memory).unwrap();
+        argon.verify(&[secret("password")], Some(&costly), &mut memory).unwrap();
         assert_eq!(memory.len(), 0);
     }
 }

@@ -14,11 +14,18 @@ const MAPPED: usize = 33 * 1024;
 #[derive(Default)]
 pub(super) struct Memory {
     blocks: Vec<Block>,
+    /// How many blocks all hashes so far have asked for.
+    #[cfg(test)]
+    pub(super) asked: usize,
 }
 
 impl Memory {
     /// `count` blocks of 1 KiB, with whatever is in them; none if the system has no such memory.
     pub(super) fn blocks(&mut self, count: usize) -> Option<&mut [Block]> {
+        #[cfg(test)]
+        {
+            self.asked = self.asked.saturating_add(count);
+        }
         if self.blocks.len() < count {
             // Growing in place could leave an unwiped copy behind.
             self.give_back();

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::HasherBusy;
 use super::memory::Memory;
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use crate::clock::Clock;
 use crate::domain::AddressBlock;
 
@@ -103,22 +103,23 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Has `work` done on one of the threads. If the returned future is dropped before its turn
-    /// came, it is not done at all.
+    /// Runs `work`, which makes `hashes` hashes at most, on one of the threads. If the returned
+    /// future is dropped before the work begins, it is not done.
     ///
     /// # Errors
-    /// [`HasherBusy`] if it would wait too long, was put out for another address, or panicked.
+    /// [`HasherBusy`] if it would wait too long, was displaced by another address, or panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         from: AddressBlock,
+        hashes: usize,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, HasherBusy> {
         let (answer, answered) = oneshot::channel();
-        let put_out = self.shared.lock().queue.push(from, Box::new(Work { work, answer }));
+        let job = Box::new(Work { work, answer });
+        let refused = self.shared.lock().queue.push(from, hashes, job);
         self.shared.changed.notify_one();
-        // Callers learn that theirs were put out by their being dropped, which is done outside
-        // the lock; this one too, if it was refused.
-        drop(put_out);
+        // Dropping a job tells its caller that it was refused. Not under the lock.
+        drop(refused);
         answered.await.map_err(|_| self.busy())
     }
 
@@ -154,11 +155,11 @@ impl Shared {
             });
         }
         let mut memory = Memory::default();
-        while let Some(job) = self.next_job(&mut memory) {
+        while let Some(Queued { hashes, job }) = self.next_job(&mut memory) {
             let begun = self.clock.read().monotonic;
             let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut memory)));
             let elapsed = self.clock.read().monotonic.saturating_sub(begun);
-            self.lock().queue.finished(elapsed);
+            self.lock().queue.finished(elapsed, hashes);
             if let Err(panic) = outcome {
                 memory.give_back();
                 // The message is not logged: it could quote what was being worked on.
@@ -170,7 +171,7 @@ impl Shared {
 
     /// Waits for a job; none when the threads are to end. Memory is given back after a time
     /// without work.
-    fn next_job(&self, memory: &mut Memory) -> Option<BoxedJob> {
+    fn next_job(&self, memory: &mut Memory) -> Option<Queued<BoxedJob>> {
         let mut state = self.lock();
         loop {
             if state.is_stopping {
@@ -264,7 +265,7 @@ mod tests {
                 begun.send(()).unwrap();
                 let _ = opened.recv();
             };
-            pool.run(address(255), work).await
+            pool.run(address(255), 1, work).await
         });
         has_begun.await.unwrap();
         (gate, task)
@@ -281,7 +282,7 @@ mod tests {
     fn call(pool: &Arc<Pool>, from: AddressBlock, work: impl FnOnce() + Send + 'static) -> Caller {
         let pool = Arc::clone(pool);
         let mut future: Pin<Box<dyn Future<Output = Answer> + Send>> =
-            Box::pin(async move { pool.run(from, move |_| work()).await });
+            Box::pin(async move { pool.run(from, 1, move |_| work()).await });
         let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let answer = match polled {
             Poll::Ready(answer) => Some(answer),
@@ -346,17 +347,17 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_neither_the_thread_nor_the_caller() {
         let pool = Arc::new(pool(1));
-        let answer = pool.run(address(1), |_| panic!("for the test")).await;
+        let answer = pool.run(address(1), 1, |_| panic!("for the test")).await;
         let _: HasherBusy = answer.map(|(): ()| ()).unwrap_err();
-        assert_eq!(pool.run(address(1), |_| 7).await, Ok(7));
+        assert_eq!(pool.run(address(1), 1, |_| 7).await, Ok(7));
     }
 
     #[tokio::test]
     async fn an_idle_thread_gives_its_memory_back() {
         let pool = pool(1);
-        pool.run(address(1), |memory| memory.blocks(8).is_some()).await.unwrap();
+        pool.run(address(1), 1, |memory| memory.blocks(8).is_some()).await.unwrap();
         // The next job may come before the thread has found itself idle; some job comes after.
-        while pool.run(address(1), |memory| memory.len()).await.unwrap() > 0 {
+        while pool.run(address(1), 1, |memory| memory.len()).await.unwrap() > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -379,7 +380,7 @@ mod tests {
     async fn threads_have_a_name_and_a_low_priority() {
         let pool = pool(1);
         let (name, nice) = pool
-            .run(address(1), |_| {
+            .run(address(1), 1, |_| {
                 let thread = Some(rustix::thread::gettid());
                 let nice = rustix::process::getpriority_process(thread).unwrap();
                 (thread::current().name().map(str::to_owned), nice)

@@ -30,6 +30,7 @@ mod limits;
 mod logging;
 mod login;
 mod mail;
+mod password_forms;
 mod power;
 mod process;
 mod profile;

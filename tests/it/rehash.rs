@@ -1,6 +1,7 @@
 //! Hashing parameters that change: the next login renews the hash, after its answer.
 
 use latchkey::domain::{Client, Email, PasswordHash};
+use serde_json::json;
 
 use crate::support::{TestApp, until};
 
@@ -42,4 +43,19 @@ async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
     app.log_in(EMAIL).await;
     until(|| has(&app, "m=512,t=2,p=1")).await;
     app.log_in(EMAIL).await;
+}
+
+/// Made anew from what was typed, the hash would refuse what matched it before.
+#[tokio::test]
+async fn the_hash_is_renewed_in_the_form_that_matched() {
+    let (set, typed) = ("correct horse battery", "correct horse\u{a0}battery");
+    let app = TestApp::start();
+    let body = json!({"email": EMAIL, "password": set, "password_confirm": set});
+    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    let app = app.restart_with(|config| config.passwords.iterations = 2).await;
+    assert_eq!(app.login(EMAIL, typed).await.status, 200);
+    until(|| has(&app, "m=256,t=2,p=1")).await;
+    for password in [set, typed] {
+        assert_eq!(app.login(EMAIL, password).await.status, 200, "{password:?}");
+    }
 }
