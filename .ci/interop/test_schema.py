@@ -278,6 +278,7 @@ def test_schemathesis_finds_nothing(install: Install, tmp_path: Path, tell: Call
         "GET /reset-password/{token}",
         "POST /reset-password/",
         f"GET {CONFIRM}",
+        f"POST {CONFIRM}",
         "DELETE /api/sessions/{id}/",
         "GET /api/schema/",
     }
