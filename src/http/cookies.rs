@@ -1,14 +1,15 @@
 //! Refresh tokens in a cookie, for browser apps of the same site: out of reach of their scripts.
 //!
-//! The `__Host-` prefix holds browsers to what makes the cookie safe: only this very host can set
-//! it, over HTTPS, for all paths (RFC 6265bis, section 4.1.3.2). Since a browser adds it to
-//! requests by itself, a request that relies on it has to show by its `Origin` that an app meant
-//! it; `SameSite=Strict` alone would let any other host of the same site in.
+//! The `__Host-` prefix makes browsers accept the cookie only from this host, over HTTPS and for
+//! all paths (RFC 6265bis, section 4.1.3.2). A browser sends it without being asked, so a request
+//! that relies on it must prove by its `Origin` that an app of ours made it. CORS does not: it
+//! keeps a script from reading an answer, not from sending a form. `SameSite=Strict` does not
+//! either: it would let every other host of the same site in.
 
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use hyper::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
 use url::Url;
 
 use super::cors;
@@ -17,18 +18,23 @@ use super::respond::{self, Answer};
 use crate::config::Config;
 use crate::secret::Secret;
 
+/// How the page that sends a request is related to this server (Fetch Metadata). Scripts cannot
+/// set it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The cookie's name.
 const NAME: &str = "__Host-latchkey_refresh";
 
-/// What browsers are to hold it to. Leaving `Domain` out keeps it from other hosts.
+/// The cookie's attributes. Without `Domain` browsers send it to no other host.
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
 
-/// Reads and writes the cookie, as far as that is switched on.
+/// Which requests may use the cookie: none where cookies are disabled.
 #[derive(Clone, Debug)]
 pub(super) struct Cookies {
     is_enabled: bool,
-    /// The origins whose requests may rely on it, as browsers send them: our own by the public
-    /// URL, and those that may call us. `Host` tells nothing: whoever sends a request chooses it.
+    /// The origins whose requests may use it, as browsers send them: that of the public URL, and
+    /// the allowed ones of http and https. The origin of a native web view is shared by all apps
+    /// of its framework, and never of this site. `Host` is no evidence: the client chooses it.
     origins: Vec<String>,
 }
 
@@ -37,14 +43,16 @@ pub(super) struct Cookies {
 enum Found {
     Nothing,
     Token(Secret<String>),
-    /// Several of the name, which no browser sends: one cannot be picked.
+    /// Several of the name, which no browser sends: none of them counts.
     Several,
 }
 
 impl Cookies {
     pub(super) fn new(config: &Config, public_url: &str) -> Self {
         let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
-        let allowed = config.server.allowed_origins.iter().cloned();
+        let is_web =
+            |origin: &&String| ["http://", "https://"].iter().any(|it| origin.starts_with(it));
+        let allowed = config.server.allowed_origins.iter().filter(is_web).cloned();
         Self {
             is_enabled: config.cookies.is_enabled,
             origins: own.into_iter().chain(allowed).collect(),
@@ -56,11 +64,27 @@ impl Cookies {
         self.is_enabled
     }
 
-    /// The refresh token that a request carries in its cookie, where cookies are switched on.
+    /// Whether a request comes from an app that may use the cookie.
+    pub(super) fn may_use(&self, headers: &HeaderMap) -> bool {
+        let is_known =
+            |origin: &HeaderValue| self.origins.iter().any(|known| origin == known.as_str());
+        self.is_enabled && cors::origin(headers).is_some_and(is_known)
+    }
+
+    /// Whether the client of a request may be given the cookie: an app that may use it, or a
+    /// program that is no browser, which sends neither `Origin` nor `Sec-Fetch-Site`. From a page
+    /// of another site a browser would discard the cookie (RFC 6265bis, section 5.7), and nobody
+    /// would hold the session's token.
+    pub(super) fn may_be_given(&self, headers: &HeaderMap) -> bool {
+        let is_cross_site = headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site");
+        !is_cross_site && (!headers.contains_key(ORIGIN) || self.may_use(headers))
+    }
+
+    /// The refresh token that a request carries in its cookie, where cookies are enabled.
     ///
     /// # Errors
-    /// [`ApiError::CrossSite`] if the cookie is there, but no app of ours is known to have sent
-    /// it; [`ApiError::InvalidRefreshToken`] if there are several.
+    /// [`ApiError::CrossSite`] if the cookie is there, but not sent by an app that may use it;
+    /// [`ApiError::InvalidRefreshToken`] if there are several.
     pub(super) fn refresh_token(
         &self,
         headers: &HeaderMap,
@@ -69,9 +93,7 @@ impl Cookies {
         if let Found::Nothing = found {
             return Ok(None);
         }
-        let is_known =
-            |origin: &HeaderValue| self.origins.iter().any(|known| origin == known.as_str());
-        if !cors::origin(headers).is_some_and(is_known) {
+        if !self.may_use(headers) {
             return Err(ApiError::CrossSite);
         }
         match found {
@@ -81,13 +103,13 @@ impl Cookies {
         }
     }
 
-    /// Whether a request carries the cookie, be it as it may.
+    /// Whether a request carries the cookie, valid or not.
     pub(super) fn is_carried(&self, headers: &HeaderMap) -> bool {
         self.is_enabled && !matches!(find(headers), Found::Nothing)
     }
 }
 
-/// The answer with the cookie that keeps `token` for as long as it is good.
+/// The answer with the cookie that holds `token` until it expires.
 #[must_use]
 pub(super) fn keep(mut answer: Answer, token: &Secret<String>, lifetime: Duration) -> Answer {
     let seconds = lifetime.as_secs();
@@ -101,17 +123,17 @@ pub(super) fn keep(mut answer: Answer, token: &Secret<String>, lifetime: Duratio
     answer
 }
 
-/// The answer with the cookie that takes the token away.
+/// The answer with the cookie that deletes the token.
 #[must_use]
 pub(super) fn clear(mut answer: Answer) -> Answer {
-    // `from_static` takes no `format!`; a test holds both to the same name and attributes.
+    // `from_static` takes no `format!`; a test compares it with `NAME` and `ATTRIBUTES`.
     let value = "__Host-latchkey_refresh=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Strict";
     answer.headers_mut().append(SET_COOKIE, HeaderValue::from_static(value));
     answer
 }
 
-/// The value of our cookie (RFC 6265, section 4.2.1). How much there is to read is bounded by the
-/// limit on a request's head; whatever the value is, it is nothing but a token to be checked.
+/// The value of our cookie (RFC 6265, section 4.2.1). The limit on a request's head bounds its
+/// length; the value is checked as any token is.
 fn find(headers: &HeaderMap) -> Found {
     let mut values = headers
         .get_all(COOKIE)
@@ -119,10 +141,10 @@ fn find(headers: &HeaderMap) -> Found {
         .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
         .filter_map(|pair| pair.trim_ascii().strip_prefix(NAME.as_bytes())?.strip_prefix(b"="));
     match (values.next(), values.next()) {
-        // A client that empties cookies instead of dropping them has none.
+        // Some clients empty a cookie instead of deleting it.
         (None | Some(b""), None) => Found::Nothing,
         (Some(value), None) => {
-            // What is no text is no token either.
+            // What is not UTF-8 is not a token either.
             let token = std::str::from_utf8(value).unwrap_or("?");
             Found::Token(Secret::new(token.to_owned()))
         }

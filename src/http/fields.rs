@@ -58,9 +58,18 @@ impl Fields {
         self.values.insert(name, value);
     }
 
-    /// Whether the field is there, be it `null`: a PATCH changes only what it names.
+    /// Whether the field is there, `null` included: a PATCH changes only what it names.
     pub fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Whether the field holds nothing: it is absent, `null`, or a text of blanks alone.
+    pub fn is_blank(&self, name: &str) -> bool {
+        match self.text(name) {
+            Field::Absent | Field::Null => true,
+            Field::Text(text) => text.expose().trim().is_empty(),
+            Field::WrongType => false,
+        }
     }
 
     /// The field as it was sent.
@@ -112,12 +121,7 @@ impl Fields {
         name: &'static str,
         errors: &mut FieldErrors,
     ) -> Option<Option<Username>> {
-        let is_none_wanted = match self.text(name) {
-            Field::Absent | Field::Null => true,
-            Field::Text(text) => text.expose().trim().is_empty(),
-            Field::WrongType => false,
-        };
-        if is_none_wanted {
+        if self.is_blank(name) {
             return Some(None);
         }
         let text = self.required(name, errors)?;

@@ -40,6 +40,9 @@ pub(super) async fn log_in(
         errors.add("cookie", FieldProblem::CookiesDisabled);
     }
     errors.into_result()?;
+    if wants_cookie == Some(true) && !cookies.may_be_given(&request.head.headers) {
+        return Err(ApiError::CrossSite);
+    }
     let (Some(email), Some(password), Some(wants_cookie)) = (email, password, wants_cookie) else {
         return Err(ApiError::Internal);
     };
@@ -60,8 +63,8 @@ pub(super) async fn log_in(
     })
 }
 
-/// The refresh tokens that the new one takes the place of: the one in the body, and that in the
-/// cookie that is written anew. A login does not fail for want of good ones.
+/// The refresh tokens that the new one replaces: the one in the body, and the one in the cookie,
+/// if this login sets it. They need not be valid.
 fn former(
     fields: &Fields,
     wants_cookie: bool,

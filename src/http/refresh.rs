@@ -16,8 +16,8 @@ use crate::flows::refresh::{self, RefreshRefused};
 use crate::jwt::TokenError;
 use crate::secret::Secret;
 
-/// The answer with the tokens; none of refresh where that goes into a cookie. Tokens are base64url
-/// and dots, in which a string of JSON has nothing to escape.
+/// The answer with the tokens, without the refresh token where that goes into a cookie. Tokens are
+/// base64url and dots, so nothing has to be escaped in JSON.
 fn refreshed(access: &str, refresh: Option<&str>) -> Answer {
     let length = access.len() + refresh.map_or(0, str::len);
     let mut body = String::with_capacity(length + r#"{"access":"","refresh":""}"#.len());
@@ -37,10 +37,16 @@ pub(super) async fn refresh(
     request: Request,
 ) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
-    if !fields.has("refresh")
-        && let Some(token) = cookies.refresh_token(&request.head.headers)?
-    {
-        return refresh_by_cookie(app, &token, request.client).await;
+    let headers = &request.head.headers;
+    if fields.is_blank("refresh") {
+        if let Some(token) = cookies.refresh_token(headers)? {
+            return refresh_by_cookie(app, &token, request.client).await;
+        }
+        // Its script cannot see whether there is a cookie. Clients take a 401 for "logged out",
+        // and a 400 for a mistake of their own.
+        if cookies.may_use(headers) {
+            return Err(ApiError::InvalidRefreshToken);
+        }
     }
     let mut errors = FieldErrors::default();
     let token = fields.required_text("refresh", Trim::Yes, &mut errors);
@@ -51,8 +57,8 @@ pub(super) async fn refresh(
     Ok(refreshed(tokens.access.expose(), Some(tokens.refresh.expose())))
 }
 
-/// The same from cookie to cookie. A token that will never be good again is taken away, so that
-/// the app need not come back with it; one that could not be looked at stays.
+/// Takes the token from the cookie and puts its successor there. A token that will never be valid
+/// again is deleted from the browser; one that could not be checked stays.
 async fn refresh_by_cookie(
     app: &Arc<App>,
     token: &Secret<String>,

@@ -70,10 +70,8 @@ pub(super) async fn end(app: &Arc<App>, request: Request) -> Result<Answer, ApiE
 
 /// `POST /api/logout/`: by the refresh token in the body, which counts alone where there is one,
 /// since clients send a stale `Authorization` along with everything; else by the one in the cookie
-/// and the access token of the bearer, either or both.
-///
-/// Where cookie and bearer name different sessions both end: no one who logs out means to leave
-/// one of them open.
+/// and the access token of the bearer, either or both. Both sessions end where they differ: a user
+/// who logs out wants neither left open.
 pub(super) async fn log_out(
     app: &Arc<App>,
     cookies: &Cookies,
@@ -81,7 +79,7 @@ pub(super) async fn log_out(
 ) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
     let headers = &request.head.headers;
-    if fields.has("refresh") {
+    if !fields.is_blank("refresh") {
         let mut errors = FieldErrors::default();
         let token = fields.required_text("refresh", Trim::Yes, &mut errors);
         errors.into_result()?;
@@ -92,15 +90,21 @@ pub(super) async fn log_out(
     match cookies.refresh_token(headers)? {
         Some(token) => log_out_by_cookie(app, &token, &request).await,
         None => {
-            let token = bearer::token(headers)?;
+            let token = bearer::token(headers).map_err(|error| match error {
+                // As at refresh: the cookie has run out, so the user is logged out.
+                ApiError::NotAuthenticated if cookies.may_use(headers) => {
+                    ApiError::InvalidRefreshToken
+                }
+                other => other,
+            })?;
             sessions::log_out_by_access_token(app, token, request.client).await?;
             Ok(respond::no_content())
         }
     }
 }
 
-/// A cookie is taken away unless nothing could be found out about it: a token that is not good
-/// will not become so.
+/// The cookie is deleted unless its token could not be checked: one that is not valid now never
+/// will be.
 async fn log_out_by_cookie(
     app: &Arc<App>,
     token: &Secret<String>,

@@ -128,6 +128,7 @@ async fn a_refresh_goes_from_cookie_to_cookie() {
 async fn the_cookie_does_not_outlive_the_session() {
     let app = TestApp::start_with(|config| {
         config.cookies.is_enabled = true;
+        config.server.allowed_origins = vec![APP.to_owned()];
         config.tokens.sessions.session = Some(std::time::Duration::from_secs(25 * 60 * 60));
     });
     app.register(EMAIL).await;
@@ -207,16 +208,60 @@ async fn a_login_ends_the_session_whose_cookie_it_replaces_and_no_other() {
     let former = log_in(&app).await;
     let with_cookie =
         |call: Call| call.header("cookie", format!("__Host-latchkey_refresh={}", former.refresh));
-    for (cookie, origin) in [(false, APP), (true, "https://evil.example"), (true, "null")] {
-        let call = with_cookie(logging_in(&app, &json!(cookie))).header("origin", origin);
-        assert_eq!(call.await.status, 200, "{origin}");
-        assert!(app.is_live(&former).await, "{cookie} {origin}");
-    }
+    let call = with_cookie(logging_in(&app, &json!(false))).header("origin", APP);
+    assert_eq!(call.await.status, 200);
+    assert!(app.is_live(&former).await);
     let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": true, "refresh": "stale"});
     let reply = with_cookie(app.post("/api/login/", &body)).header("origin", APP).await;
     assert_eq!(reply.status, 200);
     assert!(!app.is_live(&former).await);
     assert_eq!(refreshing(&app, &kept(&reply).0).await.status, 200);
+}
+
+/// A browser discards the cookie of another site, and the session stayed open without a holder.
+#[tokio::test]
+async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
+    let app = TestApp::start_with(|config| {
+        config.cookies.is_enabled = true;
+        config.server.allowed_origins = [APP, "capacitor://localhost"].map(str::to_owned).into();
+    });
+    app.register(EMAIL).await;
+    // `Origin`, `Sec-Fetch-Site`, and whether the cookie is set.
+    let table = [
+        ("", "", true),
+        (APP, "", true),
+        (OWN, "same-origin", true),
+        (APP, "same-site", true),
+        ("", "none", true),
+        ("", "cross-site", false),
+        (APP, "cross-site", false),
+        ("https://evil.example", "", false),
+        ("https://evil.example", "same-site", false),
+        ("null", "", false),
+        ("capacitor://localhost", "", false),
+    ];
+    for (origin, site, is_given) in table {
+        let calls = || {
+            let headers = [("origin", origin), ("sec-fetch-site", site)];
+            let sent = headers.into_iter().filter(|(_, value)| !value.is_empty());
+            sent.fold(logging_in(&app, &json!(true)), |call, (name, value)| {
+                call.header(name, value)
+            })
+        };
+        if is_given {
+            assert_eq!(calls().await.status, 200, "{origin} {site}");
+            continue;
+        }
+        let reply = app.unchanged(async || calls().await).await;
+        let refused = (403, json!({"detail": "Cross-site request refused."}));
+        assert_eq!(reply.told(), refused, "{origin} {site}");
+        assert_eq!(reply.header("set-cookie"), None);
+    }
+    let two = logging_in(&app, &json!(true)).header("origin", APP).header("origin", OWN);
+    assert_eq!(two.await.status, 403);
+    let body = json!({"email": EMAIL, "password": PASSWORD});
+    let native = app.post("/api/login/", &body).header("origin", "capacitor://localhost").await;
+    assert_eq!(native.status, 200, "its token is in the body");
 }
 
 #[tokio::test]
@@ -252,17 +297,46 @@ async fn a_dead_token_is_taken_out_of_its_cookie() {
 }
 
 #[tokio::test]
-async fn without_a_cookie_the_field_is_required_as_ever() {
+async fn without_a_cookie_the_field_is_required() {
     let app = start();
     let required = (400, json!({"refresh": ["This field is required."]}));
     assert_eq!(app.call("POST", "/api/token/refresh/").await.told(), required);
-    assert_eq!(refreshing(&app, "").await.told(), required);
+    assert_eq!(carrying(&app, "/api/token/refresh/", "", "null").await.told(), required);
     let other = app.call("POST", "/api/token/refresh/").header("cookie", "sessionid=1");
     assert_eq!(other.await.told(), required);
     let off = TestApp::start();
     let tokens = off.newcomer(EMAIL).await;
     let reply = carrying(&off, "/api/token/refresh/", &tokens.refresh, OWN).await;
     assert_eq!(reply.told(), required);
+}
+
+/// Clients take a 401 for "logged out", and a 400 for a mistake of their own.
+#[tokio::test]
+async fn an_app_that_may_use_the_cookie_but_has_none_is_logged_out() {
+    let app = start();
+    let logged_out =
+        (401, json!({"detail": "Token is invalid or expired", "code": "token_not_valid"}));
+    for path in ["/api/token/refresh/", "/api/logout/"] {
+        for body in [json!({}), json!({"refresh": null}), json!({"refresh": ""})] {
+            for origin in [APP, OWN] {
+                let reply = carrying(&app, path, "", origin).json(&body).await;
+                assert_eq!(reply.told(), logged_out, "{path} {body} {origin}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn null_or_blank_in_the_body_leaves_the_token_to_the_cookie() {
+    let app = start();
+    app.register(EMAIL).await;
+    for refresh in [json!(null), json!("")] {
+        let body = json!({"refresh": refresh});
+        let tokens = log_in(&app).await;
+        let rotated = kept(&refreshing(&app, &tokens.refresh).json(&body).await).0;
+        assert_eq!(logging_out(&app, &rotated).json(&body).await.status, 204, "{refresh}");
+        assert_eq!(app.profile(&tokens.access).await.status, 401, "{refresh}");
+    }
 }
 
 #[tokio::test]

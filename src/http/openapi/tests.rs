@@ -288,7 +288,7 @@ fn pointer_to(error: &ApiError) -> Option<&'static str> {
         ApiError::Throttled { .. } => "/components/responses/Throttled",
         ApiError::LockedOut { .. } => "/components/responses/LockedOut",
         ApiError::InvalidCredentials => "/components/responses/InvalidCredentials",
-        ApiError::EmailNotVerified => "/components/responses/EmailNotVerified",
+        ApiError::EmailNotVerified => "/components/responses/LoginForbidden",
         ApiError::CrossSite => "/components/responses/CrossSite",
         ApiError::RegistrationClosed => "/components/responses/RegistrationClosed",
         ApiError::NotAuthenticated
