@@ -1,7 +1,7 @@
 //! The application: what every use case needs, made once.
 
 use crate::clock::{Clock, ClockBehind, ClockGuard, Moment};
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::hasher::Hasher;
 use crate::jwt::Tokens;
 use crate::keys::LiveKeys;
@@ -14,8 +14,8 @@ use crate::throttle::Throttle;
 pub struct App {
     /// What the operator said.
     pub config: Config,
-    /// The base of mailed links, without a slash at its end.
-    pub public_url: String,
+    /// The base of mailed links.
+    pub public_url: PublicUrl,
     /// Where the time comes from; read once per request, by [`moment`](Self::moment).
     pub clock: Clock,
     /// Judges the time before anything is decided by it.

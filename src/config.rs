@@ -9,6 +9,7 @@
 //! is added there, to the types here, and to `config.toml`.
 
 mod problems;
+mod public_url;
 mod reader;
 mod source;
 mod units;
@@ -27,6 +28,7 @@ use crate::domain::session::SessionLifetimes;
 use crate::secret::Secret;
 
 pub use problems::ConfigProblems;
+pub use public_url::PublicUrl;
 pub use written::Loaded;
 
 /// Everything an operator can say.
@@ -63,11 +65,11 @@ pub struct Config {
 pub struct ServerConfig {
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The base of mailed links, without a slash at its end; none only while listening on
-    /// loopback, where the address itself then serves (`http://127.0.0.1:8000`).
-    pub public_url: Option<String>,
-    /// Where verification and reset lead, without a slash at its end; none for own pages.
-    pub frontend_url: Option<String>,
+    /// The base of mailed links; `None` only while listening on loopback, where the address itself
+    /// then serves (`http://127.0.0.1:8000`).
+    pub public_url: Option<PublicUrl>,
+    /// Where verification and reset lead; `None` for Latchkey's own pages.
+    pub frontend_url: Option<PublicUrl>,
     /// The networks whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The origins that browsers may call from, as they write them (`https://app.example`).

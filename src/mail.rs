@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::clock::Timestamp;
-use crate::config::{MailConfig, MailTransport};
+use crate::config::{MailConfig, MailTransport, PublicUrl};
 use crate::domain::{MailId, MailKind, MessageId, QueuedMail, TicketId, UserId};
 
 mod backoff;
@@ -19,17 +19,15 @@ mod collector;
 mod compose;
 mod file;
 mod messages;
-mod site;
 mod smtp;
 mod templates;
 
 pub use backoff::next_attempt;
 pub use collector::{Collector, SentMail};
-pub use messages::{MailContent, describe_lifetime, reset_link, verify_link};
+pub use messages::{MailLink, describe_lifetime, reset_link, verify_link};
 
 use compose::{Composed, Sender};
 use file::MailDirectory;
-use site::Site;
 use smtp::Smtp;
 use templates::{Rendered, Templates};
 
@@ -40,7 +38,7 @@ pub const LOG_TARGET: &str = "latchkey::mail";
 /// Renders mails and hands them on.
 #[derive(Debug)]
 pub struct Mailer {
-    site: Site,
+    public_url: PublicUrl,
     sender: Sender,
     templates: Templates,
     transport: Transport,
@@ -137,7 +135,7 @@ impl Mailer {
     ///
     /// # Errors
     /// [`MailSetupError`] names the setting or file, and for a template the line.
-    pub fn new(config: &MailConfig, public_url: &str) -> Result<Self, MailSetupError> {
+    pub fn new(config: &MailConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let mailer = Self::prepare(config, public_url)?;
         if let (Transport::File(mails), MailTransport::File { directory }) =
             (&mailer.transport, &config.transport)
@@ -163,7 +161,7 @@ impl Mailer {
     ///
     /// # Errors
     /// As [`Mailer::new`], but for a directory that cannot be made or is not private.
-    pub fn check(config: &MailConfig, public_url: &str) -> Result<(), MailSetupError> {
+    pub fn check(config: &MailConfig, public_url: &PublicUrl) -> Result<(), MailSetupError> {
         Self::prepare(config, public_url).map(|_| ())
     }
 
@@ -173,42 +171,43 @@ impl Mailer {
     /// As [`Mailer::new`].
     pub fn collecting(
         config: &MailConfig,
-        public_url: &str,
+        public_url: &PublicUrl,
         collector: Collector,
     ) -> Result<Self, MailSetupError> {
-        Self::with_transport(config, Site::new(public_url), Transport::Collector(collector))
+        Self::with_transport(config, public_url, Transport::Collector(collector))
     }
 
     /// All of it, as far as that changes nothing.
-    fn prepare(config: &MailConfig, public_url: &str) -> Result<Self, MailSetupError> {
-        let site = Site::new(public_url);
+    fn prepare(config: &MailConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let transport = match &config.transport {
             MailTransport::Log => Transport::Log,
             MailTransport::File { directory } => Transport::File(MailDirectory::at(directory)),
-            MailTransport::Smtp(smtp) => Transport::Smtp(Box::new(Smtp::new(smtp, &site)?)),
+            MailTransport::Smtp(smtp) => Transport::Smtp(Box::new(Smtp::new(smtp, public_url)?)),
         };
-        Self::with_transport(config, site, transport)
+        Self::with_transport(config, public_url, transport)
     }
 
     fn with_transport(
         config: &MailConfig,
-        site: Site,
+        public_url: &PublicUrl,
         transport: Transport,
     ) -> Result<Self, MailSetupError> {
-        let sender = Sender::new(&config.from, &site)?;
+        let sender = Sender::new(&config.from, public_url)?;
         let templates = Templates::load(config.templates.as_deref())?;
-        let mailer = Self { site, sender, templates, transport };
+        let mailer = Self { public_url: public_url.clone(), sender, templates, transport };
         mailer.try_out(&config.from)?;
         Ok(mailer)
     }
 
     /// Makes one of every mail, so that what does not work is known before one is due.
     fn try_out(&self, from: &str) -> Result<(), MailSetupError> {
-        let mail = sample_mail();
-        for content in MailContent::samples() {
+        let sample_link = MailLink::sample(&self.public_url);
+        for kind in messages::samples() {
+            let mail = QueuedMail { kind, ..sample_mail() };
+            let link = mail.kind.ticket().map(|_| &sample_link);
             let rendered = self
                 .templates
-                .render(&content, &mail, &self.site)
+                .render(&mail, link, &self.public_url)
                 .map_err(templates::RenderError::at_setup)?;
             self.sender
                 .compose(&mail, &rendered)
@@ -217,12 +216,12 @@ impl Mailer {
         Ok(())
     }
 
-    /// Makes one attempt at delivering one mail. It may take minutes where a mail server does;
-    /// dropping the future breaks the attempt off.
-    pub async fn deliver(&self, mail: &QueuedMail, content: &MailContent) -> Delivery {
-        let rendered = match self.templates.render(content, mail, &self.site) {
+    /// Makes one attempt at delivering one mail, with the link of its ticket if it has one. It may
+    /// take minutes where a mail server does; dropping the future breaks the attempt off.
+    pub async fn deliver(&self, mail: &QueuedMail, link: Option<&MailLink>) -> Delivery {
+        let rendered = match self.templates.render(mail, link, &self.public_url) {
             Ok(rendered) => rendered,
-            // A template can be mended, so the mail waits for that.
+            // A template can be repaired, so the mail waits for that.
             Err(error) => return Delivery::Deferred { reason: error.reason() },
         };
         let composed = match self.sender.compose(mail, &rendered) {
@@ -230,14 +229,14 @@ impl Mailer {
             Err(reason) => return Delivery::Failed { reason },
         };
         match &self.transport {
-            Transport::Log => log(content, &composed),
+            Transport::Log => log(mail, link, &composed),
             Transport::File(directory) => match directory.deliver(mail, composed.raw).await {
                 Ok(()) => Delivery::Sent,
                 Err(error) => Delivery::Deferred { reason: format!("writing the file: {error}") },
             },
             Transport::Smtp(smtp) => smtp.deliver(&composed).await,
             Transport::Collector(collector) => {
-                collector.deliver(sent_mail(content, rendered, composed)).await
+                collector.deliver(sent_mail(link, rendered, composed)).await
             }
         }
     }
@@ -252,24 +251,24 @@ impl Mailer {
 }
 
 /// The one place where a mailed link goes into the log, as asked for by `transport = "log"`.
-fn log(content: &MailContent, composed: &Composed) -> Delivery {
+fn log(mail: &QueuedMail, link: Option<&MailLink>, composed: &Composed) -> Delivery {
     tracing::info!(
         target: LOG_TARGET,
-        purpose = content.purpose(),
+        purpose = mail.kind.purpose(),
         to = %composed.to,
-        link = content.link().map(|link| link.expose().as_str()),
+        link = link.map(|link| link.url.expose().as_str()),
         "mail goes to the log instead of being sent"
     );
     Delivery::Sent
 }
 
-fn sent_mail(content: &MailContent, rendered: Rendered, composed: Composed) -> SentMail {
+fn sent_mail(link: Option<&MailLink>, rendered: Rendered, composed: Composed) -> SentMail {
     SentMail {
         to: composed.to.to_string(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
-        link: content.link().map(|link| link.expose().clone()),
+        link: link.map(|link| link.url.expose().clone()),
         message_id: composed.message_id,
         raw: String::from_utf8_lossy(&composed.raw).into_owned(),
     }

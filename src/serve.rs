@@ -12,7 +12,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::clock::{Clock, ClockGuard, Timestamp};
-use crate::config::{Config, MailTransport};
+use crate::config::{Config, MailTransport, PublicUrl};
 use crate::flows::supervise::{supervise, until_stopped};
 use crate::flows::{delivery, key_watch, upkeep};
 use crate::hasher::Hasher;
@@ -46,10 +46,15 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 }
 
 fn prepare(config: &Config) -> Result<Pages, StartError> {
-    // What links begin with may not be known before the server listens; any URL will do here.
-    let public_url = config.server.public_url.as_deref().unwrap_or("http://127.0.0.1");
-    Mailer::check(&config.mail, public_url).map_err(StartError::Mail)?;
-    Pages::new(public_url, config.server.frontend_url.as_deref()).map_err(StartError::Pages)
+    // The port may not be known before the server listens.
+    let public_url = public_url(config, config.server.listen);
+    Mailer::check(&config.mail, &public_url).map_err(StartError::Mail)?;
+    Pages::new(&public_url, config.server.frontend_url.as_ref()).map_err(StartError::Pages)
+}
+
+/// The base of mailed links, for a server that listens on `address`.
+fn public_url(config: &Config, address: SocketAddr) -> PublicUrl {
+    config.server.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(address))
 }
 
 /// A server that has everything it needs and listens, but does not answer yet.
@@ -81,8 +86,7 @@ impl Server {
         let listen_error = |error| StartError::Listen { address, error };
         let listener = server::listen(address).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let public_url =
-            config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let public_url = public_url(&config, address);
 
         let directory =
             DataDirectory::open(&config.storage.directory).map_err(StartError::Directory)?;
@@ -93,7 +97,7 @@ impl Server {
         let (store, writer) = Store::open(directory, settings).map_err(StartError::Store)?;
         let hasher =
             Hasher::start(&config.passwords, clock.clone()).map_err(StartError::Threads)?;
-        let issuer = config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone());
+        let issuer = config.tokens.issuer.clone().unwrap_or_else(|| public_url.to_string());
         let token_settings = TokenSettings {
             access_lifetime: config.tokens.access_lifetime,
             issuer,

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::units::{days, duration_text};
-use super::urls::host_labels;
 use super::{
     AuditConfig, Config, ConfigProblems, ConfirmBy, CookieConfig, EmailChangeConfig, LogConfig,
-    LogFormat, LogLevel, LoginConfig, MailConfig, PasswordConfig, RecoveryConfig,
+    LogFormat, LogLevel, LoginConfig, MailConfig, PasswordConfig, PublicUrl, RecoveryConfig,
     RegistrationConfig, ServerConfig, SigningAlgorithm, StorageConfig, TokenConfig,
 };
 use crate::domain::PasswordPolicy;
@@ -218,8 +217,9 @@ fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
 /// called, and who its mail comes from.
 fn add_service_words(words: &mut ServiceWords, server: &ServerConfig, mail: &MailConfig) {
     words.add("latchkey");
-    let public_url = server.public_url.as_deref().unwrap_or_default();
-    host_labels(public_url).iter().for_each(|label| words.add(label));
+    for label in server.public_url.iter().flat_map(PublicUrl::host_labels) {
+        words.add(label);
+    }
     words.add(&sender_name(mail).unwrap_or_default());
 }
 

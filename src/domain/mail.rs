@@ -84,6 +84,20 @@ pub enum MailKind {
 }
 
 impl MailKind {
+    /// What the mail is for, as logs name it; its templates are named after it.
+    pub const fn purpose(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::ChangeEmail { .. } => "change_email",
+            Self::EmailChangeRequested { .. } => "email_change_requested",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDeleted => "account_deleted",
+        }
+    }
+
     /// The ticket whose link the mail carries; none for a notice.
     pub fn ticket(&self) -> Option<TicketId> {
         match self {

@@ -2,11 +2,11 @@
 //!
 //! [`run`] keeps a few attempts going side by side and gives each slot that comes free to the mail
 //! whose turn it is (`lineup`). `attempt` is one attempt and the report of what became of it;
-//! `memory` has what storage cannot be asked about; `content` says what a mail says.
+//! `memory` has what storage cannot be asked about; `link` makes the link that a mail carries.
 
 mod attempt;
-mod content;
 mod lineup;
+mod link;
 mod memory;
 
 use std::collections::HashMap;

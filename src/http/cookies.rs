@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
-use url::Url;
 
 use super::cors;
 use super::errors::ApiError;
 use super::respond::{self, Answer};
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::secret::Secret;
 
 /// How the page that sends a request is related to this server (Fetch Metadata). Scripts cannot
@@ -48,14 +47,13 @@ enum Found {
 }
 
 impl Cookies {
-    pub(super) fn new(config: &Config, public_url: &str) -> Self {
-        let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
+    pub(super) fn new(config: &Config, public_url: &PublicUrl) -> Self {
         let is_web =
             |origin: &&String| ["http://", "https://"].iter().any(|it| origin.starts_with(it));
         let allowed = config.server.allowed_origins.iter().filter(is_web).cloned();
         Self {
             is_enabled: config.cookies.is_enabled,
-            origins: own.into_iter().chain(allowed).collect(),
+            origins: std::iter::once(public_url.origin()).chain(allowed).collect(),
         }
     }
 
@@ -165,7 +163,7 @@ mod tests {
         let mut config = Config::load(None, &[]).unwrap().config;
         config.cookies.is_enabled = is_enabled;
         config.server.allowed_origins = vec![APP.to_owned()];
-        Cookies::new(&config, public_url)
+        Cookies::new(&config, &PublicUrl::parse(public_url).unwrap())
     }
 
     fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {

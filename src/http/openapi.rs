@@ -31,7 +31,7 @@ pub(super) struct Description {
 impl Description {
     /// The description, with what `app` was configured to be.
     pub(super) fn new(app: &App) -> Self {
-        Self::of(&app.public_url, app.config.passwords.policy.min_length)
+        Self::of(app.public_url.as_str(), app.config.passwords.policy.min_length)
     }
 
     fn of(public_url: &str, min_password: usize) -> Self {

@@ -15,14 +15,15 @@ use std::fmt;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, InvalidHeaderValue,
+    REFERRER_POLICY,
 };
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use self::policy::Origin;
 use super::field_errors::FieldProblem;
 use super::respond::{self, Answer};
 use crate::clock::Timestamp;
+use crate::config::PublicUrl;
 use crate::domain::Email;
 use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
@@ -56,9 +57,8 @@ const TEMPLATES: [(&str, &str); 7] = [
 /// Why there can be no pages.
 #[derive(Debug)]
 pub enum PagesError {
-    /// The frontend's URL does not begin with an origin that a policy can name (in ASCII,
-    /// `https://host` or `http://host:port`).
-    Frontend(String),
+    /// A header of the pages cannot be made.
+    Header(InvalidHeaderValue),
     /// A template is broken.
     Template(minijinja::Error),
 }
@@ -66,7 +66,7 @@ pub enum PagesError {
 impl fmt::Display for PagesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Frontend(url) => write!(f, "no origin at the start of frontend URL {url:?}"),
+            Self::Header(error) => write!(f, "page header: {error}"),
             Self::Template(error) => write!(f, "broken page template: {error}"),
         }
     }
@@ -90,15 +90,12 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Pages that browsers see under `public_url`, and that may lead to `frontend_url` (or its
-    /// origin alone), where there is one.
+    /// Pages that browsers see under `public_url`, and that may lead to the frontend, where there
+    /// is one.
     ///
     /// # Errors
-    /// A frontend that is no URL, or a template that does not work with what it will be given.
-    pub fn new(public_url: &str, frontend_url: Option<&str>) -> Result<Self, PagesError> {
-        let frontend = frontend_url
-            .map(|url| Origin::of(url).ok_or_else(|| PagesError::Frontend(url.to_owned())))
-            .transpose()?;
+    /// A template that does not work with what it will be given.
+    pub fn new(public_url: &PublicUrl, frontend: Option<&PublicUrl>) -> Result<Self, PagesError> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         // An error must not quote what a page was filled in with: it holds a ticket.
@@ -106,11 +103,10 @@ impl Pages {
         for (name, source) in TEMPLATES {
             templates.add_template(name, source).map_err(PagesError::Template)?;
         }
-        let policy = policy::policy(STYLE, frontend);
-        let policy = HeaderValue::from_str(&policy)
-            .map_err(|_| PagesError::Frontend(frontend_url.unwrap_or_default().to_owned()))?;
-        let site = frontend.map(|origin| origin.host.to_owned());
-        let prefix = path_of(public_url);
+        let policy = policy::policy(STYLE, frontend.map(PublicUrl::origin));
+        let policy = HeaderValue::from_str(&policy).map_err(PagesError::Header)?;
+        let site = frontend.map(|url| url.authority().to_owned());
+        let prefix = public_url.path();
         let pages = Self {
             templates,
             site,
@@ -288,13 +284,6 @@ impl Pages {
         }
         answer
     }
-}
-
-/// The path of a URL, without a slash at its end.
-fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
-    path.unwrap_or_default().trim_end_matches('/')
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use lettre::message::header::{
 use lettre::message::{Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
 
 use super::MailSetupError;
-use super::site::Site;
 use super::templates::Rendered;
+use crate::config::PublicUrl;
 use crate::domain::{Email, QueuedMail};
 
 /// The longest line of a message, in bytes and without its end (RFC 5322, section 2.1.1).
@@ -37,10 +37,11 @@ pub(super) struct Composed {
 
 impl Sender {
     /// Reads the sender from the configuration.
-    pub(super) fn new(from: &str, site: &Site) -> Result<Self, MailSetupError> {
+    pub(super) fn new(from: &str, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let mailbox = parse_mailbox(from)
             .ok_or_else(|| MailSetupError::From { from: from.escape_debug().to_string() })?;
-        let message_id_domain = site.domain().unwrap_or(mailbox.email.domain()).to_owned();
+        let message_id_domain =
+            public_url.mail_domain().unwrap_or(mailbox.email.domain()).to_owned();
         Ok(Self { from: mailbox, message_id_domain })
     }
 

@@ -4,58 +4,21 @@ use std::time::Duration;
 
 use minijinja::{Value, context};
 
-use super::site::Site;
 use crate::clock::Timestamp;
-use crate::domain::{Email, QueuedMail};
+use crate::config::PublicUrl;
+use crate::domain::{Email, MailKind, Purpose, QueuedMail, Ticket, TicketId};
 use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
 
-/// What a mail says, with everything its templates need that is not in the outbox.
+/// The link that a mail carries. It is made for one attempt at delivery and never stored.
 #[derive(Clone, Debug)]
-pub enum MailContent {
-    /// Please confirm your address.
-    VerifyEmail {
-        /// The link that does it; see [`verify_link`].
-        link: Secret<String>,
-        /// When the account was made.
-        created_at: Timestamp,
-        /// When the link stops working.
-        expires_at: Timestamp,
-    },
-    /// You, or someone else, asked for a new password.
-    ResetPassword {
-        /// The link to where it is chosen; see [`reset_link`].
-        link: Secret<String>,
-        /// When the link stops working.
-        expires_at: Timestamp,
-    },
-    /// Please confirm your new address; at that address.
-    ChangeEmail {
-        /// The link that does it; see [`verify_link`].
-        link: Secret<String>,
-        /// When the link stops working.
-        expires_at: Timestamp,
-    },
-    /// Your account is about to get a new address; at the old one.
-    EmailChangeRequested {
-        /// The link that calls it off; see [`verify_link`].
-        link: Secret<String>,
-        /// When the link stops working.
-        expires_at: Timestamp,
-        /// The address that was asked for.
-        new_email: Email,
-    },
-    /// Your account has a new address; at the old one.
-    EmailChanged {
-        /// The address it has now.
-        new_email: Email,
-    },
-    /// Your password was reset.
-    PasswordReset,
-    /// Your password was changed.
-    PasswordChanged,
-    /// Your account was deleted.
-    AccountDeleted,
+pub struct MailLink {
+    /// Where it leads; see [`verify_link`] and [`reset_link`].
+    pub url: Secret<String>,
+    /// When its ticket was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Timestamp,
 }
 
 /// What a template's values are going to stand in.
@@ -65,86 +28,83 @@ pub(super) enum Medium {
     Html,
 }
 
-impl MailContent {
-    /// What the mail is for, as logs name it; its templates are named after it.
-    pub const fn purpose(&self) -> &'static str {
-        match self {
-            Self::VerifyEmail { .. } => "verify_email",
-            Self::ResetPassword { .. } => "reset_password",
-            Self::ChangeEmail { .. } => "change_email",
-            Self::EmailChangeRequested { .. } => "email_change_requested",
-            Self::EmailChanged { .. } => "email_changed",
-            Self::PasswordReset => "password_reset",
-            Self::PasswordChanged => "password_changed",
-            Self::AccountDeleted => "account_deleted",
-        }
+impl MailLink {
+    /// The link of `ticket`, whose token is `token`.
+    pub fn new(
+        public_url: &PublicUrl,
+        frontend_url: Option<&PublicUrl>,
+        ticket: &Ticket,
+        token: &Secret<String>,
+    ) -> Self {
+        let url = match ticket.purpose {
+            Purpose::ResetPassword => reset_link(public_url, frontend_url, token),
+            Purpose::VerifyEmail | Purpose::ChangeEmail | Purpose::CancelEmailChange => {
+                verify_link(public_url, token)
+            }
+        };
+        Self { url, created_at: ticket.created_at, expires_at: ticket.expires_at }
     }
 
-    /// The link it carries; none in a notice that has none.
-    pub const fn link(&self) -> Option<&Secret<String>> {
-        match self {
-            Self::VerifyEmail { link, .. }
-            | Self::ResetPassword { link, .. }
-            | Self::ChangeEmail { link, .. }
-            | Self::EmailChangeRequested { link, .. } => Some(link),
-            Self::EmailChanged { .. }
-            | Self::PasswordReset
-            | Self::PasswordChanged
-            | Self::AccountDeleted => None,
-        }
-    }
-
-    /// One of each, for trying out templates before there is a mail to send.
-    pub(super) fn samples() -> Vec<Self> {
-        const URL: &str = "https://accounts.example.com";
+    /// A link for trying out templates.
+    pub(super) fn sample(public_url: &PublicUrl) -> Self {
         let created_at = Timestamp::from_unix_seconds(1_733_479_200);
-        let expires_at = created_at.saturating_add(Duration::from_secs(24 * 60 * 60));
-        let token = Secret::new("A".repeat(43));
-        let link = || verify_link(URL, &token);
-        let new_email = sample_address();
-        vec![
-            Self::VerifyEmail { link: link(), created_at, expires_at },
-            Self::ResetPassword { link: reset_link(URL, None, &token), expires_at },
-            Self::ChangeEmail { link: link(), expires_at },
-            Self::EmailChangeRequested { link: link(), expires_at, new_email: new_email.clone() },
-            Self::EmailChanged { new_email },
-            Self::PasswordReset,
-            Self::PasswordChanged,
-            Self::AccountDeleted,
-        ]
-    }
-
-    /// The values its templates may use.
-    pub(super) fn context(&self, mail: &QueuedMail, site: &Site, medium: Medium) -> Value {
-        let linked = |link: &Secret<String>, expires_at: Timestamp| {
-            context! {
-                link => url_value(link.expose(), medium),
-                expires_at => expires_at.for_people(),
-                expires_in => describe_lifetime(expires_at.saturating_since(mail.queued_at)),
-            }
-        };
-        let own = match self {
-            Self::VerifyEmail { link, created_at, expires_at } => context! {
-                created_at => created_at.for_people(),
-                ..linked(link, *expires_at)
-            },
-            Self::ResetPassword { link, expires_at } | Self::ChangeEmail { link, expires_at } => {
-                linked(link, *expires_at)
-            }
-            Self::EmailChangeRequested { link, expires_at, new_email } => context! {
-                new_email => new_email.as_str(),
-                ..linked(link, *expires_at)
-            },
-            Self::EmailChanged { new_email } => context! { new_email => new_email.as_str() },
-            Self::PasswordReset | Self::PasswordChanged | Self::AccountDeleted => context! {},
-        };
-        context! {
-            to => mail.to.as_str(),
-            site => site.authority.as_str(),
-            public_url => url_value(&site.public_url, medium),
-            at => mail.queued_at.for_people(),
-            ..own
+        Self {
+            url: verify_link(public_url, &Secret::new("A".repeat(43))),
+            created_at,
+            expires_at: created_at.saturating_add(Duration::from_secs(24 * 60 * 60)),
         }
+    }
+}
+
+/// One of each kind of mail, for trying out templates before there is a mail to send.
+pub(super) fn samples() -> [MailKind; 8] {
+    let ticket = TicketId::from_bytes([0; 16]);
+    [
+        MailKind::VerifyEmail { ticket },
+        MailKind::ResetPassword { ticket },
+        MailKind::ChangeEmail { ticket },
+        MailKind::EmailChangeRequested { ticket, new_email: sample_address() },
+        MailKind::EmailChanged { new_email: sample_address() },
+        MailKind::PasswordReset,
+        MailKind::PasswordChanged,
+        MailKind::AccountDeleted,
+    ]
+}
+
+/// The values that the templates of `mail` may use.
+pub(super) fn context(
+    mail: &QueuedMail,
+    link: Option<&MailLink>,
+    public_url: &PublicUrl,
+    medium: Medium,
+) -> Value {
+    let told = match &mail.kind {
+        MailKind::EmailChangeRequested { new_email, .. } | MailKind::EmailChanged { new_email } => {
+            context! { new_email => new_email.as_str() }
+        }
+        MailKind::VerifyEmail { .. }
+        | MailKind::ResetPassword { .. }
+        | MailKind::ChangeEmail { .. }
+        | MailKind::PasswordReset
+        | MailKind::PasswordChanged
+        | MailKind::AccountDeleted => context! {},
+    };
+    let own = match link {
+        Some(link) => context! {
+            link => url_value(link.url.expose(), medium),
+            created_at => link.created_at.for_people(),
+            expires_at => link.expires_at.for_people(),
+            expires_in => describe_lifetime(link.expires_at.saturating_since(mail.queued_at)),
+            ..told
+        },
+        None => told,
+    };
+    context! {
+        to => mail.to.as_str(),
+        site => public_url.authority(),
+        public_url => url_value(public_url.as_str(), medium),
+        at => mail.queued_at.for_people(),
+        ..own
     }
 }
 
@@ -155,18 +115,17 @@ pub(super) fn sample_address() -> Email {
 }
 
 /// The link that confirms an address, or a change of it, or calls such a change off.
-pub fn verify_link(public_url: &str, token: &Secret<String>) -> Secret<String> {
-    let base = public_url.trim_end_matches('/');
-    Secret::new(format!("{base}{CONFIRM_EMAIL}/?token={}", token.expose()))
+pub fn verify_link(public_url: &PublicUrl, token: &Secret<String>) -> Secret<String> {
+    Secret::new(format!("{public_url}{CONFIRM_EMAIL}/?token={}", token.expose()))
 }
 
 /// The link to where a new password is chosen: at the frontend where there is one, else at ours.
 pub fn reset_link(
-    public_url: &str,
-    frontend_url: Option<&str>,
+    public_url: &PublicUrl,
+    frontend_url: Option<&PublicUrl>,
     token: &Secret<String>,
 ) -> Secret<String> {
-    let base = frontend_url.unwrap_or(public_url).trim_end_matches('/');
+    let base = frontend_url.unwrap_or(public_url);
     Secret::new(format!("{base}{RESET_PASSWORD}/{}", token.expose()))
 }
 
@@ -228,6 +187,10 @@ fn escape_html(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn url(text: &str) -> PublicUrl {
+        PublicUrl::parse(text).unwrap()
+    }
+
     #[test]
     fn lifetimes_read_as_people_say_them() {
         for (seconds, words) in [
@@ -253,7 +216,7 @@ mod tests {
         let token = Secret::new("abc_-9".to_owned());
         for base in ["https://a.example/auth", "https://a.example/auth/"] {
             assert_eq!(
-                verify_link(base, &token).expose(),
+                verify_link(&url(base), &token).expose(),
                 "https://a.example/auth/api/verify-email/confirm/?token=abc_-9"
             );
         }
@@ -271,7 +234,9 @@ mod tests {
                 "https://b.example/app/reset-password/abc_-9",
             ),
         ] {
-            assert_eq!(reset_link(public_url, frontend_url, &token).expose(), expected);
+            let frontend_url = frontend_url.map(url);
+            let link = reset_link(&url(public_url), frontend_url.as_ref(), &token);
+            assert_eq!(link.expose(), expected);
         }
     }
 
@@ -283,8 +248,7 @@ mod tests {
 
     #[test]
     fn debug_does_not_show_the_link() {
-        for sample in MailContent::samples() {
-            assert!(!format!("{sample:?}").contains("AAAA"));
-        }
+        let link = MailLink::sample(&url("https://a.example"));
+        assert!(!format!("{link:?}").contains("AAAA"));
     }
 }

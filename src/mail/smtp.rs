@@ -2,6 +2,7 @@
 //! `tls` says whose certificates count, `trouble` what follows from a dialogue that fails.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
+use url::Host;
 
 mod tls;
 mod trouble;
@@ -17,9 +19,8 @@ use tls::tls_parameters;
 use trouble::{Cause, Step, Trouble, within};
 
 use super::compose::Composed;
-use super::site::Site;
 use super::{Delivery, MailSetupError};
-use crate::config::{SmtpConfig, SmtpSecurity};
+use crate::config::{PublicUrl, SmtpConfig, SmtpSecurity};
 use crate::secret::Secret;
 
 /// A mail server.
@@ -67,7 +68,7 @@ const PATIENCE: Patience = Patience {
 
 impl Smtp {
     /// Reads certificates and prepares TLS; connects to nothing yet.
-    pub(super) fn new(config: &SmtpConfig, site: &Site) -> Result<Self, MailSetupError> {
+    pub(super) fn new(config: &SmtpConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         // Brackets are how a URL writes an IPv6 address; a socket takes it without.
         let host = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = || tls_parameters(&host, config.ca_file.as_deref());
@@ -81,7 +82,7 @@ impl Smtp {
             port: config.port,
             protection,
             login: config.login.clone(),
-            hello: site.hello_name(),
+            hello: hello_name(public_url),
             patience: PATIENCE,
             kept: Mutex::new(None),
         })
@@ -200,6 +201,16 @@ impl fmt::Debug for Smtp {
 }
 
 /// Says goodbye, but does not insist on an answer.
+/// What a mail server is greeted with (RFC 5321, section 4.1.4).
+fn hello_name(public_url: &PublicUrl) -> ClientId {
+    match (public_url.mail_domain(), public_url.host()) {
+        (Some(domain), _) => ClientId::Domain(domain.to_owned()),
+        (None, Some(Host::Ipv4(address))) => ClientId::Ipv4(address),
+        (None, Some(Host::Ipv6(address))) => ClientId::Ipv6(address),
+        (None, _) => ClientId::Ipv4(Ipv4Addr::LOCALHOST),
+    }
+}
+
 async fn say_goodbye(mut connection: AsyncSmtpConnection, courtesy: Duration) {
     let _ = tokio::time::timeout(courtesy, connection.abort()).await;
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
 use super::MailSetupError;
-use super::messages::{MailContent, Medium};
-use super::site::Site;
+use super::messages::{self, MailLink, Medium};
+use crate::config::PublicUrl;
 use crate::domain::QueuedMail;
 
 /// The longest subject, in characters: longer ones are cut. It is far more than any reader shows.
@@ -114,13 +114,13 @@ impl Templates {
     /// Renders the three parts of one mail.
     pub(super) fn render(
         &self,
-        content: &MailContent,
         mail: &QueuedMail,
-        site: &Site,
+        link: Option<&MailLink>,
+        public_url: &PublicUrl,
     ) -> Result<Rendered, RenderError> {
-        let purpose = content.purpose();
-        let text_values = content.context(mail, site, Medium::Text);
-        let html_values = content.context(mail, site, Medium::Html);
+        let purpose = mail.kind.purpose();
+        let text_values = messages::context(mail, link, public_url, Medium::Text);
+        let html_values = messages::context(mail, link, public_url, Medium::Html);
         let subject_file = format!("{purpose}.subject.txt");
         let subject = self.render_file(&subject_file, text_values.clone())?;
         Ok(Rendered {

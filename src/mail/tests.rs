@@ -10,7 +10,6 @@ use crate::domain::Email;
 use crate::logging;
 use crate::secret::Secret;
 
-const URL: &str = "https://accounts.example.com";
 const TOKEN: &str = "q8yJXx2ZVd_0-6WcR4tH1sNfLpKbGmEaUoIvTzYxWqA";
 const QUEUED: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
 
@@ -34,56 +33,56 @@ fn mail_to(address: &str) -> QueuedMail {
     }
 }
 
-fn content() -> MailContent {
-    MailContent::VerifyEmail {
-        link: verify_link(URL, &Secret::new(TOKEN.to_owned())),
+fn public_url() -> PublicUrl {
+    PublicUrl::parse("https://accounts.example.com").unwrap()
+}
+
+fn link() -> MailLink {
+    MailLink {
+        url: verify_link(&public_url(), &Secret::new(TOKEN.to_owned())),
         created_at: QUEUED,
-        expires_at: QUEUED.saturating_add(Duration::from_secs(24 * 60 * 60)),
+        expires_at: QUEUED.saturating_add(Duration::from_secs(60 * 60)),
     }
 }
 
-async fn collect(config: &MailConfig, url: &str, address: &str) -> SentMail {
-    collect_content(config, url, address, &content()).await
+async fn collect(config: &MailConfig, address: &str) -> SentMail {
+    collect_mail(config, &mail_to(address), Some(link())).await
 }
 
-async fn collect_content(
-    config: &MailConfig,
-    url: &str,
-    address: &str,
-    content: &MailContent,
-) -> SentMail {
+/// Delivers a mail of `kind` to Ada, with a link if it has one.
+async fn collect_kind(config: &MailConfig, kind: &MailKind) -> SentMail {
+    let mail = QueuedMail { kind: kind.clone(), ..mail_to("ada@example.org") };
+    collect_mail(config, &mail, kind.ticket().map(|_| link())).await
+}
+
+async fn collect_mail(config: &MailConfig, mail: &QueuedMail, link: Option<MailLink>) -> SentMail {
     let collector = Collector::new();
-    let mailer = Mailer::collecting(config, url, collector.clone()).unwrap();
-    assert_eq!(mailer.deliver(&mail_to(address), content).await, Delivery::Sent);
+    let mailer = Mailer::collecting(config, &public_url(), collector.clone()).unwrap();
+    assert_eq!(mailer.deliver(mail, link.as_ref()).await, Delivery::Sent);
     collector.wait_for(1).await.remove(0)
 }
 
 /// One of every mail but the first, with what its subject says.
-fn contents() -> [(MailContent, &'static str); 7] {
-    let token = Secret::new(TOKEN.to_owned());
-    let link = verify_link(URL, &token);
-    let expires_at = QUEUED.saturating_add(Duration::from_secs(60 * 60));
+fn kinds() -> [(MailKind, &'static str); 7] {
+    let ticket = TicketId::from_bytes([0; 16]);
     let new_email = Email::parse("o'hara&co@example.net").unwrap();
     [
+        (MailKind::ResetPassword { ticket }, "Choose a new password for accounts.example.com"),
         (
-            MailContent::ResetPassword { link: reset_link(URL, None, &token), expires_at },
-            "Choose a new password for accounts.example.com",
-        ),
-        (
-            MailContent::ChangeEmail { link: link.clone(), expires_at },
+            MailKind::ChangeEmail { ticket },
             "Confirm your new email address for accounts.example.com",
         ),
         (
-            MailContent::EmailChangeRequested { link, expires_at, new_email: new_email.clone() },
+            MailKind::EmailChangeRequested { ticket, new_email: new_email.clone() },
             "Your email address at accounts.example.com is about to change",
         ),
         (
-            MailContent::EmailChanged { new_email },
+            MailKind::EmailChanged { new_email },
             "Your email address at accounts.example.com was changed",
         ),
-        (MailContent::PasswordReset, "Your password for accounts.example.com was reset"),
-        (MailContent::PasswordChanged, "Your password for accounts.example.com was changed"),
-        (MailContent::AccountDeleted, "Your account at accounts.example.com was deleted"),
+        (MailKind::PasswordReset, "Your password for accounts.example.com was reset"),
+        (MailKind::PasswordChanged, "Your password for accounts.example.com was changed"),
+        (MailKind::AccountDeleted, "Your account at accounts.example.com was deleted"),
     ]
 }
 
@@ -98,7 +97,7 @@ fn with_templates(files: &[(&str, &str)]) -> (tempfile::TempDir, MailConfig) {
 
 #[tokio::test]
 async fn the_message_is_what_the_mail_says() {
-    let sent = collect(&config(MailTransport::Log), URL, "ada@example.org").await;
+    let sent = collect(&config(MailTransport::Log), "ada@example.org").await;
     let (headers, body) = sent.raw.split_once("\r\n\r\n").unwrap();
     assert_eq!(
         headers.replace("\r\n", "\n"),
@@ -123,16 +122,13 @@ async fn the_message_is_what_the_mail_says() {
     assert!(text.contains(&sent.text.replace('\n', "\r\n")));
     assert!(html.contains(&sent.html.replace('\n', "\r\n")));
     assert!(sent.raw.split("\r\n").all(|line| line.len() <= 998 && !line.contains(['\r', '\n'])));
-    assert_eq!(
-        sent.link.as_deref(),
-        Some(verify_link(URL, &TOKEN.to_owned().into()).expose().as_str())
-    );
+    assert_eq!(sent.link.as_deref(), Some(link().url.expose().as_str()));
     assert!(headers.contains(&sent.message_id));
 }
 
 #[tokio::test]
 async fn the_text_part_reads_well() {
-    let sent = collect(&config(MailTransport::Log), URL, "ada@example.org").await;
+    let sent = collect(&config(MailTransport::Log), "ada@example.org").await;
     assert_eq!(
         sent.text,
         "Hello,\n\n\
@@ -141,7 +137,7 @@ async fn the_text_part_reads_well() {
          ada@example.org\n\n\
          To confirm that the address is yours, open this link:\n\n\
          https://accounts.example.com/api/verify-email/confirm/?token=q8yJXx2ZVd_0-6WcR4tH1sNfLpKbGmEaUoIvTzYxWqA\n\n\
-         It works for 24 hours, until 7 December 2024, 10:00 UTC.\n\n\
+         It works for 1 hour, until 6 December 2024, 11:00 UTC.\n\n\
          If it was not you who made this account, you can ignore this mail:\n\
          the address then stays unconfirmed.\n"
     );
@@ -149,22 +145,22 @@ async fn the_text_part_reads_well() {
 
 #[tokio::test]
 async fn the_html_part_escapes_the_address_and_keeps_the_link_whole() {
-    let sent = collect(&config(MailTransport::Log), URL, "a&b'c@example.org").await;
+    let sent = collect(&config(MailTransport::Log), "a&b'c@example.org").await;
     assert!(sent.html.starts_with("<!DOCTYPE html>"), "{}", sent.html);
     assert!(sent.html.contains("a&amp;b&#x27;c@example.org"), "{}", sent.html);
     assert!(!sent.html.contains("a&b"));
     let href = format!("href=\"{}\"", sent.link.unwrap());
     assert_eq!(sent.html.matches(&href).count(), 2);
-    assert!(sent.html.contains("24 hours, until 7 December 2024, 10:00 UTC"));
+    assert!(sent.html.contains("1 hour, until 6 December 2024, 11:00 UTC"));
     assert!(sent.text.contains("    a&b'c@example.org\n"));
 }
 
 #[tokio::test]
 async fn both_parts_of_every_mail_say_whose_account_where_and_when() {
-    for (content, subject) in contents() {
+    for (kind, subject) in kinds() {
         let config = config(MailTransport::Log);
-        let sent = collect_content(&config, URL, "ada@example.org", &content).await;
-        let purpose = content.purpose();
+        let sent = collect_kind(&config, &kind).await;
+        let purpose = kind.purpose();
         assert_eq!(sent.subject, subject, "{purpose}");
         for part in [&sent.text, &sent.html] {
             for fact in ["ada@example.org", "accounts.example.com", "6 December 2024, 10:00 UTC"] {
@@ -181,10 +177,10 @@ async fn both_parts_of_every_mail_say_whose_account_where_and_when() {
 
 #[tokio::test]
 async fn a_mail_carries_its_link_and_a_notice_none() {
-    for (content, _) in contents() {
+    for (kind, _) in kinds() {
         let config = config(MailTransport::Log);
-        let sent = collect_content(&config, URL, "ada@example.org", &content).await;
-        let purpose = content.purpose();
+        let sent = collect_kind(&config, &kind).await;
+        let purpose = kind.purpose();
         match &sent.link {
             Some(link) => {
                 assert!(sent.text.contains(&format!("\n{link}\n")), "{purpose}");
@@ -195,11 +191,11 @@ async fn a_mail_carries_its_link_and_a_notice_none() {
             }
             None => {
                 let is_notice = matches!(
-                    content,
-                    MailContent::EmailChanged { .. }
-                        | MailContent::PasswordReset
-                        | MailContent::PasswordChanged
-                        | MailContent::AccountDeleted
+                    kind,
+                    MailKind::EmailChanged { .. }
+                        | MailKind::PasswordReset
+                        | MailKind::PasswordChanged
+                        | MailKind::AccountDeleted
                 );
                 assert!(is_notice, "{purpose}");
                 assert!(!sent.html.contains("href"), "{purpose}");
@@ -212,12 +208,10 @@ async fn a_mail_carries_its_link_and_a_notice_none() {
 #[tokio::test]
 async fn the_old_address_is_told_the_new_one_and_the_new_one_nothing_of_the_old() {
     let config = config(MailTransport::Log);
-    for (content, _) in contents() {
-        let is_told = matches!(
-            content,
-            MailContent::EmailChangeRequested { .. } | MailContent::EmailChanged { .. }
-        );
-        let sent = collect_content(&config, URL, "ada@example.org", &content).await;
+    for (kind, _) in kinds() {
+        let is_told =
+            matches!(kind, MailKind::EmailChangeRequested { .. } | MailKind::EmailChanged { .. });
+        let sent = collect_kind(&config, &kind).await;
         assert_eq!(sent.text.contains("\n    o'hara&co@example.net\n"), is_told);
         assert_eq!(sent.html.contains("o&#x27;hara&amp;co@example.net"), is_told);
     }
@@ -227,8 +221,8 @@ async fn the_old_address_is_told_the_new_one_and_the_new_one_nothing_of_the_old(
 async fn a_layout_replaces_the_frame_of_every_mail_in_html() {
     let (_directory, config) =
         with_templates(&[("layout.html", "<b>Ours</b>{% block content %}{% endblock %}")]);
-    for (content, _) in contents() {
-        let sent = collect_content(&config, URL, "ada@example.org", &content).await;
+    for (kind, _) in kinds() {
+        let sent = collect_kind(&config, &kind).await;
         assert!(sent.html.starts_with("<b>Ours</b><p"), "{}", sent.html);
         assert!(sent.html.contains("ada@example.org"), "{}", sent.html);
         assert!(!sent.html.contains("<style"), "{}", sent.html);
@@ -249,7 +243,7 @@ async fn every_address_that_can_register_can_be_written_to() {
         (&longest, &longest),
         (&longest_local_part, &longest_local_part),
     ] {
-        let sent = collect(&config(MailTransport::Log), URL, address).await;
+        let sent = collect(&config(MailTransport::Log), address).await;
         assert_eq!(sent.to, on_the_wire);
         assert!(sent.raw.is_ascii(), "{address}");
         let to = format!("To: {on_the_wire}\r\n");
@@ -264,24 +258,32 @@ async fn every_address_that_can_register_can_be_written_to() {
 #[tokio::test]
 async fn the_same_mail_is_the_same_to_the_byte() {
     let config = config(MailTransport::Log);
-    let first = collect(&config, URL, "ada@example.org").await;
-    let second = collect(&config, URL, "ada@example.org").await;
+    let first = collect(&config, "ada@example.org").await;
+    let second = collect(&config, "ada@example.org").await;
     assert_eq!(first.raw, second.raw);
 }
 
 #[tokio::test]
 async fn an_address_as_public_url_leaves_the_message_id_to_the_senders_domain() {
-    let sent = collect(&config(MailTransport::Log), "http://127.0.0.1:8000", "a@b.org").await;
+    let sent = {
+        let collector = Collector::new();
+        let url = PublicUrl::parse("http://127.0.0.1:8000").unwrap();
+        let mailer = Mailer::collecting(&config(MailTransport::Log), &url, collector.clone());
+        let outcome = mailer.unwrap().deliver(&mail_to("a@b.org"), Some(&link())).await;
+        assert_eq!(outcome, Delivery::Sent);
+        collector.wait_for(1).await.remove(0)
+    };
     assert_eq!(sent.message_id, "<abababababababababababababababab@example.com>");
     assert!(sent.subject.ends_with("for 127.0.0.1:8000"));
 }
 
 #[tokio::test]
 async fn a_date_past_the_end_of_the_calendar_is_the_last_one() {
-    let mailer = Mailer::collecting(&config(MailTransport::Log), URL, Collector::new()).unwrap();
+    let mailer =
+        Mailer::collecting(&config(MailTransport::Log), &public_url(), Collector::new()).unwrap();
     let mail =
         QueuedMail { queued_at: Timestamp::from_micros(u64::MAX), ..mail_to("ada@example.org") };
-    assert_eq!(mailer.deliver(&mail, &content()).await, Delivery::Sent);
+    assert_eq!(mailer.deliver(&mail, Some(&link())).await, Delivery::Sent);
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn a_sender_that_is_none_stops_the_start() {
         ["", "accounts", "a@b@c", "A <a@b.org>\r\nBcc: x@y.org", "Ä <ä@b.org>", "a@b.org, c@d.org"]
     {
         let config = MailConfig { from: from.to_owned(), ..config(MailTransport::Log) };
-        let error = Mailer::new(&config, URL).unwrap_err().to_string();
+        let error = Mailer::new(&config, &public_url()).unwrap_err().to_string();
         assert!(error.starts_with("[mail] from = "), "{error}");
         assert!(!error.contains(['\r', '\n']), "{error}");
     }
@@ -307,7 +309,7 @@ async fn a_sender_may_have_a_name_in_any_script_and_quotes() {
         ("a@b.example", "From: a@b.example\r\n"),
     ] {
         let config = MailConfig { from: from.to_owned(), ..config(MailTransport::Log) };
-        let sent = collect(&config, URL, "ada@example.org").await;
+        let sent = collect(&config, "ada@example.org").await;
         assert!(sent.raw.starts_with(header), "{}", sent.raw);
     }
 }
@@ -319,7 +321,7 @@ async fn a_template_replaces_the_built_in_one_and_no_other() {
         ("verify_email.txt", "Öffne\r\n{{ link }}"),
         ("README.md", "{{ not a template"),
     ]);
-    let sent = collect(&config, URL, "ada@example.org").await;
+    let sent = collect(&config, "ada@example.org").await;
     assert_eq!(sent.subject, "Grüße von accounts.example.com [1m");
     assert!(sent.raw.contains("Subject: =?utf-8?b?"), "{}", sent.raw);
     assert!(sent.text.starts_with("Öffne\r\nhttps://"));
@@ -345,22 +347,22 @@ fn a_broken_template_names_file_and_line() {
         ),
     ] {
         let (directory, config) = with_templates(&[(file, source)]);
-        let error = Mailer::new(&config, URL).unwrap_err().to_string();
+        let error = Mailer::new(&config, &public_url()).unwrap_err().to_string();
         let expected = format!("mail template {}/{expected}", directory.path().display());
         assert!(error.starts_with(&expected), "{error}");
     }
     let (_directory, config) = with_templates(&[("verify_email.txt", "{{ lnik }}")]);
-    assert!(Mailer::new(&config, URL).unwrap_err().to_string().contains("lnik"));
+    assert!(Mailer::new(&config, &public_url()).unwrap_err().to_string().contains("lnik"));
 }
 
 #[test]
 fn templates_that_cannot_be_read_stop_the_start() {
     let (directory, mut config) = with_templates(&[]);
     std::fs::write(directory.path().join("verify_email.txt"), [0xff, 0xfe]).unwrap();
-    let error = Mailer::new(&config, URL).unwrap_err().to_string();
+    let error = Mailer::new(&config, &public_url()).unwrap_err().to_string();
     assert!(error.contains("verify_email.txt"), "{error}");
     config.templates = Some(directory.path().join("nowhere"));
-    let error = Mailer::new(&config, URL).unwrap_err().to_string();
+    let error = Mailer::new(&config, &public_url()).unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
 
@@ -369,8 +371,8 @@ async fn a_template_that_fails_on_real_data_defers_and_tells_no_value() {
     let source = "{% if to == 'ada@example.com' %}fine{% else %}{{ link.nothing.more }}{% endif %}";
     let (_directory, config) = with_templates(&[("verify_email.txt", source)]);
     let collector = Collector::new();
-    let mailer = Mailer::collecting(&config, URL, collector.clone()).unwrap();
-    let outcome = mailer.deliver(&mail_to("bob@example.com"), &content()).await;
+    let mailer = Mailer::collecting(&config, &public_url(), collector.clone()).unwrap();
+    let outcome = mailer.deliver(&mail_to("bob@example.com"), Some(&link())).await;
     let Delivery::Deferred { reason } = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("verify_email.txt, line 1"), "{reason}");
     assert!(!reason.contains(TOKEN), "{reason}");
@@ -387,7 +389,7 @@ fn a_directory_of_another_user_stops_the_start_with_the_command_that_mends_it() 
     let (directory, owner) =
         if is_given_away { (directory, 12_345) } else { (std::path::PathBuf::from("/"), 0) };
     let transport = MailTransport::File { directory: directory.clone() };
-    let message = Mailer::new(&config(transport), URL).unwrap_err().to_string();
+    let message = Mailer::new(&config(transport), &public_url()).unwrap_err().to_string();
     let path = directory.display();
     assert!(message.contains(&format!("{path} belongs to user {owner}; ")), "{message}");
     assert!(message.ends_with(&format!("run: chown -R \"$(id -u)\" {path}")), "{message}");
@@ -398,7 +400,8 @@ async fn a_file_is_the_servers_alone_and_a_redelivery_replaces_it() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("var/mails");
     let mailer =
-        Mailer::new(&config(MailTransport::File { directory: directory.clone() }), URL).unwrap();
+        Mailer::new(&config(MailTransport::File { directory: directory.clone() }), &public_url())
+            .unwrap();
     let mode =
         |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
@@ -408,13 +411,13 @@ async fn a_file_is_the_servers_alone_and_a_redelivery_replaces_it() {
     let left_over = directory.join(format!(".{}.new", path.file_name().unwrap().display()));
     std::fs::write(left_over, "half a mail").unwrap();
     for _ in 0..2 {
-        assert_eq!(mailer.deliver(&mail, &content()).await, Delivery::Sent);
+        assert_eq!(mailer.deliver(&mail, Some(&link())).await, Delivery::Sent);
         let files: Vec<_> =
             std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files, std::slice::from_ref(&path));
         assert_eq!(mode(&path), 0o600);
     }
-    let expected = collect(&config(MailTransport::Log), URL, "ada@example.org").await;
+    let expected = collect(&config(MailTransport::Log), "ada@example.org").await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), expected.raw);
 }
 
@@ -423,15 +426,15 @@ async fn a_directory_that_went_away_is_made_again_and_one_that_cannot_be_defers(
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("mails");
     let transport = MailTransport::File { directory: directory.clone() };
-    let mailer = Mailer::new(&config(transport.clone()), URL).unwrap();
+    let mailer = Mailer::new(&config(transport.clone()), &public_url()).unwrap();
     std::fs::remove_dir(&directory).unwrap();
     let mail = mail_to("ada@example.org");
-    assert_eq!(mailer.deliver(&mail, &content()).await, Delivery::Sent);
+    assert_eq!(mailer.deliver(&mail, Some(&link())).await, Delivery::Sent);
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::write(&directory, "in the way").unwrap();
-    let outcome = mailer.deliver(&mail, &content()).await;
+    let outcome = mailer.deliver(&mail, Some(&link())).await;
     assert!(matches!(outcome, Delivery::Deferred { .. }), "{outcome:?}");
-    let error = Mailer::new(&config(transport), URL).unwrap_err();
+    let error = Mailer::new(&config(transport), &public_url()).unwrap_err();
     assert!(matches!(error, MailSetupError::Directory { .. }), "{error}");
 }
 
@@ -442,8 +445,8 @@ async fn the_log_transport_writes_one_line_with_the_link() {
     let log = LogConfig { format: LogFormat::Text, level: LogLevel::Error };
     let log = logging::dispatch(&log, move |_, line| keeping.lock().unwrap().push_str(line));
     let _guard = tracing::dispatcher::set_default(&log);
-    let mailer = Mailer::new(&config(MailTransport::Log), URL).unwrap();
-    let outcome = mailer.deliver(&mail_to("ada@example.org"), &content()).await;
+    let mailer = Mailer::new(&config(MailTransport::Log), &public_url()).unwrap();
+    let outcome = mailer.deliver(&mail_to("ada@example.org"), Some(&link())).await;
     assert_eq!(outcome, Delivery::Sent);
     let log = lines.lock().unwrap();
     assert_eq!(log.lines().count(), 1, "{log}");
@@ -455,7 +458,8 @@ async fn the_log_transport_writes_one_line_with_the_link() {
 #[tokio::test]
 async fn the_collector_fails_as_ordered_and_wakes_who_waits() {
     let collector = Collector::new();
-    let mailer = Mailer::collecting(&config(MailTransport::Log), URL, collector.clone()).unwrap();
+    let mailer =
+        Mailer::collecting(&config(MailTransport::Log), &public_url(), collector.clone()).unwrap();
     let deferred = Delivery::Deferred { reason: "ordered".to_owned() };
     collector.fail_next(2, deferred.clone());
     let waiting = tokio::spawn({
@@ -463,11 +467,11 @@ async fn the_collector_fails_as_ordered_and_wakes_who_waits() {
         async move { collector.wait_for(1).await.len() }
     });
     let mail = mail_to("ada@example.org");
-    assert_eq!(mailer.deliver(&mail, &content()).await, deferred);
-    assert_eq!(mailer.deliver(&mail, &content()).await, deferred);
+    assert_eq!(mailer.deliver(&mail, Some(&link())).await, deferred);
+    assert_eq!(mailer.deliver(&mail, Some(&link())).await, deferred);
     collector.wait_for_attempts(2).await;
     assert!(collector.sent().is_empty());
-    assert_eq!(mailer.deliver(&mail, &content()).await, Delivery::Sent);
+    assert_eq!(mailer.deliver(&mail, Some(&link())).await, Delivery::Sent);
     assert_eq!(waiting.await.unwrap(), 1);
     assert!(!format!("{:?} {collector:?}", collector.sent()).contains(TOKEN));
 }

@@ -68,8 +68,7 @@ fn remove_keys(config: &Config, prefix: &str) {
 fn what_is_refused_before_the_data_leaves_no_directory() {
     let root = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let broken: [(&str, Change); 3] = [
-        ("frontend", |config| config.server.frontend_url = Some("ftp://app.example".to_owned())),
+    let broken: [(&str, Change); 2] = [
         ("from", |config| config.mail.from = "nobody".to_owned()),
         ("nowhere", |config| config.mail.templates = Some("nowhere".into())),
     ];

@@ -1,7 +1,7 @@
 //! A really new address: asked for at `PATCH` or `PUT /api/profile/`, confirmed or called off by
 //! mailed links.
 
-use latchkey::config::{Config, ConfirmBy};
+use latchkey::config::{Config, ConfirmBy, PublicUrl};
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TICKET, EMAIL_TAKEN};
@@ -122,7 +122,7 @@ async fn programs_and_frontends_hear_of_it_in_their_ways() {
     assert_eq!(addresses(&app, &ann).await, at(NEW, None));
 
     let app = TestApp::start_with(|config: &mut Config| {
-        config.server.frontend_url = Some(FRONTEND.to_owned());
+        config.server.frontend_url = PublicUrl::parse(FRONTEND);
         // Only a new account's address is confirmed by opening a link.
         config.registration.confirm = ConfirmBy::Link;
     });

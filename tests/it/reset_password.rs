@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use latchkey::config::Config;
+use latchkey::config::{Config, PublicUrl};
 use serde_json::{Value, json};
 
 use crate::support::messages::{
@@ -90,7 +90,7 @@ async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of
         (Some("https://app.example.com/account"), "https://app.example.com/account"),
     ] {
         let app = TestApp::start_with(|config: &mut Config| {
-            config.server.frontend_url = frontend.map(str::to_owned);
+            config.server.frontend_url = frontend.and_then(PublicUrl::parse);
         });
         app.register(EMAIL_OF_ANN).await;
         let token = app.reset_token(EMAIL_OF_ANN).await;

@@ -10,7 +10,7 @@ use latchkey::config::{Config, LogLevel, MailTransport, SmtpConfig, SmtpSecurity
 use latchkey::domain::{Client, Email, NewPassword, Purpose, TicketId};
 use latchkey::flows::{login, registration};
 use latchkey::http::{input, router};
-use latchkey::mail::{Delivery, MailContent, Mailer, verify_link};
+use latchkey::mail::{Delivery, MailLink, Mailer, verify_link};
 use latchkey::secret::Secret;
 use latchkey::server::{BodyProblem, Incoming};
 use serde_json::json;
@@ -171,7 +171,7 @@ async fn promise_6_nothing_leaks_into_a_debug() {
         ca_file: None,
         login: Some(("latchkey".to_owned(), secret.clone())),
     });
-    let mailer = Mailer::new(&config.mail, "https://accounts.example.com").unwrap();
+    let mailer = Mailer::new(&config.mail, &shared.public_url).unwrap();
     let head = || {
         let target = format!("{CONFIRM}?token={ticket}");
         let (head, ()) = Request::post(target)
@@ -186,8 +186,8 @@ async fn promise_6_nothing_leaks_into_a_debug() {
     let peer = "192.0.2.1:5".parse().unwrap();
     let incoming = Incoming { head: head(), body: Ok(body.clone()), peer };
     let request = router::Request { head: head(), body: body.clone(), client };
-    let content = MailContent::VerifyEmail {
-        link: verify_link("https://accounts.example.com", &token),
+    let link = MailLink {
+        url: verify_link(&shared.public_url, &token),
         created_at: START,
         expires_at: START,
     };
@@ -198,7 +198,7 @@ async fn promise_6_nothing_leaks_into_a_debug() {
         ("Mailer", format!("{mailer:?}")),
         ("Collector", format!("{:?}", app.mails)),
         ("SentMail", format!("{:?}", app.mails.sent())),
-        ("MailContent", format!("{content:?}")),
+        ("MailLink", format!("{link:?}")),
         ("Config", format!("{config:?}")),
         ("Incoming", format!("{incoming:?}")),
         ("Request", format!("{request:?}")),

@@ -1,6 +1,6 @@
 //! `/api/verify-email/confirm/`: the mailed link, its page, its buttons, and the JSON form.
 
-use latchkey::config::{Config, ConfirmBy};
+use latchkey::config::{Config, ConfirmBy, PublicUrl};
 use serde_json::{Value, json};
 
 use crate::support::{CONFIRM, Reply, TestApp, assert_page, at_once};
@@ -18,7 +18,7 @@ fn by_link(config: &mut Config) {
 }
 
 fn with_frontend(config: &mut Config) {
-    config.server.frontend_url = Some(FRONTEND.to_owned());
+    config.server.frontend_url = PublicUrl::parse(FRONTEND);
 }
 
 fn link(token: &str) -> String {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use latchkey::config::{Config, MailTransport};
+use latchkey::config::{Config, MailTransport, PublicUrl};
 
 /// A password that no message may show.
 const SECRET: &str = "correct-Horse-battery";
@@ -137,7 +137,7 @@ fn check_urls(config: &Config) {
     let server = &config.server;
     let is_exposed = !server.listen.ip().to_canonical().is_loopback();
     assert!(server.public_url.is_some() || !is_exposed, "links would lead nowhere");
-    for url in server.public_url.iter().chain(&server.frontend_url) {
+    for url in server.public_url.iter().chain(&server.frontend_url).map(PublicUrl::as_str) {
         assert!(url.starts_with("http://") || url.starts_with("https://"), "{url}");
         assert!(!url.ends_with('/'), "{url}");
         let host = url.split('/').nth(2).unwrap();

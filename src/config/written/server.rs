@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{HOUR, KIB, MIB, MILLION, SECOND};
-use crate::config::ServerConfig;
 use crate::config::reader::Reader;
-use crate::config::urls::{is_open_to_view, parse_base, parse_network, parse_origin};
+use crate::config::urls::{parse_network, parse_origin};
+use crate::config::{PublicUrl, ServerConfig};
 
 /// What a URL that links start with looks like.
 const BASE_URL: &str = "an http or https URL without user name, query and fragment, such as \
@@ -24,8 +24,11 @@ pub(super) fn server(
     exposed: Option<SocketAddr>,
 ) -> Option<ServerConfig> {
     let mut section = reader.section("server");
-    let public_url = section.optional("public_url", BASE_URL, parse_base);
-    let frontend_url = section.optional("frontend_url", BASE_URL, parse_base);
+    let public_url = section.optional("public_url", BASE_URL, PublicUrl::parse);
+    let frontend_url = section.optional("frontend_url", BASE_URL, |text| {
+        // A content security policy cannot name a host with an underscore.
+        PublicUrl::parse(text).filter(|url| !url.authority().contains('_'))
+    });
     let takes = "networks and addresses, such as \"10.0.0.0/8\" or \"::1\"";
     let trusted_proxies = section.list("trusted_proxies", "127.0.0.0/8, ::1", takes, parse_network);
     let takes = "origins of scheme, host and port alone, such as \"https://app.example.com\"; \
@@ -50,7 +53,7 @@ pub(super) fn server(
         reader.warn("server.trusted_proxies holds every address: anyone may claim any other's");
     }
     if let Some(Some(url)) = &public_url
-        && is_open_to_view(url)
+        && url.is_plaintext()
     {
         reader.warn(
             "server.public_url is plain http: passwords, tokens and mailed links can be read on \

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::PAUSE;
-use super::content::content;
+use super::link::{Pointless, link};
 use crate::app::App;
 use crate::clock::{Moment, Timestamp};
 use crate::config::MailTransport;
@@ -54,8 +54,10 @@ pub(super) async fn attempt(
 
 async fn deliver(app: &App, mailer: &Mailer, item: &MailToSend, at: Moment) -> Report {
     let mail = &item.mail;
-    // Its ticket is void: the account is gone, or the address confirmed.
-    let Some(content) = content(app, item) else { return Report::Finished };
+    let link = match link(app, item) {
+        Ok(link) => link,
+        Err(Pointless) => return Report::Finished,
+    };
     if at.now >= mail.give_up_at {
         if at.confirmed {
             return give_up(mail, "it could not be delivered in time".to_owned());
@@ -64,7 +66,7 @@ async fn deliver(app: &App, mailer: &Mailer, item: &MailToSend, at: Moment) -> R
         debug!(mail = mail.id.0, "mail seems to be too late, by a clock that is not confirmed");
         return Report::Deferred(next_due(app, mail, at));
     }
-    match mailer.deliver(mail, &content).await {
+    match mailer.deliver(mail, link.as_ref()).await {
         Delivery::Sent => {
             if matches!(app.config.mail.transport, MailTransport::Log) {
                 debug!(mail = mail.id.0, user = %mail.user, "mail printed to the log");

@@ -9,24 +9,25 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::mail::compose::Sender;
 use crate::mail::templates::Templates;
-use crate::mail::{MailContent, sample_mail};
+use crate::mail::{MailLink, sample_mail};
 use server::{Rules, Server};
 
 const PASSWORD: &str = "correct horse battery";
 
-fn site() -> Site {
-    Site::new("https://accounts.example.com")
+fn public_url() -> PublicUrl {
+    PublicUrl::parse("https://accounts.example.com").unwrap()
 }
 
 fn smtp(config: &SmtpConfig) -> Smtp {
-    Smtp::new(config, &site()).unwrap()
+    Smtp::new(config, &public_url()).unwrap()
 }
 
 fn message() -> Composed {
     let mail = sample_mail();
-    let content = MailContent::samples().remove(0);
-    let rendered = Templates::load(None).unwrap().render(&content, &mail, &site()).unwrap();
-    Sender::new("accounts@example.com", &site()).unwrap().compose(&mail, &rendered).unwrap()
+    let link = MailLink::sample(&public_url());
+    let templates = Templates::load(None).unwrap();
+    let rendered = templates.render(&mail, Some(&link), &public_url()).unwrap();
+    Sender::new("accounts@example.com", &public_url()).unwrap().compose(&mail, &rendered).unwrap()
 }
 
 async fn outcome_of(rules: Rules) -> Delivery {
@@ -45,6 +46,18 @@ fn failed(outcome: Delivery) -> String {
     match outcome {
         Delivery::Failed { reason } => reason,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_address_greets_as_a_literal() {
+    for (url, hello) in [
+        ("https://bücher.example/auth", "xn--bcher-kva.example"),
+        ("http://127.0.0.1:8000", "[127.0.0.1]"),
+        ("http://[::1]:8000", "[IPv6:::1]"),
+        ("http://my_service:8000", "[127.0.0.1]"),
+    ] {
+        assert_eq!(hello_name(&PublicUrl::parse(url).unwrap()).to_string(), hello, "{url}");
     }
 }
 
@@ -226,7 +239,7 @@ fn certificates_that_are_none_stop_the_start() {
         ca_file: Some(path.clone()),
         login: None,
     };
-    let error = || Smtp::new(&config, &site()).unwrap_err().to_string();
+    let error = || Smtp::new(&config, &public_url()).unwrap_err().to_string();
     assert!(error().starts_with(&format!("cannot read {}: ", path.display())));
     let begin = "-----BEGIN CERTIFICATE-----";
     let end = "-----END CERTIFICATE-----";

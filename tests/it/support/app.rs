@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::app::App;
 use latchkey::clock::{Clock, ClockGuard, Timestamp};
-use latchkey::config::Config;
+use latchkey::config::{Config, PublicUrl};
 use latchkey::domain::{Event, EventKind, User, UserId};
 use latchkey::flows::delivery;
 use latchkey::hasher::Hasher;
@@ -185,7 +185,7 @@ impl TestApp {
         let live = LiveKeys::from(keys.clone());
         let token_settings = TokenSettings {
             access_lifetime: config.tokens.access_lifetime,
-            issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.clone()),
+            issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.to_string()),
             audience: config.tokens.audience.clone(),
         };
         let app = Arc::new(App {
@@ -200,7 +200,7 @@ impl TestApp {
             store,
             hasher: Hasher::start(&config.passwords, clock.clone()).unwrap(),
         });
-        let pages = Pages::new(&app.public_url, config.server.frontend_url.as_deref()).unwrap();
+        let pages = Pages::new(&app.public_url, config.server.frontend_url.as_ref()).unwrap();
         let router = Arc::new(Router::new(Arc::clone(&app), pages));
         let mailer = Arc::new(mailer);
         Self { app, router, mailer, mails, clock, disk, writer, keys, config, starts }
@@ -368,7 +368,7 @@ impl TestApp {
 
 fn test_config() -> Config {
     let mut config = Config::load(None, &[]).unwrap().config;
-    config.server.public_url = Some("https://accounts.example.com".to_owned());
+    config.server.public_url = PublicUrl::parse("https://accounts.example.com");
     config.passwords.memory_kib = 256;
     config.passwords.iterations = 1;
     config.registration.per_address_per_hour = None;
