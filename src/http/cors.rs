@@ -1,80 +1,114 @@
 //! Cross-origin requests: which origins' scripts may call the API (the Fetch standard, "CORS
-//! protocol"). Origins that are not configured get no header at all, so their browser refuses.
+//! protocol"). Origins that are not allowed get no header at all, so their browser refuses.
+//!
+//! Allowed origins may always send credentials: clients with `credentials: "include"` would
+//! otherwise fail, and it grants them nothing. Only the refresh cookie is ever read of what a
+//! browser sends by itself, and `cookies` decides who may use that.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
+    VARY,
 };
 use hyper::{HeaderMap, Method};
 
 use super::respond::{self, Answer};
 
-/// What scripts may send beyond what any form can.
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type");
+/// What every preflight allows. A method that a path does not have is a 405, which a script can
+/// read; a preflight that does not allow it would be a network error.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 
-/// What scripts may read beyond what any answer shows.
+/// What scripts may read beyond the headers that any answer shows.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, x-request-id");
 
 /// How long a browser may keep the answer to a preflight, in seconds: a day.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+
+/// The most header names that one preflight is allowed.
+const MAX_HEADER_NAMES: usize = 32;
 
 /// The origins that browsers may call from.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
     /// Compared byte for byte with what the browser sends.
     origins: Vec<String>,
-    /// Whether their requests may carry cookies.
-    with_credentials: bool,
 }
 
 impl Cors {
-    /// Takes the origins as browsers write them: `https://app.example`, `http://localhost:5173`;
-    /// and whether scripts there may have cookies sent along and kept.
-    pub fn new(origins: Vec<String>, with_credentials: bool) -> Self {
-        Self { origins, with_credentials }
+    /// Takes the origins as browsers send them: `https://app.example`, `capacitor://localhost`.
+    pub fn new(origins: Vec<String>) -> Self {
+        Self { origins }
     }
 
-    /// The answer to `OPTIONS` for a path that has `methods`: to a preflight the permission, if
-    /// its origin has it, and `204` with `Allow` to anything else.
-    pub fn options(&self, request: &HeaderMap, methods: &[Method]) -> Answer {
+    /// The answer to a request that is a preflight from an allowed `origin`, for a path of
+    /// `methods`, which are none if there is no such path. [`permit`](Self::permit) completes it.
+    pub fn preflight(
+        &self,
+        origin: Option<&HeaderValue>,
+        request: &HeaderMap,
+        methods: &[Method],
+    ) -> Option<Answer> {
+        self.allowed(origin)?;
+        request.get(ACCESS_CONTROL_REQUEST_METHOD)?;
         let mut answer = respond::options(methods);
-        let is_preflight = request.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if is_preflight && self.known(origin(request)).is_some() {
-            let headers = answer.headers_mut();
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, respond::allow(methods));
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
-            headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        let headers = answer.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if let Some(names) = requested_headers(request) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
         }
-        answer
+        Some(answer)
     }
 
-    /// Lets the script that asked read `answer`, errors too, if the request's `Origin` may. Every
-    /// answer passes through here, that of [`options`](Self::options) as well.
+    /// Lets the script that asked read `answer`, errors too, if its origin is allowed. A page is
+    /// for people: no script may read the ticket in it.
     pub fn permit(&self, origin: Option<&HeaderValue>, answer: &mut Answer) {
-        // Whether or not this origin is known, another one would be answered differently.
+        let is_page = respond::is_page(answer);
         let headers = answer.headers_mut();
+        // Also where this origin is not allowed: another one's answer would differ.
         headers.entry(VARY).or_insert(HeaderValue::from_static("Origin"));
-        if let Some(origin) = self.known(origin) {
+        if let Some(origin) = self.allowed(origin)
+            && !is_page
+        {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-            if self.with_credentials {
-                let granted = HeaderValue::from_static("true");
-                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, granted);
-            }
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 
-    /// The origin, if it is configured.
-    fn known<'a>(&self, origin: Option<&'a HeaderValue>) -> Option<&'a HeaderValue> {
-        origin.filter(|origin| self.origins.iter().any(|known| *origin == known.as_str()))
+    /// The origin, if it is allowed.
+    fn allowed<'a>(&self, origin: Option<&'a HeaderValue>) -> Option<&'a HeaderValue> {
+        origin.filter(|origin| self.origins.iter().any(|allowed| *origin == allowed.as_str()))
     }
 }
 
-/// The one `Origin` of a request; none if there are several.
+/// The one `Origin` of a request; `None` if there are several.
 pub(super) fn origin(request: &HeaderMap) -> Option<&HeaderValue> {
     let mut origins = request.get_all(ORIGIN).iter();
     origins.next().filter(|_| origins.next().is_none())
+}
+
+/// The header names that a preflight asks for, as far as they are allowed; `None` if none is.
+fn requested_headers(request: &HeaderMap) -> Option<HeaderValue> {
+    let names: Vec<&str> = request
+        .get_all(ACCESS_CONTROL_REQUEST_HEADERS)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| may_be_sent(name))
+        .take(MAX_HEADER_NAMES)
+        .collect();
+    HeaderValue::from_str(&names.join(", ")).ok().filter(|names| !names.is_empty())
+}
+
+/// Whether a script may send the header `name`: any but those by which proxies say who the client
+/// is. Some proxies read `_` as `-`. In an answer, `*` would allow those too.
+fn may_be_sent(name: &str) -> bool {
+    let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { return false };
+    let name = name.as_str().replace('_', "-");
+    !(name == "*" || name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-"))
 }
 
 #[cfg(test)]
@@ -82,12 +116,12 @@ mod tests {
     use super::*;
     use crate::http::errors::ApiError;
     use crate::http::respond::tests::header;
-    use hyper::header::HeaderName;
 
     const APP: &str = "http://localhost:5173";
+    const NATIVE: &str = "capacitor://localhost";
 
     fn cors() -> Cors {
-        Cors::new(vec!["https://app.example".to_owned(), APP.to_owned()], false)
+        Cors::new(["https://app.example", APP, NATIVE].map(str::to_owned).into())
     }
 
     fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -98,36 +132,72 @@ mod tests {
         map
     }
 
-    /// What `OPTIONS` to a path of GET and PATCH is answered in the end.
-    fn options(headers: &[(&'static str, &'static str)]) -> Answer {
+    fn preflight(headers: &[(&'static str, &'static str)], methods: &[Method]) -> Option<Answer> {
         let request = request(headers);
-        let mut answer = cors().options(&request, &[Method::GET, Method::PATCH]);
+        let mut answer = cors().preflight(origin(&request), &request, methods)?;
         cors().permit(origin(&request), &mut answer);
-        assert_eq!(answer.status(), 204);
-        assert_eq!(header(&answer, "allow"), "GET, PATCH, HEAD, OPTIONS");
-        answer
+        Some(answer)
     }
 
-    const PERMISSION: [&str; 3] =
-        ["access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"];
+    #[test]
+    fn a_preflight_from_an_allowed_origin_is_granted_whatever_the_path_has() {
+        for origin in [APP, NATIVE] {
+            for (methods, allow) in
+                [(&[Method::GET, Method::PATCH][..], "GET, PATCH, HEAD, OPTIONS"), (&[], "OPTIONS")]
+            {
+                let asked = [
+                    ("origin", origin),
+                    ("access-control-request-method", "PATCH"),
+                    ("access-control-request-headers", "authorization"),
+                ];
+                let answer = preflight(&asked, methods).unwrap();
+                assert_eq!(answer.status(), 204);
+                for (name, value) in [
+                    ("allow", allow),
+                    ("access-control-allow-origin", origin),
+                    ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+                    ("access-control-allow-headers", "authorization"),
+                    ("access-control-allow-credentials", "true"),
+                    ("access-control-max-age", "86400"),
+                    ("vary", "Accept, Origin"),
+                ] {
+                    assert_eq!(header(&answer, name), value, "{name}");
+                }
+            }
+        }
+    }
 
     #[test]
-    fn a_preflight_from_a_configured_origin_is_granted() {
-        let answer = options(&[
-            ("origin", APP),
-            ("access-control-request-method", "PATCH"),
-            ("access-control-request-headers", "authorization"),
-        ]);
-        for (name, value) in [
-            ("access-control-allow-origin", APP),
-            ("access-control-allow-methods", "GET, PATCH, HEAD, OPTIONS"),
-            ("access-control-allow-headers", "authorization, content-type"),
-            ("access-control-max-age", "86400"),
-            ("access-control-allow-credentials", ""),
-            ("vary", "Accept, Origin"),
+    fn the_headers_that_a_preflight_asks_for_are_allowed_as_asked() {
+        for (asked, allowed) in [
+            ("", ""),
+            ("authorization", "authorization"),
+            ("X-Requested-With,x-csrftoken", "X-Requested-With, x-csrftoken"),
+            (" traceparent , sentry-trace,,baggage", "traceparent, sentry-trace, baggage"),
+            ("*", ""),
+            ("a b, x:y, \"z\", (c), d/e", ""),
+            ("x-a, forwarded, X-Forwarded-For, x-forwarded-proto, X-Real-IP", "x-a"),
+            ("x_forwarded_for, x_real_ip, x-forwarded, forwarded-by", "x-forwarded, forwarded-by"),
         ] {
-            assert_eq!(header(&answer, name), value, "{name}");
+            let asked = [
+                ("origin", APP),
+                ("access-control-request-method", "GET"),
+                ("access-control-request-headers", asked),
+            ];
+            let answer = preflight(&asked, &[]).unwrap();
+            assert_eq!(header(&answer, "access-control-allow-headers"), allowed, "{asked:?}");
         }
+        let mut many = request(&[("origin", APP), ("access-control-request-method", "GET")]);
+        for _ in 0..2 {
+            let value = HeaderValue::from_static(
+                "x-1,x-2,x-3,x-4,x-5,x-6,x-7,x-8,x-9,x-10,x-11,x-12,x-13,x-14,x-15,x-16,x-17",
+            );
+            many.append(ACCESS_CONTROL_REQUEST_HEADERS, value);
+        }
+        let answer = cors().preflight(origin(&many), &many, &[]).unwrap();
+        let allowed = header(&answer, "access-control-allow-headers");
+        assert_eq!(allowed.split(", ").count(), MAX_HEADER_NAMES);
+        assert!(allowed.ends_with(", x-15"), "{allowed}");
     }
 
     #[test]
@@ -137,48 +207,23 @@ mod tests {
             &[("origin", APP)],
             &[("access-control-request-method", "PATCH")],
             &[("origin", "https://evil.example"), ("access-control-request-method", "PATCH")],
+            &[("origin", "null"), ("access-control-request-method", "PATCH")],
         ] {
-            let answer = options(headers);
-            for name in PERMISSION {
-                assert_eq!(header(&answer, name), "", "{headers:?}");
-            }
+            assert!(preflight(headers, &[Method::GET]).is_none(), "{headers:?}");
         }
     }
 
     #[test]
-    fn a_configured_origin_may_read_answers_and_errors() {
+    fn an_allowed_origin_may_read_answers_and_errors_and_send_credentials() {
         for mut answer in [respond::no_content(), ApiError::NotAuthenticated.into_answer()] {
             cors().permit(origin(&request(&[("origin", "https://app.example")])), &mut answer);
-            assert_eq!(header(&answer, "access-control-allow-origin"), "https://app.example");
-            assert_eq!(
-                header(&answer, "access-control-expose-headers"),
-                "retry-after, x-request-id"
-            );
-            assert_eq!(header(&answer, "vary"), "Accept, Origin");
-        }
-    }
-
-    #[test]
-    fn cookies_may_come_along_from_configured_origins_where_they_are_switched_on() {
-        let with_cookies = Cors { with_credentials: true, ..cors() };
-        for (cors, origin, granted) in [
-            (&with_cookies, APP, "true"),
-            (&with_cookies, "https://evil.example", ""),
-            (&cors(), APP, ""),
-        ] {
-            let preflight = [("origin", origin), ("access-control-request-method", "GET")];
-            let preflight = request(&preflight);
-            for mut answer in [
-                cors.options(&preflight, &[Method::GET]),
-                respond::no_content(),
-                ApiError::NotAuthenticated.into_answer(),
+            for (name, value) in [
+                ("access-control-allow-origin", "https://app.example"),
+                ("access-control-expose-headers", "retry-after, x-request-id"),
+                ("access-control-allow-credentials", "true"),
+                ("vary", "Accept, Origin"),
             ] {
-                cors.permit(super::origin(&preflight), &mut answer);
-                assert_eq!(
-                    header(&answer, "access-control-allow-credentials"),
-                    granted,
-                    "{origin}"
-                );
+                assert_eq!(header(&answer, name), value, "{name}");
             }
         }
     }
@@ -194,21 +239,14 @@ mod tests {
             &["https://app.example/"],
             &["HTTPS://APP.EXAMPLE"],
             &["https://evil.example"],
+            &["capacitor://localhost:80"],
             &["https://app.example", "https://evil.example"],
         ] {
             let headers: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
             let mut answer = respond::no_content();
             cors().permit(origin(&request(&headers)), &mut answer);
-            for name in ["access-control-allow-origin", "access-control-expose-headers"] {
-                assert_eq!(header(&answer, name), "", "{origins:?}");
-            }
+            let mut names = answer.headers().keys().map(HeaderName::as_str);
+            assert!(!names.any(|name| name.starts_with("access-control-")), "{origins:?}");
         }
-    }
-
-    #[test]
-    fn with_no_origins_configured_none_is_known() {
-        let mut answer = respond::no_content();
-        Cors::default().permit(origin(&request(&[("origin", APP)])), &mut answer);
-        assert_eq!(header(&answer, "access-control-allow-origin"), "");
     }
 }

@@ -127,6 +127,12 @@ pub(super) fn shortened(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{beginning}…"))
 }
 
+/// Whether an answer is a page, for people.
+pub(super) fn is_page(answer: &Answer) -> bool {
+    let media_type = answer.headers().get(CONTENT_TYPE);
+    media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
+}
+
 /// `wait` in whole seconds, rounded up so that nobody comes back too early; at least 1.
 pub fn whole_seconds(wait: Duration) -> u64 {
     let has_fraction = wait.subsec_nanos() > 0;

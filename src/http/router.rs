@@ -102,8 +102,7 @@ pub struct Router {
 impl Router {
     /// A router over `app` that shows `pages`.
     pub fn new(app: Arc<App>, pages: Pages) -> Self {
-        let server = &app.config.server;
-        let cors = Cors::new(server.allowed_origins.clone(), app.config.cookies.is_enabled);
+        let cors = Cors::new(app.config.server.allowed_origins.clone());
         let cookies = Cookies::new(&app.config, &app.public_url);
         let description = Description::new(&app);
         Self {
@@ -129,7 +128,7 @@ impl Router {
         let started = self.app.clock.monotonic();
         let (asked, request, problem) = self.take(incoming);
         let limit = self.app.config.server.request_timeout;
-        let handling = self.handle(asked.resource, request, problem);
+        let handling = self.handle(&asked, request, problem);
         let handling = pin!(within_request(asked.id.name(), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
             Ok(Ok(answer)) => answer,
@@ -166,7 +165,9 @@ impl Router {
             method: head.method.clone(),
             path: resource.map_or_else(|| loggable(path).into(), |found| found.pattern.into()),
             resource,
-            origin: cors::origin(&head.headers).cloned(),
+            origin: cors::origin(&head.headers)
+                .filter(|_| resource.is_none_or(Resource::is_for_scripts))
+                .cloned(),
             address: client.address,
         };
         let (body, problem) = match body {
@@ -178,7 +179,7 @@ impl Router {
 
     async fn handle(
         &self,
-        resource: Option<&Resource>,
+        asked: &Asked<'_>,
         request: Box<Request>,
         problem: Option<BodyProblem>,
     ) -> Answer {
@@ -186,12 +187,18 @@ impl Router {
         if head.method == Method::OPTIONS && head.uri.path() == SERVER_ITSELF {
             return respond::options(&self.table.methods());
         }
-        let Some(resource) = resource else { return ApiError::NotFound.into_answer() };
+        let methods = asked.resource.map_or(&[][..], |resource| &resource.methods);
+        if head.method == Method::OPTIONS
+            && let Some(answer) = self.cors.preflight(asked.origin.as_ref(), &head.headers, methods)
+        {
+            return answer;
+        }
+        let Some(resource) = asked.resource else { return ApiError::NotFound.into_answer() };
         if head.method == Method::OPTIONS {
-            return self.cors.options(&head.headers, &resource.methods);
+            return respond::options(methods);
         }
         let Some(route) = resource.route(&head.method) else {
-            let (method, allow) = (head.method.clone(), respond::allow(&resource.methods));
+            let (method, allow) = (head.method.clone(), respond::allow(methods));
             return ApiError::MethodNotAllowed { method, allow }.into_answer();
         };
         if let Some(problem) = problem {
@@ -257,6 +264,7 @@ struct Asked<'r> {
     /// As it is logged.
     path: Cow<'r, str>,
     resource: Option<&'r Resource>,
+    /// Where the script of another origin comes from; `None` where scripts have no business.
     origin: Option<HeaderValue>,
     address: IpAddr,
 }

@@ -102,7 +102,15 @@ pub struct Resource {
     pub methods: Vec<Method>,
 }
 
+/// Where the paths begin that scripts of allowed origins may call: everything but the pages.
+const FOR_SCRIPTS: [&str; 4] = ["/api/", "/.well-known/", "/healthz", "/readyz"];
+
 impl Resource {
+    /// Whether it is for programs, those in browsers too, and not for people.
+    pub fn is_for_scripts(&self) -> bool {
+        FOR_SCRIPTS.iter().any(|prefix| self.pattern.starts_with(prefix))
+    }
+
     /// What `method` asks for here. `HEAD` asks for what `GET` does.
     pub fn route(&self, method: &Method) -> Option<Route> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
@@ -173,6 +181,22 @@ impl Default for RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scripts_have_no_business_with_pages() {
+        let table = RouteTable::new();
+        for (path, expected) in [
+            ("/api/login/", true),
+            ("/api/sessions/1", true),
+            ("/.well-known/jwks.json", true),
+            ("/healthz", true),
+            ("/readyz/", true),
+            ("/reset-password", false),
+            ("/reset-password/x/", false),
+        ] {
+            assert_eq!(table.find(path).unwrap().is_for_scripts(), expected, "{path}");
+        }
+    }
 
     #[test]
     fn every_route_is_found_with_and_without_its_slash() {

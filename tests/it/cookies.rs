@@ -397,23 +397,3 @@ async fn a_logout_ends_what_cookie_and_bearer_name_and_clears_the_cookie() {
     let reply = call.bearer(&everywhere.access).await;
     assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
 }
-
-#[tokio::test]
-async fn a_preflight_lets_allowed_origins_send_cookies() {
-    for (app, origin, granted) in [
-        (start(), APP, Some("true")),
-        (start(), "https://evil.example", None),
-        (
-            TestApp::start_with(|config| config.server.allowed_origins = vec![APP.to_owned()]),
-            APP,
-            None,
-        ),
-    ] {
-        let reply = app
-            .call("OPTIONS", "/api/token/refresh/")
-            .header("origin", origin)
-            .header("access-control-request-method", "POST")
-            .await;
-        assert_eq!(reply.header("access-control-allow-credentials"), granted, "{origin}");
-    }
-}

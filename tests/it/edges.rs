@@ -4,7 +4,7 @@ use latchkey::server::BodyProblem;
 use latchkey::store::Health;
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, PASSWORD, TestApp, until};
+use crate::support::{CONFIRM, Call, PASSWORD, Reply, TestApp, until};
 
 const EMAIL: &str = "ann@example.com";
 
@@ -223,50 +223,99 @@ async fn public_endpoints_ignore_a_stale_authorization_header() {
     }
 }
 
+const APP: &str = "http://localhost:5173";
+
+fn with_origins() -> TestApp {
+    TestApp::start_with(|config| config.server.allowed_origins = vec![APP.to_owned()])
+}
+
+fn preflight(app: &TestApp, path: &str, origin: &str) -> Call {
+    app.call("OPTIONS", path)
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,x-requested-with")
+}
+
+/// The CORS headers of an answer, without those that say what else may be read.
+fn permissions(reply: &Reply) -> Vec<String> {
+    let names = reply.headers.keys().map(|name| name.as_str());
+    names.filter(|name| name.starts_with("access-control-")).map(str::to_owned).collect()
+}
+
 #[tokio::test]
-async fn only_configured_origins_may_call_from_a_browser() {
-    let origin = "http://localhost:5173";
-    let app = TestApp::start_with(|config| {
-        config.server.allowed_origins = vec![origin.to_owned()];
-    });
-    let preflight = |origin: &str| {
-        app.call("OPTIONS", "/api/login/")
-            .header("origin", origin)
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,content-type")
-    };
-    let reply = preflight(origin).await;
-    assert_eq!(reply.status, 204);
-    for (name, value) in [
-        ("access-control-allow-origin", origin),
-        ("access-control-allow-methods", "POST, OPTIONS"),
-        ("access-control-allow-headers", "authorization, content-type"),
-        ("access-control-max-age", "86400"),
+async fn only_allowed_origins_may_call_from_a_browser() {
+    let app = with_origins();
+    for (path, allow) in [
+        ("/api/login/", "POST, OPTIONS"),
+        ("/api/verify-email/confirm/", "GET, POST, HEAD, OPTIONS"),
+        ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+        // A browser shows the 404 that follows, and without the preflight a network error.
+        ("/api/logn/", "OPTIONS"),
+        ("/nowhere", "OPTIONS"),
     ] {
-        assert_eq!(reply.header(name), Some(value), "{name}");
+        let reply = preflight(&app, path, APP).await;
+        assert_eq!(reply.status, 204, "{path}");
+        for (name, value) in [
+            ("allow", allow),
+            ("access-control-allow-origin", APP),
+            ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+            ("access-control-allow-headers", "content-type, x-requested-with"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-max-age", "86400"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{path} {name}");
+        }
+        for stranger in
+            ["http://localhost:5174", "https://localhost:5173", "null", "http://evil.example"]
+        {
+            let reply = preflight(&app, path, stranger).await;
+            assert_eq!(reply.status, if allow == "OPTIONS" { 404 } else { 204 }, "{path}");
+            assert_eq!(permissions(&reply), Vec::<String>::new(), "{path} {stranger}");
+            let reply = app.get(path).header("origin", stranger).await;
+            assert_eq!(permissions(&reply), Vec::<String>::new(), "{path} {stranger}");
+        }
     }
-    let is_permission = |name: &str| name.starts_with("access-control-allow");
-    for stranger in [
-        "http://localhost:5174",
-        "https://localhost:5173",
-        "http://localhost",
-        "null",
-        "http://evil.example",
-        "http://localhost:5173.example.com",
+}
+
+/// Or a script could not tell why.
+#[tokio::test]
+async fn scripts_may_read_refusals_of_every_kind() {
+    let app = with_origins();
+    for (call, status) in [
+        (app.login(EMAIL, PASSWORD), 401),
+        (app.get("/api/profile/"), 401),
+        (app.get("/nowhere"), 404),
+        (app.call("PUT", "/api/login/"), 405),
+        (app.post("/api/login/", &json!({})), 400),
+        (app.call("POST", "/api/login/").bad_body(BodyProblem::TooLarge), 413),
+        (app.call("POST", "/api/login/").body("text/plain", "x"), 415),
+        (app.call("POST", "/api/login/").bad_body(BodyProblem::NoRoom), 503),
     ] {
-        let reply = preflight(stranger).await;
-        assert_eq!(reply.status, 204, "{stranger}");
-        let permissions = reply.headers.keys().filter(|name| is_permission(name.as_str()));
-        assert_eq!(permissions.count(), 0, "{stranger}");
-        let reply = app.login(EMAIL, PASSWORD).header("origin", stranger).await;
-        assert_eq!(reply.header("access-control-allow-origin"), None, "{stranger}");
+        let reply = call.header("origin", APP).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("access-control-allow-origin"), Some(APP), "{status}");
+        assert_eq!(reply.header("access-control-allow-credentials"), Some("true"), "{status}");
+        let exposed = "retry-after, x-request-id";
+        assert_eq!(reply.header("access-control-expose-headers"), Some(exposed), "{status}");
     }
-    // Refusals too, or the script could not read why.
-    for call in [app.login(EMAIL, PASSWORD), app.get("/nowhere"), app.get("/api/profile/")] {
-        let reply = call.header("origin", origin).await;
-        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
-        assert_eq!(reply.header("access-control-allow-credentials"), None);
+}
+
+#[tokio::test]
+async fn no_script_of_another_origin_reads_a_page() {
+    let app = with_origins();
+    for path in ["/reset-password/", "/reset-password/x/"] {
+        assert_eq!(permissions(&preflight(&app, path, APP).await), Vec::<String>::new());
     }
+    for path in ["/reset-password/?token=x", "/reset-password/x/", CONFIRM] {
+        let reply = app.get(path).header("origin", APP).await;
+        assert!(reply.header("content-type").unwrap().starts_with("text/html"), "{path}");
+        assert_eq!(permissions(&reply), Vec::<String>::new(), "{path}");
+    }
+    let reply = app.call("PUT", "/reset-password/").header("origin", APP).await;
+    assert_eq!((reply.status, permissions(&reply)), (405, Vec::new()));
+    let reply = app.post(CONFIRM, &json!({"token": "x"})).header("origin", APP).await;
+    assert_eq!(reply.header("access-control-allow-origin"), Some(APP), "it is for programs too");
 }
 
 #[tokio::test]
