@@ -1,7 +1,7 @@
-//! Time: what a moment is, where it comes from, and when the wall clock is to be believed.
+//! Time: timestamps, the clocks they come from, and when the wall clock can be trusted.
 //!
-//! This is the only module that asks the system for the time. Everything else is handed a
-//! [`Moment`] or a [`Timestamp`], read once per request.
+//! This is the only module that asks the system for the time. Everything else receives a [`Moment`]
+//! or a [`Timestamp`], read once per request.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +16,11 @@ mod guard;
 
 pub use guard::{ClockGuard, Trial};
 
-/// How far the wall clock may lie behind the latest committed time before it counts as wrong.
+/// How far the wall clock may be behind the last commit time before it counts as wrong.
 pub const BEHIND_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// How far the wall clock may run ahead of the monotonic clock before it counts as a jump, and
-/// for how long a jump must have stood before it is believed.
+/// How far the wall clock may run ahead of the monotonic clock before it counts as a jump, and how
+/// long the clock must keep running after a jump before it is trusted.
 pub const JUMP_TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A point in time in microseconds since 1970-01-01T00:00:00Z, without leap seconds.
@@ -76,8 +76,8 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// This moment in UTC as a calendar date and time; the last one that can be written for
-    /// moments after the year 9999.
+    /// This moment in UTC as a calendar date and time; after the year 9999, the last one that can
+    /// be represented.
     pub fn to_utc(self) -> OffsetDateTime {
         let micros = Duration::from_micros(self.0 % 1_000_000);
         i64::try_from(self.0 / 1_000_000)
@@ -86,7 +86,7 @@ impl Timestamp {
             .map_or(datetime!(9999-12-31 23:59:59.999999 UTC), |second| second + micros)
     }
 
-    /// This moment as mails and pages write it: `6 December 2024, 10:00 UTC`.
+    /// This moment in the format of mails and pages: `6 December 2024, 10:00 UTC`.
     pub fn for_people(self) -> String {
         const FORMAT: &[BorrowedFormatItem<'_>] =
             format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
@@ -132,11 +132,11 @@ fn micros(duration: Duration) -> u64 {
 pub struct Reading {
     /// The wall clock: it can be set, and it can be wrong.
     pub wall: Timestamp,
-    /// Time since some fixed point: it cannot be set, and starts anew with the process.
+    /// Time since a fixed point: it cannot be set, and restarts with the process.
     pub monotonic: Duration,
 }
 
-/// Where time comes from: the system, or a test that moves it by hand.
+/// A source of time: the system, or a test that moves it.
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
@@ -158,13 +158,13 @@ impl Clock {
         Self { source: Source::System { origin: Instant::now() } }
     }
 
-    /// A clock that stands still at `start` until it is moved. Clones move together.
+    /// A clock that stays at `start` until it is moved. Clones move together.
     pub fn manual(start: Timestamp) -> Self {
         let reading = Reading { wall: start, monotonic: Duration::ZERO };
         Self { source: Source::Manual(Arc::new(Mutex::new(reading))) }
     }
 
-    /// Both clocks, now. A system clock before 1970 reads as 1970.
+    /// Reads both clocks. A system clock before 1970 reads as 1970.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that asks the system for the time"
@@ -182,7 +182,7 @@ impl Clock {
         }
     }
 
-    /// The monotonic clock alone, now: for how long something takes.
+    /// Reads the monotonic clock alone, to measure durations.
     pub fn monotonic(&self) -> Duration {
         match &self.source {
             Source::System { origin } => origin.elapsed(),
@@ -190,7 +190,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock's both hands forward; does nothing to the system's.
+    /// Moves both readings of a manual clock forward; does nothing to the system's clock.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(reading) = &self.source {
             let mut reading = lock(reading);
@@ -199,8 +199,8 @@ impl Clock {
         }
     }
 
-    /// Sets a manual clock's wall time and leaves its monotonic one, as an operator or a bad NTP
-    /// server would; does nothing to the system's.
+    /// Sets a manual clock's wall time and leaves its monotonic time, as an operator or a bad NTP
+    /// server would; does nothing to the system's clock.
     pub fn set_wall(&self, wall: Timestamp) {
         if let Source::Manual(reading) = &self.source {
             lock(reading).wall = wall;
@@ -212,7 +212,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time of one request, as far as the clock guard vouches for it.
+/// The time of one request, as judged by the clock guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The wall clock's time.
@@ -222,17 +222,17 @@ pub struct Moment {
     pub confirmed: bool,
 }
 
-/// The wall clock lies too far behind the latest committed time to decide anything by it.
+/// The wall clock is too far behind the last commit time to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockBehind {
-    /// What the wall clock says.
+    /// The wall clock's time.
     pub wall: Timestamp,
-    /// The latest committed time.
+    /// The last commit time.
     pub mark: Timestamp,
 }
 
 impl ClockBehind {
-    /// How long until the clock has caught up, if it runs on as it is.
+    /// How long until the clock has caught up, if it is not corrected.
     pub fn catches_up_in(self) -> Duration {
         self.mark.saturating_since(self.wall).saturating_sub(BEHIND_TOLERANCE)
     }

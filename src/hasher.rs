@@ -5,17 +5,17 @@
 //! is kept while there is work, and a bounded queue before them decides who waits and who is
 //! refused at once: see `queue` for the rule by which addresses share it.
 //!
-//! Every wrong password costs the same, measured in memory times passes: without a stored hash,
-//! or with one that is cheaper than the configured parameters, as many were before those were
-//! raised, the missing work is done all the same. A right password costs what its hash asks for,
-//! and the login that finds it outdated has it replaced.
+//! Every wrong password costs the same, measured in memory times passes: if there is no stored
+//! hash, or one cheaper than the configured parameters (because those were raised), the difference
+//! is computed as well. A right password costs what its hash asks for; if the hash is outdated, the
+//! login replaces it.
 //!
 //! After the parameters were lowered, stored hashes may cost more than the configured ones. Each
-//! that is met and is costlier than any before, whether its password was right or wrong, raises
-//! what every wrong password costs from then on, until the next start. So one thing remains:
-//! until the first of them is met, at each start anew, a wrong password for such an account takes
-//! longer than one for an unknown address, and whoever times that first one learns that this
-//! account exists. The bound on what a stored hash may ask for bounds the cost of this.
+//! hash that is costlier than any compared before, whether its password was right or wrong, raises
+//! the cost of every wrong password until the next start. One gap remains: after each start, the
+//! first wrong password for such an account takes longer than one for an unknown address, which
+//! reveals to someone who measures it that the account exists. The cost is bounded by the limit on
+//! what a stored hash may ask for.
 
 mod argon;
 mod memory;
@@ -37,11 +37,10 @@ use crate::domain::{AddressBlock, NewPassword, PasswordHash};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// For how long a thread without work keeps its memory.
+/// How long an idle thread keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
 
-/// What a KiB takes in one pass, until hashes have been measured: more than on a fast machine and
-/// less than on a slow one.
+/// The assumed time for one KiB in one pass, until hashes have been measured.
 const ESTIMATE_PER_KIB: Duration = Duration::from_micros(1);
 
 /// Hashes and verifies passwords. Clones share the threads, which end with the last clone.
@@ -56,19 +55,19 @@ pub struct Hasher {
 pub enum Verdict {
     /// The password is right.
     Match {
-        /// The password in the form that matched, where its hash should be made anew because it
-        /// has another algorithm, version or parameters than those configured.
+        /// The password in the form that matched, if it should be hashed again because its hash has
+        /// another algorithm, version or parameters than those configured.
         outdated: Option<Secret<String>>,
     },
-    /// The password is wrong, or there is no hash that it could match.
+    /// The password is wrong, or there is no hash to compare it with.
     Mismatch,
 }
 
-/// The hash was not made or compared: too much waits already. Nothing was decided, and trying
-/// again later is safe.
+/// The hash was not computed or compared because too much work is waiting. Trying again later is
+/// safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HasherBusy {
-    /// When trying again is worth it: between a second and a minute.
+    /// How long to wait before trying again: between a second and a minute.
     pub retry_after: Duration,
 }
 
@@ -77,8 +76,8 @@ impl Hasher {
     /// how long hashes take.
     ///
     /// # Errors
-    /// If Argon2 does not know the configured parameters ([`io::ErrorKind::InvalidInput`]), or
-    /// the system does not give the threads.
+    /// If Argon2 does not support the configured parameters ([`io::ErrorKind::InvalidInput`]), or
+    /// if the system cannot start the threads.
     pub fn start(config: &PasswordConfig, clock: Clock) -> io::Result<Self> {
         let random = Random::system();
         let argon = Argon::new(config, random.bytes())
@@ -101,10 +100,10 @@ impl Hasher {
 
     /// Hashes `password` with `salt`, which must be random and used once, on behalf of `from`.
     ///
-    /// If the returned future is dropped while it waits for its turn, no work is done.
+    /// If the returned future is dropped while it waits in the queue, no work is done.
     ///
     /// # Errors
-    /// [`HasherBusy`] if it would wait too long, or the memory for it is not to be had.
+    /// [`HasherBusy`] if it would wait too long, or if there is not enough memory.
     pub async fn hash(
         &self,
         password: NewPassword,
@@ -114,12 +113,12 @@ impl Hasher {
         self.rehash(password.into_secret(), salt, from).await
     }
 
-    /// Hashes a `password` that has just matched its stored hash anew, under the configured
-    /// parameters; otherwise like [`hash`](Self::hash). Old passwords need not follow the rules
-    /// for new ones.
+    /// Hashes again, under the configured parameters, a `password` that has just matched its stored
+    /// hash; otherwise like [`hash`](Self::hash). Old passwords need not follow the rules for new
+    /// ones.
     ///
     /// # Errors
-    /// [`HasherBusy`], as there.
+    /// As [`hash`](Self::hash).
     pub async fn rehash(
         &self,
         password: Secret<String>,

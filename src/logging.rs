@@ -1,12 +1,12 @@
-//! The log: lines on stderr, for people or for machines.
+//! The log: lines on stderr, as text or JSON.
 //!
-//! Whoever logs neither waits for stderr nor learns that it is gone: a server whose log cannot be
-//! written goes on serving. Lines go into a bounded queue, from which a thread of its own writes
-//! them; those that find no room are counted, and the log says how many they were.
+//! Logging never waits for stderr and never fails: a server whose log cannot be written keeps
+//! serving. Lines go into a bounded queue, and a separate thread writes them. Lines that find no
+//! room are counted, and the log reports their number.
 //!
-//! - `events`: what `tracing` reports, made into lines
-//! - `line`: what a line may look like, and those that the log writes about itself
-//! - `queue`: the lines that wait, and the thread that writes them
+//! - `events`: formats `tracing` events as lines
+//! - `line`: the limits of a line, and the lines that the log writes about itself
+//! - `queue`: the waiting lines, and the thread that writes them
 
 use std::future::Future;
 use std::io;
@@ -27,14 +27,14 @@ mod events;
 mod line;
 mod queue;
 
-/// How long the end of the process waits for a stderr that takes nothing.
+/// How long the end of the process waits for a blocked stderr.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The log of this process, once there is one.
+/// The log of this process, once it is installed.
 static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 
 tokio::task_local! {
-    /// The name of the request that the task is answering.
+    /// The id of the request that the task is answering.
     static REQUEST: Arc<str>;
 }
 
@@ -42,7 +42,7 @@ tokio::task_local! {
 /// process has an effect.
 ///
 /// # Errors
-/// If the system gives no thread to write them.
+/// If the system cannot start the writing thread.
 pub fn start(config: &LogConfig) -> io::Result<()> {
     let format = config.format;
     let queue = Arc::new(Queue::new(format, Clock::system()));
@@ -57,15 +57,15 @@ pub fn start(config: &LogConfig) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until every line so far has been written, or could not be: for two seconds at most. To
-/// be called before the process ends, and before anything else goes to stderr.
+/// Waits until every line so far has been written or given up, for two seconds at most. Call it
+/// before the process ends, and before anything else is written to stderr.
 pub fn flush() {
     if let Some(queue) = LOG.get() {
         queue.flush(FLUSH_PATIENCE);
     }
 }
 
-/// What makes lines out of events, and gives each with its end to `sink`.
+/// A subscriber that formats events as lines and gives each, with its line end, to `sink`.
 pub fn dispatch<S>(config: &LogConfig, sink: S) -> Dispatch
 where
     S: Fn(&Metadata<'_>, &str) + Send + Sync + 'static,
@@ -80,18 +80,18 @@ where
     Dispatch::new(Events::new(level, config.format, Clock::system(), sink))
 }
 
-/// Has every line that is logged by `answering` name the request.
+/// Adds the request's id to every line that `answering` logs.
 pub fn within_request<F: Future>(name: Arc<str>, answering: F) -> impl Future<Output = F::Output> {
     REQUEST.scope(name, answering)
 }
 
-/// Whether it is about a mail that goes to the log instead of being sent. It is written at every
-/// level: whoever wants only warnings still wants their mail.
+/// Whether it is a mail that goes to the log instead of being sent. Those are written at every
+/// level: someone who wants only warnings still wants their mail.
 fn is_mail(metadata: &Metadata<'_>) -> bool {
     metadata.target() == mail::LOG_TARGET && *metadata.level() <= Level::INFO
 }
 
-/// Queues a line. It never fails and never blocks.
+/// Queues a line. Never fails and never blocks.
 fn take(queue: &Queue, format: LogFormat, metadata: &Metadata<'_>, line: &str) {
     let urgency = if is_mail(metadata) { Urgency::Mail } else { Urgency::Ordinary };
     queue.push(&line::bounded(format, *metadata.level(), line, || queue.now()), urgency);

@@ -1,20 +1,20 @@
 //! Turns connections into requests, under limits, and answers into bytes.
 //!
-//! Everything above this module is a plain function from a request to a response. What is limited
-//! here: how many connections there are, in all and by address; how large a head and a body may
-//! be, and how much all unfinished bodies together; and how long a head, a body, an idle connection
-//! and a client that does not read its answer may take.
+//! Everything above this module is a plain function from a request to a response. The limits here:
+//! the number of connections, in total and per address; the size of a head, of a body and of all
+//! unfinished bodies together; and the time for a head, a body, an idle connection and a client
+//! that does not read its answer.
 //!
-//! - `registry`: who is connected, and who makes room for a newcomer
+//! - `registry`: the connections, and which one makes room for a new one
 //! - `connection`: serving one connection
 //! - `request`: one request, from hyper's hands to the handler's and back
-//! - `activity`: what a connection is doing, and until when it may
-//! - `io`: the socket, which notes every byte in the activity
-//! - `framing`: heads that could be read in two ways
+//! - `activity`: what a connection is doing, and its deadline
+//! - `io`: the socket, which records every byte in the activity
+//! - `framing`: refuses heads that could be read in two ways
 //! - `body`: a request's body within its limits
-//! - `room`: the memory for bodies that are not all there yet
-//! - `panics`: keeping a panic to its request
-//! - `open_files`: the system's limit on all of it
+//! - `room`: the memory for incomplete bodies
+//! - `panics`: confines a panic to its request
+//! - `open_files`: the system's limit on open files
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -50,39 +50,39 @@ pub use self::body::BodyProblem;
 pub use self::open_files::raise_open_file_limit;
 pub(crate) use self::panics::{Panicked, caught};
 
-/// How long the server rests after it could not accept a connection, for instance because all
-/// its files are open.
+/// How long the server waits after it could not accept a connection, for example because the limit
+/// on open files was reached.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many newcomers may wait to be accepted, as far as the system allows it. One that finds no
-/// place tries again after a second, so a burst of others must not fill it.
+/// The listen backlog, as far as the system allows it. A client that finds it full tries again
+/// after a second, so a burst of others must not fill it.
 const BACKLOG: u32 = 4096;
 
-/// How often the same complaint may be logged.
+/// How often the same warning may be logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A future on the heap whose type is not named.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What answers requests.
+/// Answers requests.
 ///
-/// It limits its own time. The server adds `Connection: close` where the connection ends, leaves
-/// out the body of an answer to `HEAD`, and answers a panic with a 500.
+/// It limits its own time. The server adds `Connection: close` if the connection ends, leaves out
+/// the body of an answer to `HEAD`, and answers a panic with a 500.
 pub type Handler =
     Arc<dyn Fn(Box<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
-/// A request as it came in.
+/// A request as it was received.
 pub struct Incoming {
     /// Method, target and header fields.
     pub head: Parts,
-    /// The whole body, or why there is none that could be used.
+    /// The whole body, or why there is none.
     pub body: Result<Bytes, BodyProblem>,
-    /// The other end of the connection: a client or a proxy. An IPv4 address is never in IPv6
-    /// dress.
+    /// The other end of the connection: a client or a proxy. IPv4-mapped IPv6 addresses are stored
+    /// as IPv4.
     pub peer: SocketAddr,
 }
 
-/// Shows neither target, fields nor body: each may hold a password or a token.
+/// Leaves out target, fields and body: each may hold a password or a token.
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
@@ -92,7 +92,7 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// How the server went down.
+/// How the server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// How many requests were cut off because they took longer than `shutdown_timeout`.
@@ -102,10 +102,10 @@ pub struct Drained {
 /// Listens on `address`.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // So that a restart need not wait until the system has forgotten the connections before it.
+    // So that a restart need not wait until the system has forgotten earlier connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -113,8 +113,8 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves connections from `listener` until `shutdown` resolves.
 ///
-/// Then nobody new is let in, idle connections close at once, requests under way are finished
-/// within `shutdown_timeout`, and what is left after that is cut off.
+/// Then no connection is accepted any more, idle connections close at once, requests under way are
+/// finished within `shutdown_timeout`, and the rest is cut off.
 pub async fn run(
     listener: TcpListener,
     settings: ServerConfig,
@@ -141,14 +141,14 @@ pub async fn run(
     server.drain().await
 }
 
-/// The listener, and what was said about its failures.
+/// The listener, and the log of its failures.
 struct Accepting {
     listener: TcpListener,
     failed: Complaint,
 }
 
 impl Accepting {
-    /// The next newcomer, however long it takes: a server that cannot accept now may be able to
+    /// The next connection, however long it takes: a server that cannot accept now may be able to
     /// in a moment.
     async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
@@ -168,8 +168,8 @@ impl Accepting {
     }
 }
 
-/// Whether the error has used up the newcomer it is about, so that the next one can be tried at
-/// once; accept(2) lists these.
+/// Whether the error concerns one connection only, so that the next can be accepted at once;
+/// accept(2) lists these.
 fn is_about_the_newcomer(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -177,18 +177,18 @@ fn is_about_the_newcomer(error: &std::io::Error) -> bool {
 
 /// The accept loop's state.
 struct Server {
-    /// Who is connected.
+    /// The connections.
     registry: Registry,
-    /// The task of each of them. Dropping the set ends them all.
+    /// Their tasks. Dropping the set ends them all.
     tasks: JoinSet<()>,
-    /// What was said about newcomers who found no room.
+    /// The log of connections that found no room.
     turned_away: Complaint,
-    /// What all connections work with.
+    /// What all connections share.
     shared: Arc<Shared>,
 }
 
 impl Server {
-    /// Serves a newcomer, or turns it away by closing its connection.
+    /// Serves a new connection, or closes it.
     async fn receive(&mut self, stream: TcpStream, peer: SocketAddr) {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         match self.registry.admit(peer.ip()) {
@@ -215,8 +215,8 @@ impl Server {
         self.registry.insert(peer.ip(), activity, task);
     }
 
-    /// Waits until the connection that was evicted has closed its socket, so that there are never
-    /// more of them than the limit on open files allows for.
+    /// Waits until the evicted connection has closed its socket, so that there are never more than
+    /// the limit on open files allows.
     async fn wait_for_room(&mut self) {
         while self.registry.is_full() {
             let Some(ended) = self.tasks.join_next_with_id().await else { return };
@@ -255,16 +255,17 @@ impl Server {
     }
 }
 
-/// When something was last logged that may go on happening many times a second.
+/// When something was last logged that may happen many times a second.
 #[derive(Debug, Default)]
 struct Complaint {
     last: Option<Instant>,
-    /// How often it has happened since without a word.
+    /// How often it has happened since without being logged.
     unsaid: u64,
 }
 
 impl Complaint {
-    /// Whether it may be logged at `now`, and then how often it was not since the last time.
+    /// `Some` if it may be logged at `now`, with the number of times it was not logged since the
+    /// last time.
     fn is_due(&mut self, now: Instant) -> Option<u64> {
         let is_too_soon =
             self.last.is_some_and(|last| now.saturating_duration_since(last) < COMPLAINT_INTERVAL);

@@ -1,31 +1,31 @@
 //! Limits that are kept in memory: on guessing passwords, and on how often an address may try.
 //!
 //! # Guessing
-//! Failures are counted for each pair of an account and an address block. A guess takes its place
-//! in the count before the password is hashed and gives it back if it was right or was never
-//! made, so that many guesses at one time are as limited as one after the other. Failures are
-//! counted for each account as well; above that limit only addresses that have logged in to it
-//! before may go on. An account that does not exist is counted exactly like one that does: this
-//! module cannot tell them apart.
+//! Failures are counted for each pair of an account and an address block. A guess reserves its
+//! place in the count before the password is hashed and gives it back if the password was right or
+//! was never checked, so that parallel guesses are limited like consecutive ones. Failures are also
+//! counted for each account; above that limit only addresses that have logged in to it before may
+//! continue. Accounts that do not exist are counted in the same way: this module cannot tell the
+//! difference.
 //!
 //! # Bounds
-//! Each table holds a fixed number of entries, and whoever fills it with other keys gains no
-//! guess: what leaves a full table is remembered well enough never to be counted lower when it
-//! comes back (see `table` and `overflow`). What honest people see of such a flood:
+//! Each table holds a fixed number of entries. Filling it with other keys gains no guess: a key
+//! that leaves a full table is remembered well enough never to come back with a lower count (see
+//! `table` and `overflow`). What other users notice of such a flood:
 //!
-//! - Pairs at known addresses have a table of their own, which cannot be filled without knowing
-//!   as many passwords: somebody who has logged in from there before sees nothing of it.
-//! - Others see next to nothing until the failing pairs of one window are ten times as many as the
-//!   table has entries. From then on some of them, and in the end most, start with a count that
-//!   is not theirs and are locked out after fewer failures; a right password at the first attempt
+//! - Pairs with known addresses have a table of their own, which cannot be filled without knowing
+//!   as many passwords. Users who have logged in from their address before are unaffected.
+//! - Other users are unaffected until the failing pairs of one window are ten times as many as the
+//!   table has entries. From then on some of them, and eventually most, start with a count that is
+//!   not theirs and are locked out after fewer failures. A right password at the first attempt
 //!   still passes unless that count has reached the limit.
-//! - The limits for each address work alike: in a flood from very many addresses some further
-//!   ones may be throttled for up to the limit's minute or hour.
+//! - The limits for each address work in the same way: in a flood from very many addresses, other
+//!   addresses may be throttled for up to the limit's minute or hour.
 //!
 //! # Wrong clocks
-//! Times come from a wall clock. What is dated in the future, after the clock was set back, counts
-//! as happening now: a lockout then lasts no longer than its configured time from there. A clock
-//! that jumps forward ends lockouts early by as much as it jumped.
+//! Times come from the wall clock. After the clock was set back, events dated in the future count
+//! as happening now, so a lockout lasts no longer than its configured time. A clock that jumps
+//! forward ends lockouts early by the size of the jump.
 //!
 //! Everything is forgotten when the process ends.
 
@@ -50,14 +50,14 @@ use crate::domain::AddressBlock;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Too many requests from one address: try again after this.
+/// Too many requests from one address: try again after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub Duration);
 
-/// Too many failed guesses: nothing is tried, not even the right password.
+/// Too many failed guesses: no password is checked, not even the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockedOut {
-    /// When trying again is worth it.
+    /// How long to wait before trying again.
     pub retry_after: Duration,
 }
 
@@ -67,13 +67,13 @@ pub struct Throttle {
     digester: Digester,
     registrations: Option<AddressLimit>,
     login_attempts: Option<AddressLimit>,
-    /// Shared with the permits that are out.
+    /// Shared with the outstanding permits.
     logins: Arc<Mutex<Logins>>,
 }
 
 impl Throttle {
-    /// Limits as configured, nothing counted yet. `key` must be random: it keeps anybody from
-    /// choosing addresses or emails that are counted together.
+    /// The configured limits, with nothing counted yet. `key` must be random, so that nobody can
+    /// choose addresses or emails that are counted together.
     pub fn new(login: &LoginConfig, registration: &RegistrationConfig, key: [u8; 16]) -> Self {
         let entries = login.limiter_entries;
         let limit = |limit: Option<NonZeroU32>, window| {
@@ -90,26 +90,26 @@ impl Throttle {
     /// Counts a registration from this address.
     ///
     /// # Errors
-    /// [`RetryAfter`] if the hour's number is used up; then it is not counted.
+    /// [`RetryAfter`] if the hour's limit is reached; then it is not counted.
     pub fn registration(&self, from: AddressBlock, now: Timestamp) -> Result<(), RetryAfter> {
         self.count(self.registrations.as_ref(), from, now)
     }
 
-    /// Counts an attempt to log in from this address, whatever becomes of it.
+    /// Counts an attempt to log in from this address, successful or not.
     ///
     /// # Errors
-    /// [`RetryAfter`] if the minute's number is used up; then it is not counted.
+    /// [`RetryAfter`] if the minute's limit is reached; then it is not counted.
     pub fn login_attempt(&self, from: AddressBlock, now: Timestamp) -> Result<(), RetryAfter> {
         self.count(self.login_attempts.as_ref(), from, now)
     }
 
-    /// Takes a place for one guess at the password of the account with this email (in the form
-    /// under which accounts are found). `is_known_address` says whether this address has logged
-    /// in to that account before; false where there is no such account.
+    /// Reserves one guess at the password of the account with this email (in the form used to look
+    /// up accounts). `is_known_address` is whether this address has logged in to that account
+    /// before; false if there is no such account.
     ///
     /// # Errors
-    /// [`LockedOut`] if there is no place: because of failures, or for a second because guesses
-    /// under way hold all that are left. Nothing is counted then.
+    /// [`LockedOut`] if none is left, because of failures or, for a second, because guesses under
+    /// way hold the rest. Nothing is counted then.
     pub fn begin_login(
         &self,
         email_key: &str,
@@ -122,8 +122,8 @@ impl Throttle {
         LoginPermit::take(&self.logins, pair, email, is_known_address, now)
     }
 
-    /// Forgets all failures at the account with this email, wherever they came from, and ends its
-    /// lockouts: for a password that was reset.
+    /// Forgets all failures at the account with this email, from every address, and ends its
+    /// lockouts. For a password that was reset.
     pub fn clear(&self, email_key: &str) {
         let email = self.email_digest(email_key);
         lock(&self.logins).clear(email);
@@ -148,7 +148,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// So many of something from one address within a stretch of time.
+/// A limit on events from one address within a period.
 #[derive(Debug)]
 struct AddressLimit {
     table: Mutex<Table>,

@@ -1,17 +1,17 @@
-//! The clock guard: when the wall clock is to be believed.
+//! The clock guard: when the wall clock can be trusted.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{BEHIND_TOLERANCE, ClockBehind, JUMP_TOLERANCE, Moment, Reading, Timestamp, lock};
 
-/// How far the day has come that is to confirm a jump. Kept over restarts, or else a server that
-/// is never on for a whole day would never believe its clock again.
+/// How much of the day that confirms a jump has passed. Kept across restarts, since otherwise a
+/// server that never runs for a whole day would never trust its clock again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// What the wall clock said when this was noted.
+    /// The wall clock's time when this was recorded.
     pub wall: Timestamp,
-    /// For how long the server had run by then since the jump.
+    /// How long the server had run since the jump by then.
     pub stood_for: Duration,
 }
 
@@ -24,10 +24,9 @@ pub struct ClockGuard {
 
 #[derive(Debug)]
 struct GuardState {
-    /// The last reading that was believed and renewed; both clocks are expected to have moved
-    /// alike since.
+    /// The last trusted reading; both clocks should have advanced by the same amount since.
     baseline: Reading,
-    /// The jump that has not been confirmed yet; none while the clocks agree.
+    /// The jump that is not confirmed yet; `None` while the clocks agree.
     jump: Option<Jump>,
 }
 
@@ -35,7 +34,7 @@ struct GuardState {
 struct Jump {
     /// The first reading after it, or after the last start.
     seen: Reading,
-    /// For how long it had stood before that.
+    /// How long it had lasted before that.
     stood_before: Duration,
 }
 
@@ -51,14 +50,15 @@ impl ClockGuard {
     ///
     /// Nothing else tells what the time was before this start, so a wall clock that is more than
     /// [`JUMP_TOLERANCE`] ahead of the mark counts as one that has jumped: a restart must not
-    /// confirm it. A server that was switched off for longer has its day of doubt too. `trial` is
-    /// what was noted of that day before the start; it counts if the clock has run on from there.
+    /// confirm it. A server that was off for longer has to wait for its day as well. `trial` is
+    /// what was recorded of that day before the start; it counts if the clock has run on from
+    /// there.
     pub fn new(start: Reading, mark: Timestamp, trial: Option<Trial>) -> Self {
         let baseline =
             if mark == Timestamp::EPOCH { start } else { Reading { wall: mark, ..start } };
         let mut state = GuardState { baseline, jump: None };
         if start.wall >= mark {
-            // The day that has to confirm a jump begins now, and not with the first request.
+            // The day that confirms a jump begins now, not with the first request.
             state.confirms(start);
         }
         if let (Some(jump), Some(trial)) = (&mut state.jump, trial) {
@@ -81,7 +81,7 @@ impl ClockGuard {
         Ok(Moment { now: reading.wall, confirmed: lock(&self.state).confirms(reading) })
     }
 
-    /// How far the day has come that is to confirm a jump; none while there is no doubt.
+    /// How much of the day that confirms a jump has passed; `None` if there is no jump.
     pub fn trial(&self, reading: Reading) -> Option<Trial> {
         let jump = lock(&self.state).jump?;
         Some(Trial { wall: reading.wall, stood_for: jump.stood_for(reading) })
@@ -93,8 +93,8 @@ impl GuardState {
         if reading.wall <= latest_since(self.baseline, reading) {
             self.jump = None;
             // The baseline is renewed once a day at most, so that several smaller steps within a
-            // day add up to a jump; and whenever the clock was set back, so that a jump from
-            // there is seen.
+            // day add up to a jump; and whenever the clock was set back, so that a jump from there
+            // is noticed.
             let is_old = ran_between(self.baseline, reading) >= JUMP_TOLERANCE;
             if is_old || reading.wall < self.baseline.wall {
                 self.baseline = reading;
@@ -103,8 +103,8 @@ impl GuardState {
         }
         let jump = match self.jump {
             Some(jump) if !is_apart(jump.seen, reading) => jump,
-            // The first jump, or one that leads elsewhere than the one before: what has confirmed
-            // that says nothing about this.
+            // The first jump, or one to another time than the one before: the time that confirmed
+            // that one does not count for this one.
             _ => Jump { seen: reading, stood_before: Duration::ZERO },
         };
         let has_stood = jump.stood_for(reading) >= JUMP_TOLERANCE;
@@ -121,7 +121,7 @@ fn ran_between(from: Reading, to: Reading) -> Duration {
     to.monotonic.saturating_sub(from.monotonic)
 }
 
-/// The latest that the wall clock may say at `to` without having jumped forward since `from`.
+/// The latest wall clock time at `to` that is not a jump forward since `from`.
 fn latest_since(from: Reading, to: Reading) -> Timestamp {
     from.wall.saturating_add(ran_between(from, to)).saturating_add(JUMP_TOLERANCE)
 }

@@ -1,5 +1,4 @@
-//! Argon2 over a given block of memory, and the PHC strings that say how (RFC 9106; the PHC
-//! string format).
+//! Argon2 in a given block of memory (RFC 9106), and PHC strings, which record its parameters.
 
 mod cost;
 
@@ -22,30 +21,29 @@ pub(super) const SALT: usize = 16;
 /// The length of a new hash's tag, in bytes.
 const TAG: usize = 32;
 
-/// The most memory that a stored hash may ask for, in KiB, unless the configuration asks for
-/// more: 256 MiB. A hash that came from elsewhere must not choose how much we use.
+/// The most memory that a stored hash may ask for, in KiB, unless the configuration asks for more:
+/// 256 MiB. A stored hash must not decide how much memory we use.
 const MOST_MEMORY_KIB: u64 = 256 * 1024;
 
-/// The most work that a stored hash may ask for, in KiB times passes, unless the configuration
-/// asks for more: as much as four passes over the most memory.
+/// The most work that a stored hash may ask for, in KiB times passes, unless the configuration asks
+/// for more: four passes over the most memory.
 const MOST_WORK: u64 = 4 * MOST_MEMORY_KIB;
 
-/// Hashes and verifies, on whichever thread calls it.
+/// Hashes and verifies on the calling thread.
 #[derive(Debug)]
 pub(super) struct Argon {
-    /// What new hashes are made with.
+    /// The parameters of new hashes.
     configured: Params,
-    /// What every wrong password is to cost, whatever it is held against: the configured
-    /// parameters, or those of the costliest stored hash that was met.
+    /// The cost of every wrong password: that of the configured parameters, or of the costliest
+    /// stored hash compared since the start.
     highest: Highest,
-    /// Salts the work that a comparison lacks.
+    /// The salt of work that is done only to take time.
     decoy_salt: [u8; SALT],
-    /// Whether an unreadable hash has been reported; one line tells the operator as much as a
-    /// line for each attempt.
+    /// Whether an unreadable hash has been logged; once is enough.
     has_reported: AtomicBool,
 }
 
-/// A stored hash, taken apart.
+/// A parsed stored hash.
 #[derive(Debug)]
 struct Stored {
     algorithm: Algorithm,
@@ -56,10 +54,10 @@ struct Stored {
 }
 
 impl Argon {
-    /// With the configured parameters, and a random salt for the work that compares nothing.
+    /// With the configured parameters, and a random salt for work that is done only to take time.
     ///
     /// # Errors
-    /// If Argon2 does not know such parameters, as less than 8 KiB a lane.
+    /// If Argon2 does not support the parameters, such as less than 8 KiB per lane.
     pub(super) fn new(
         config: &PasswordConfig,
         decoy_salt: [u8; SALT],
@@ -70,7 +68,7 @@ impl Argon {
         Ok(Self { configured, highest, decoy_salt, has_reported: AtomicBool::new(false) })
     }
 
-    /// Makes a hash; none if the memory for it is not to be had.
+    /// Computes a hash; `None` if there is not enough memory.
     pub(super) fn hash(
         &self,
         password: &Secret<String>,
@@ -94,8 +92,8 @@ impl Argon {
     /// Compares the forms of one password with a hash, one after the other; `None` if there is not
     /// enough memory. Without a hash, or with one that cannot be read, nothing matches.
     ///
-    /// Every mismatch costs the same for each form, so that the time tells neither whether there
-    /// was a hash nor how old it is: the work that the comparison lacks is done as well.
+    /// Every mismatch costs the same for each form, so that the time reveals neither whether there
+    /// was a hash nor how old it is.
     pub(super) fn verify(
         &self,
         forms: &[Secret<String>],
@@ -149,8 +147,8 @@ impl Argon {
             || stored.params != self.configured
     }
 
-    /// Takes a PHC string apart; none if it is damaged, of no Argon2, or asks for more memory or
-    /// work than is allowed.
+    /// Parses a PHC string; `None` if it is damaged, is not Argon2, or asks for more memory or work
+    /// than is allowed.
     fn read(&self, stored: &PasswordHash) -> Option<Stored> {
         let phc = argon2::PasswordHash::new(stored.as_str()).ok()?;
         let is_complete = ["m", "t", "p"].iter().all(|name| phc.params.get(*name).is_some());
@@ -177,7 +175,7 @@ impl Argon {
     }
 }
 
-/// Argon2's tag, as long as the parameters say.
+/// Argon2's tag, of the length given by the parameters.
 fn tag(
     password: &Secret<String>,
     (algorithm, version, params): (Algorithm, Version, &Params),
@@ -214,7 +212,7 @@ mod tests {
         Secret::new(password.to_owned())
     }
 
-    /// What came of a comparison: nothing, or whether the hash is outdated.
+    /// The result of a comparison: `None`, or whether the hash is outdated.
     fn outdated(verdict: Verdict) -> Option<bool> {
         match verdict {
             Verdict::Match { outdated } => Some(outdated.is_some()),
@@ -296,7 +294,7 @@ mod tests {
         assert!(argon.read(&PasswordHash::new(own)).is_some());
     }
 
-    /// How many blocks have been written to.
+    /// The number of blocks that were written to.
     fn filled(memory: &mut Memory) -> usize {
         let blocks = memory.blocks(memory.len()).unwrap();
         let is_filled = |block: &&argon2::Block| {
@@ -315,8 +313,8 @@ mod tests {
         assert_eq!(filled(&mut memory), 256);
     }
 
-    /// Known addresses used to be told by the cheaper hashes that were made before the
-    /// configured parameters were raised.
+    /// Cheaper hashes, made before the configured parameters were raised, used to reveal known
+    /// addresses.
     #[test]
     fn a_wrong_password_makes_up_for_a_cheap_hash_and_a_right_one_does_not() {
         let argon = argon(1024, 3);
@@ -333,8 +331,8 @@ mod tests {
         }
     }
 
-    /// Known addresses used to be told by the costlier hashes that were made before the
-    /// configured parameters were lowered.
+    /// Costlier hashes, made before the configured parameters were lowered, used to reveal known
+    /// addresses.
     #[test]
     fn once_a_costlier_hash_was_met_unknown_addresses_cost_as_much() {
         for password in ["password", "Password"] {

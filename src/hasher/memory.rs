@@ -3,14 +3,14 @@
 use argon2::Block;
 use zeroize::Zeroize;
 
-/// The least that is asked for, in blocks of 1 KiB; what is not used of it takes no memory. glibc
-/// maps more than 32 MiB by themselves and gives them back as they are; less comes out of a heap
-/// once some was freed, where a later small thing may lie behind it and hold all of it for ever
-/// (mallopt(3), `M_MMAP_THRESHOLD`).
+/// The least that is allocated, in blocks of 1 KiB; unused blocks take no memory. glibc maps
+/// allocations of more than 32 MiB separately and unmaps them when they are freed. Smaller ones may
+/// come from the heap, where a later small allocation behind them can keep all of it from being
+/// returned (mallopt(3), `M_MMAP_THRESHOLD`).
 const MAPPED: usize = 33 * 1024;
 
-/// Argon2's memory. What a hash leaves in it was derived from a password, so it is wiped before
-/// the system gets it back; between hashes it is not, since the next one overwrites it.
+/// Argon2's memory. Its contents are derived from a password, so it is wiped before it is freed.
+/// Between hashes it is not wiped, since the next hash overwrites it.
 #[derive(Default)]
 pub(super) struct Memory {
     blocks: Vec<Block>,
@@ -20,7 +20,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// `count` blocks of 1 KiB, with whatever is in them; none if the system has no such memory.
+    /// `count` blocks of 1 KiB with arbitrary contents; `None` if there is not enough memory.
     pub(super) fn blocks(&mut self, count: usize) -> Option<&mut [Block]> {
         #[cfg(test)]
         {

@@ -15,16 +15,16 @@ use super::queue::{Queue, Queued};
 use crate::clock::Clock;
 use crate::domain::AddressBlock;
 
-/// What the threads are started with.
+/// How the threads are started.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PoolOptions {
     /// How many there are.
     pub(super) threads: usize,
     /// The longest expected wait of a job.
     pub(super) max_wait: Duration,
-    /// How long a job lasts, until some have been measured.
+    /// The assumed duration of a job, until some have been measured.
     pub(super) estimate: Duration,
-    /// For how long a thread without work keeps its memory.
+    /// How long an idle thread keeps its memory.
     pub(super) keep_memory: Duration,
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Pool {
 
 struct Shared {
     state: Mutex<State>,
-    /// Told when a job was pushed, and when the threads are to end.
+    /// Notified when a job was pushed, and when the threads should end.
     changed: Condvar,
     clock: Clock,
     keep_memory: Duration,
-    /// Lets one thread alone report that priorities cannot be lowered.
+    /// Makes only one thread report that priorities cannot be lowered.
     priority_warning: Once,
 }
 
@@ -81,7 +81,7 @@ impl Pool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// If the system does not give a thread; those already started end.
+    /// If the system cannot start a thread; those already started end.
     pub(super) fn start(options: PoolOptions, clock: Clock) -> std::io::Result<Self> {
         let is_abandoned: fn(&BoxedJob) -> bool = |job| job.is_abandoned();
         let queue = Queue::new(options.threads, options.max_wait, options.estimate, is_abandoned);
@@ -123,7 +123,7 @@ impl Pool {
         answered.await.map_err(|_| self.busy())
     }
 
-    /// What a caller is told that cannot be served now.
+    /// The answer to a caller that cannot be served now.
     pub(super) fn busy(&self) -> HasherBusy {
         HasherBusy { retry_after: self.shared.lock().queue.retry_after() }
     }
@@ -147,7 +147,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The life of one thread.
+    /// The body of one thread.
     fn serve(&self) {
         if let Err(error) = lower_priority() {
             self.priority_warning.call_once(|| {
@@ -169,8 +169,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a job; none when the threads are to end. Memory is given back after a time
-    /// without work.
+    /// Waits for a job; `None` when the threads should end. An idle thread gives its memory back.
     fn next_job(&self, memory: &mut Memory) -> Option<Queued<BoxedJob>> {
         let mut state = self.lock();
         loop {
@@ -199,7 +198,7 @@ impl Shared {
     }
 }
 
-/// Drops what a panic carried; dropping it may panic in turn.
+/// Drops a panic's payload, which may panic in turn.
 fn discard(panic: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(second);
@@ -212,7 +211,7 @@ fn discard(panic: Box<dyn Any + Send>) {
 fn lower_priority() -> std::io::Result<()> {
     use rustix::process::{getpriority_process, setpriority_process};
 
-    /// About a tenth of the processor time of a thread at 0, where both want it.
+    /// About a tenth of the processor time of a thread at 0 if both need it.
     const NICE: i32 = 10;
 
     let thread = Some(rustix::thread::gettid());

@@ -1,4 +1,4 @@
-//! Which job is done next, and which is refused: the rule alone, without threads.
+//! Which job runs next and which is refused: the rule, without threads.
 //!
 //! Each address block has a lane, first in first out; the lanes are served in turn, so an address
 //! with many jobs delays another by one job and not by all of them. Jobs are measured in hashes,
@@ -9,20 +9,20 @@
 //! divided by the threads) is above the limit. One job may always wait, and [`MOST_WAITING`]
 //! hashes at most. The number of hashes that may wait by this rule is the queue's capacity.
 //!
-//! - While one address is alone it may use the whole queue.
+//! - A single address may use the whole queue.
 //! - Once another address waits too, no job may have as many hashes of its own address ahead of it
 //!   as its share, an eighth of the capacity and at least one. Jobs that have are refused as soon
 //!   as another address joins, the newest first.
 //! - Where the queue is full, a newcomer takes the place of the job that has the most hashes of its
 //!   own address ahead of it, if the newcomer has fewer. So a flood from many addresses leaves room
-//!   for each further one, until there are more addresses than jobs fit.
+//!   for each further address, until there are more addresses than jobs that fit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::domain::AddressBlock;
 
-/// The most hashes that wait, however short they are.
+/// The most hashes that may wait, however short they are.
 pub(super) const MOST_WAITING: usize = 1024;
 
 /// The part of the capacity that one address may hold while others wait: an eighth.
@@ -35,19 +35,19 @@ const WEIGHT: u32 = 8;
 /// was starved once, must not close the queue for the next hundred callers.
 const OUTLIER: u32 = 4;
 
-/// The shortest and the longest wait that a refused caller is told.
+/// The shortest and longest wait that a refused caller is told.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The jobs that wait, and how long a hash takes.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
-    /// The addresses with waiting jobs, the next to be served in front; no lane is empty.
+    /// The addresses with waiting jobs, the next to be served first. No lane is empty.
     lanes: VecDeque<Lane<J>>,
     /// How many hashes wait in all lanes.
     waiting: usize,
-    /// How many hashes were taken and not yet reported finished.
+    /// How many hashes were taken and have not been reported finished.
     running: usize,
-    /// How many jobs can run at one time.
+    /// How many jobs can run at the same time.
     threads: usize,
     /// The longest expected wait.
     max_wait: Duration,
@@ -73,7 +73,7 @@ pub(super) struct Queued<J> {
 }
 
 impl<J> Queue<J> {
-    /// An empty queue for `threads` threads. A hash is taken to last `estimate` until some have
+    /// An empty queue for `threads` threads. A hash is assumed to take `estimate` until some have
     /// been measured.
     pub(super) fn new(
         threads: usize,
@@ -95,7 +95,7 @@ impl<J> Queue<J> {
     /// Queues a job of at most `hashes` hashes. Returns the jobs that are refused, this one or
     /// others that it displaces.
     pub(super) fn push(&mut self, from: AddressBlock, hashes: usize, job: J) -> Vec<J> {
-        // Abandoned jobs cost nothing when they are reached, but must not keep others out.
+        // Abandoned jobs cost nothing when they are reached, but must not take up room.
         self.drop_abandoned();
         let is_shared = self.lanes.iter().any(|lane| lane.from != from);
         let share = if is_shared { self.share() } else { usize::MAX };
@@ -122,8 +122,8 @@ impl<J> Queue<J> {
         refused
     }
 
-    /// The next job; abandoned ones are dropped on the way. Each job that is returned is to be
-    /// reported [`finished`](Self::finished).
+    /// The next job; abandoned ones are dropped. The caller must report each returned job as
+    /// [`finished`](Self::finished).
     pub(super) fn pop(&mut self) -> Option<Queued<J>> {
         while let Some(mut lane) = self.lanes.pop_front() {
             let queued = lane.jobs.pop_front();
@@ -141,7 +141,7 @@ impl<J> Queue<J> {
     }
 
     /// A job of at most `hashes` hashes is done, `elapsed` after it was begun. (A right password
-    /// may need fewer: the average is that of the hashes announced, by which waits are foreseen.)
+    /// may need fewer; the average is over announced hashes, since waits are estimated from those.)
     pub(super) fn finished(&mut self, elapsed: Duration, hashes: usize) {
         self.running = self.running.saturating_sub(hashes);
         let longest = (self.mean * OUTLIER).saturating_add(Duration::from_millis(1));
@@ -149,8 +149,8 @@ impl<J> Queue<J> {
         self.mean = (self.mean * (WEIGHT - 1)).saturating_add(one.min(longest)) / WEIGHT;
     }
 
-    /// How long a refused caller should wait: the expected time until all that waits now is done,
-    /// between a second and a minute.
+    /// How long a refused caller should wait: the expected time until everything now waiting is
+    /// done, between a second and a minute.
     pub(super) fn retry_after(&self) -> Duration {
         let ahead = u32::try_from(self.waiting + self.running).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.threads).unwrap_or(u32::MAX);
@@ -174,14 +174,14 @@ impl<J> Queue<J> {
         (self.capacity() / SHARES).max(1)
     }
 
-    /// A thread without work takes a waiting job at once, so as many more may wait.
+    /// An idle thread takes a waiting job at once, so as many more may wait.
     fn is_full(&self) -> bool {
         let is_too_late = self.waiting + self.running >= self.capacity() + self.threads;
         self.waiting > 0 && (is_too_late || self.waiting >= MOST_WAITING)
     }
 
-    /// Takes out the jobs with `share` hashes of their own address ahead of them, or more; the
-    /// newest first.
+    /// Removes the jobs that have `share` or more hashes of their own address ahead of them, newest
+    /// first.
     fn cut_lanes(&mut self, share: usize) -> Vec<J> {
         let mut cut = Vec::new();
         for lane in &mut self.lanes {
@@ -195,8 +195,8 @@ impl<J> Queue<J> {
         cut
     }
 
-    /// Takes out the job with the most hashes of its own address ahead of it, if those are more
-    /// than `own`.
+    /// Removes the job with the most hashes of its own address ahead of it, if those are more than
+    /// `own`.
     fn displace(&mut self, own: usize) -> Option<J> {
         let longest = self.lanes.iter_mut().rev().max_by_key(|lane| lane.ahead());
         let queued = longest.filter(|lane| lane.ahead() > own)?.jobs.pop_back()?;
@@ -397,8 +397,9 @@ mod tests {
     }
 
     proptest! {
-        /// In any order of events: nobody above the share beside others, never more than one job
-        /// above the capacity, and an address without a job is refused only if each has one.
+        /// In any order of events: no address exceeds its share while others wait, at most one job
+        /// exceeds the capacity, and an address without a job is refused only if every lane has a
+        /// single one.
         #[test]
         fn no_order_of_events_breaks_the_shares(
             capacity in 1_u32..40,

@@ -1,8 +1,8 @@
-//! What `tracing` reports, made into lines.
+//! Formats `tracing` events as lines.
 //!
-//! One line an event: the time, the level, the message, the fields in the order in which they were
-//! given, and the request that it belongs to. Nothing here keeps track of spans, which nothing in
-//! this program opens. Every request leads to a line, so making one must cost next to nothing.
+//! One line per event: time, level, message, the fields in their order, and the id of the request
+//! it belongs to. Spans are not supported; this program opens none. Every request logs a line, so
+//! formatting one must be cheap.
 
 use std::cell::Cell;
 use std::fmt::{self, Debug, Write};
@@ -22,15 +22,15 @@ use crate::config::LogFormat;
 const MESSAGE: &str = "message";
 const REQUEST_ID: &str = "request_id";
 
-/// How much memory a thread keeps for its next line.
+/// The most memory that a thread keeps for its next line, in bytes.
 const KEPT: usize = 1024;
 
 thread_local! {
-    /// The line that the thread wrote last, for its memory.
+    /// The thread's last line, kept for its memory.
     static LINE: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// Makes a line of every event, and gives it to the sink.
+/// Formats every event as a line for the sink.
 pub(super) struct Events<S> {
     level: LevelFilter,
     format: LogFormat,
@@ -80,8 +80,8 @@ impl<S: Fn(&Metadata<'_>, &str) + 'static> Subscriber for Events<S> {
     }
 
     fn event(&self, event: &Event<'_>) {
-        // Taken out while it is in use: what is logged may log something while it is written.
-        // At the end of a thread there is none any more.
+        // Taken out while in use, since formatting a value may log in turn. At the end of a thread
+        // it is gone.
         let mut line = LINE.try_with(Cell::take).unwrap_or_default();
         self.write(event, &mut line);
         (self.sink)(event.metadata(), &line);
@@ -109,7 +109,7 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// Where the value of a field goes.
+    /// Where the value of a field is written.
     fn value(&mut self, name: &str) -> Harmless<'_> {
         self.line.push(' ');
         if name != MESSAGE {
@@ -120,7 +120,7 @@ impl Text<'_> {
     }
 }
 
-/// What cannot be shown leaves the line as it is.
+/// A value that fails to format leaves the line unchanged.
 impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let _ = write!(self.value(field.name()), "{value:?}");
@@ -131,8 +131,8 @@ impl Visit for Text<'_> {
     }
 }
 
-/// Takes text that anybody may have written: it can neither end the line nor steer the terminal
-/// that shows it.
+/// Escapes untrusted text, so that it can neither end the line nor control the terminal that shows
+/// it.
 struct Harmless<'a>(&'a mut String);
 
 impl Write for Harmless<'_> {
@@ -152,8 +152,8 @@ impl Write for Harmless<'_> {
     }
 }
 
-/// Whether a character does something instead of being shown: control characters, and those that
-/// end a line or turn the direction of writing.
+/// Whether a character is not shown as such: control characters, and those that end a line or
+/// change the writing direction.
 fn is_control(character: char) -> bool {
     let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') || turns
@@ -166,13 +166,13 @@ struct Json<'a> {
 
 impl Json<'_> {
     fn show(&mut self, name: &str, value: impl Serialize) {
-        // A value that cannot be written leaves a place that says so.
+        // A value that fails to format is replaced by a placeholder.
         let value = serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned());
         let _ = write!(self.line, ",\"{name}\":{value}");
     }
 }
 
-/// Names are identifiers, or paths of such.
+/// Names are identifiers or dotted paths.
 impl Visit for Json<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.show(field.name(), format_args!("{value:?}"));

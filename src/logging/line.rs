@@ -1,4 +1,4 @@
-//! What a line may look like, and the lines that the log writes about itself.
+//! The limits of a line, and the lines that the log writes about itself.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use tracing::Level;
 use crate::clock::Timestamp;
 use crate::config::LogFormat;
 
-/// The longest line, in bytes with its end. Everything that is logged has a limit far below this,
-/// so it guards against a mistake.
+/// The longest line, in bytes, line end included. Everything that is logged has a far lower limit,
+/// so this only guards against mistakes.
 pub(super) const MAX_LINE: usize = 8 * 1024;
 
-/// What stands at the end of a line that was longer.
+/// The end of a line that was cut.
 const CUT: &str = "… (cut)\n";
 
-/// How much is kept of a line of JSON that is too long. It becomes a string in another line, where
-/// each of its bytes may take two.
+/// How much is kept of a JSON line that is too long, in bytes. It becomes a string in another line,
+/// where each byte may take two.
 const MAX_BEGINNING: usize = MAX_LINE / 2 - 256;
 
-/// The line itself, or what is shown of one that is too long: in JSON that is an object again.
+/// The line, or its beginning if it is too long. In JSON the result is an object again.
 pub(super) fn bounded(
     format: LogFormat,
     level: Level,
@@ -38,7 +38,7 @@ pub(super) fn bounded(
     })
 }
 
-/// Says that `lines` lines were dropped.
+/// Reports that `lines` lines were dropped.
 pub(super) fn dropped(format: LogFormat, now: Timestamp, lines: u64) -> String {
     const MESSAGE: &str = "log lines were dropped: stderr is too slow, or was away";
     match format {
@@ -47,7 +47,7 @@ pub(super) fn dropped(format: LogFormat, now: Timestamp, lines: u64) -> String {
     }
 }
 
-/// A line in JSON that no event is behind, with the fields that every line has in front.
+/// A JSON line that does not come from an event, with the fields that every line starts with.
 #[derive(Serialize)]
 struct Own<'a> {
     timestamp: String,
@@ -67,13 +67,13 @@ impl Own<'_> {
 }
 
 fn json(line: &Own<'_>) -> String {
-    // Texts and numbers can always be written.
+    // Strings and numbers can always be serialised.
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// The first `most` bytes, or a few less, so that no character is cut in two.
+/// The first `most` bytes, or a few less so that no character is split.
 fn beginning(line: &str, most: usize) -> &str {
     line.get(..line.floor_char_boundary(most)).unwrap_or(line)
 }

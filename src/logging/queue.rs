@@ -1,4 +1,4 @@
-//! The lines that wait, and the thread that writes them.
+//! The waiting lines, and the thread that writes them.
 
 use std::io::{self, Write};
 use std::mem;
@@ -13,33 +13,33 @@ use crate::config::LogFormat;
 /// How many bytes of lines may wait while others are being written.
 pub(super) const CAPACITY: usize = 1024 * 1024;
 
-/// How much memory is kept for lines while there are none.
+/// How much memory is kept while there are no lines, in bytes.
 const KEPT: usize = 16 * 1024;
 
-/// How long to leave a stderr alone that does not block, and has no room at present: it may be a
-/// terminal or a pipe that another program has set so.
+/// How long to wait before writing again to a non-blocking stderr that is full. Another program may
+/// have made the terminal or pipe non-blocking.
 const NONBLOCKING_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long lines gather after some were written, before the next are. To wake the thread for each
-/// line costs more than the line; whoever reads along does not see this.
+/// How long lines are collected between two writes. Waking the thread for each line would cost more
+/// than the line, and the delay is not noticeable.
 const GATHERING: Duration = Duration::from_millis(2);
 
-/// Which lines go first when there is little room.
+/// Which lines are dropped when there is little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// Dropped when the queue is full.
     Ordinary,
-    /// A mail that would be lost with the line, so it has as much room again.
+    /// A mail, which would be lost with its line. It has the same amount of extra room.
     Mail,
 }
 
-/// Lines on their way. Pushing never waits for whoever reads them.
+/// Queued lines. Pushing never waits for the reader.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Told when there is something to write.
+    /// Notified when there is something to write.
     arrived: Condvar,
-    /// Told when everything has been written.
+    /// Notified when everything has been written.
     done: Condvar,
     format: LogFormat,
     clock: Clock,
@@ -49,7 +49,7 @@ pub(super) struct Queue {
 struct State {
     /// Whole lines, one after the other.
     waiting: Vec<u8>,
-    /// How many lines were dropped of which the log has not told yet.
+    /// How many lines were dropped and not reported yet.
     dropped: u64,
     thread: Thread,
 }
@@ -57,14 +57,14 @@ struct State {
 /// What the thread is doing.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Thread {
-    /// It looks at the state next, or does not live yet.
+    /// It will look at the state next, or has not started.
     #[default]
     Underway,
     /// It waits for a line.
     Idle,
 }
 
-/// What the thread takes from the state at a time.
+/// What the thread takes from the state at once.
 struct Batch {
     lines: Vec<u8>,
     dropped: u64,
@@ -81,7 +81,7 @@ impl Queue {
         self.clock.read().wall
     }
 
-    /// Adds a line, if there is room for it.
+    /// Adds a line if there is room.
     pub(super) fn push(&self, line: &str, urgency: Urgency) {
         let capacity = match urgency {
             Urgency::Ordinary => CAPACITY,
@@ -93,21 +93,21 @@ impl Queue {
             return;
         }
         state.waiting.extend_from_slice(line.as_bytes());
-        // To wake a thread costs a system call, even one that is awake.
+        // Waking a thread costs a system call, even if it is awake.
         if mem::take(&mut state.thread) == Thread::Idle {
             drop(state);
             self.arrived.notify_one();
         }
     }
 
-    /// Waits until all lines have been written, or could not be; no longer than `patience`.
+    /// Waits until all lines have been written or given up, at most `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let is_under_way = |state: &mut State| state.thread == Thread::Underway;
-        // Whether it was in time or not, there is nothing left to be done.
+        // There is nothing left to do, whether it was in time or not.
         let _ = self.done.wait_timeout_while(self.lock(), patience, is_under_way);
     }
 
-    /// The life of the thread: writes to `output` for as long as the process lives.
+    /// The body of the thread: writes to `output` until the process ends.
     pub(super) fn write(&self, output: impl Write) -> ! {
         let mut output = Output { output, is_mid_line: false };
         let mut kept = Vec::new();
@@ -131,8 +131,8 @@ impl Queue {
         }
     }
 
-    /// Waits for lines. What was dropped while they arrived is told after them, never by itself: a
-    /// stderr that is away would be asked without end.
+    /// Waits for lines. Dropped lines are reported after the next ones, never alone, so that a
+    /// stderr that is gone is not retried for ever.
     fn next_batch(&self, room: Vec<u8>) -> Batch {
         let mut state = self.lock();
         if state.waiting.is_empty() {
@@ -159,15 +159,15 @@ impl Queue {
     }
 }
 
-/// Where lines are written to.
+/// The output.
 struct Output<W> {
     output: W,
-    /// Whether the last write broke off inside a line.
+    /// Whether the last write stopped inside a line.
     is_mid_line: bool,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes lines as far as that is possible, and says how many could not be written whole.
+    /// Writes as many lines as possible, and returns how many could not be written in full.
     fn write(&mut self, lines: &[u8]) -> u64 {
         if lines.is_empty() {
             return 0;
@@ -184,7 +184,7 @@ impl<W: Write> Output<W> {
         u64::try_from(ends.count()).unwrap_or(u64::MAX)
     }
 
-    /// What is left of `bytes` when nothing more can be written.
+    /// The rest of `bytes` that cannot be written.
     fn rest_of<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while !bytes.is_empty() {
             match self.output.write(bytes) {

@@ -1,5 +1,5 @@
-//! What one connection is doing and how long it may go on: kept by the connection itself, read by
-//! whoever decides which connection must make room.
+//! What one connection is doing and how long it may take. Kept by the connection itself, and read
+//! by the registry to decide which connection must make room.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::config::ServerConfig;
 
-/// The longest that a closed connection is still read from, so that a client in the middle of
-/// sending finds the answer before it finds the connection reset (RFC 9112, section 9.6).
+/// How long a closed connection is still read from, so that a client that is still sending receives
+/// the answer before a reset (RFC 9112, section 9.6).
 const MAX_LINGER: Duration = Duration::from_secs(2);
 
-/// How long a connection that says nothing, or leaves a head unfinished, is kept ready to go on.
-/// To be made ready again costs it some microseconds.
+/// How long a silent connection, or one with an unfinished head, keeps its buffers. Getting them
+/// back takes some microseconds.
 const REST_AFTER: Duration = Duration::from_millis(20);
 
 /// How long a connection may stay in each phase.
@@ -24,7 +24,7 @@ pub(super) struct Patience {
     head: Duration,
     /// For the first byte of the next head.
     idle: Duration,
-    /// For a client to take in more of its answer.
+    /// For a client to read more of its answer.
     stall: Duration,
     /// For a client to close its side after we have closed ours.
     linger: Duration,
@@ -55,23 +55,23 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// The server is going down: this connection ends with the request that is under way.
+    /// The server is stopping: this connection ends with the request under way.
     is_draining: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Nothing of the first head has come.
+    /// Nothing of the first head has arrived.
     New { since: Instant },
-    /// Everything is answered and nothing of the next head has come.
+    /// Everything is answered and nothing of the next head has arrived.
     Idle { since: Instant },
     /// A head has begun; for the first one, time counts from the start of the connection.
     Head { since: Instant },
     /// The body is read, then the handler runs: both have limits of their own.
     Request,
-    /// The answer is on its way; `since` moves on whenever the client takes some of it.
+    /// The answer is being sent; `since` advances whenever the client reads some of it.
     Answer { since: Instant },
-    /// All is said and our side is closed; what still comes is thrown away.
+    /// Everything is sent and our side is closed; what still arrives is discarded.
     Lingering { since: Instant },
     /// The connection had to make room; its task is being stopped.
     Evicted,
@@ -90,20 +90,19 @@ impl fmt::Display for Evicted {
 impl std::error::Error for Evicted {}
 
 impl Activity {
-    /// A connection that was accepted at `now`.
+    /// A connection accepted at `now`.
     pub(super) fn new(patience: Patience, now: Instant) -> Self {
         let state = State { phase: Phase::New { since: now }, is_draining: false };
         Self { patience, state: Mutex::new(state) }
     }
 
-    /// When the connection has outstayed its phase; none while a request is handled.
+    /// The deadline of the current phase; `None` while a request is handled.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.lock().deadline(self.patience)
     }
 
-    /// When the connection has said nothing new for long enough to be put aside, though not before
-    /// `earliest`; or when it has outstayed its phase, if that comes first. None while a request is
-    /// handled.
+    /// When the connection has been silent long enough to be paused, but not before `earliest`; or
+    /// the deadline of its phase, if that is earlier. `None` while a request is handled.
     pub(super) fn pause(&self, earliest: Instant) -> Option<Instant> {
         let state = self.lock();
         let deadline = state.deadline(self.patience)?;
@@ -116,17 +115,17 @@ impl Activity {
         Some(deadline.min(earliest.max(since + REST_AFTER)))
     }
 
-    /// Since when the connection has been of use to nobody; none while it is.
+    /// Since when the connection has been idle; `None` if it is not.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.lock().phase.idle_since()
     }
 
-    /// Whether something of an answer is still due to the client.
+    /// Whether part of an answer has not been sent yet.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.lock().phase, Phase::Answer { .. })
     }
 
-    /// Marks the connection as evicted if it has been idle since `since` without a break. The
+    /// Marks the connection as evicted if it has been idle since `since` without interruption. The
     /// caller stops its task.
     pub(super) fn evict(&self, since: Instant) -> bool {
         let mut state = self.lock();
@@ -137,8 +136,8 @@ impl Activity {
         is_still_idle
     }
 
-    /// Lets the request under way be the connection's last. If there is none, the connection is
-    /// evicted: then the answer is true, and the caller stops its task.
+    /// Makes the request under way the connection's last. If there is none, the connection is
+    /// evicted and the result is true: the caller stops its task.
     pub(super) fn drain(&self) -> bool {
         let mut state = self.lock();
         state.is_draining = true;
@@ -154,7 +153,7 @@ impl Activity {
         self.lock().is_draining
     }
 
-    /// Bytes have come.
+    /// Bytes have arrived.
     pub(super) fn bytes_came(&self) -> Result<(), Evicted> {
         let mut state = self.lock();
         match state.phase {
@@ -169,7 +168,7 @@ impl Activity {
         Ok(())
     }
 
-    /// A head is complete. It may have come together with the request before it, unnoticed.
+    /// A head is complete. It may have arrived together with the previous request, unnoticed.
     pub(super) fn request_begins(&self) -> Result<(), Evicted> {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Evicted) {
@@ -184,8 +183,8 @@ impl Activity {
         self.lock().phase = Phase::Answer { since: Instant::now() };
     }
 
-    /// The client takes in no more at present. It may be hyper's own answer to a head that it cannot
-    /// read, of which nothing was known before.
+    /// The client does not read any more at present. The answer may be hyper's own to an unreadable
+    /// head, which was not announced.
     pub(super) fn answer_blocks(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::New { .. } | Phase::Idle { .. } | Phase::Head { .. }) {
@@ -193,7 +192,7 @@ impl Activity {
         }
     }
 
-    /// The client has taken in more, after a time when it would not.
+    /// The client has read more after not reading.
     pub(super) fn answer_moved(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Answer { .. }) {
@@ -201,7 +200,7 @@ impl Activity {
         }
     }
 
-    /// Everything written so far has left.
+    /// Everything written so far has been sent.
     pub(super) fn flushed(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Answer { .. }) {

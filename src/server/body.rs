@@ -9,17 +9,17 @@ use hyper::body::{Body, Bytes, Frame, Incoming};
 
 use super::room::{NoRoom, Room, Share};
 
-/// Why a request has no body that could be used. Whichever it is, the connection closes after
-/// the answer: where the next request would start is unknown.
+/// Why a request has no usable body. In each case the connection closes after the answer, because
+/// the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProblem {
-    /// It is longer than `max_body`, or says that it will be: status 413.
+    /// It is longer than `max_body`, or announces that it will be: status 413.
     TooLarge,
-    /// It was not all there within `request_timeout`: status 408.
+    /// It was not complete within `request_timeout`: status 408.
     TooSlow,
-    /// The client broke off in the middle of it, or its chunks are malformed: status 400.
+    /// The client stopped in the middle of it, or its chunks are malformed: status 400.
     Broken,
-    /// Other bodies under way hold all the memory that there is for them: status 503.
+    /// Other incomplete bodies hold all the memory for bodies: status 503.
     NoRoom,
 }
 
@@ -31,12 +31,12 @@ impl From<NoRoom> for BodyProblem {
 
 /// The whole body, of at most `limit` bytes, within `patience`.
 ///
-/// A body that announces more than that is refused without reading any of it. In particular a
-/// client that asks first (`Expect: 100-continue`, RFC 9110, section 10.1.1) is not told to go
-/// on, since hyper does so on the first read.
+/// A body that announces more than that is refused without reading any of it. In particular, a
+/// client that sent `Expect: 100-continue` (RFC 9110, section 10.1.1) is not told to continue,
+/// since hyper does that on the first read.
 ///
-/// Waiting for the rest of a body is what costs memory for long, so that is what takes room; one
-/// that came with its head takes none.
+/// Only waiting for the rest of a body holds memory for long, so only that takes room; a body that
+/// arrived with its head takes none.
 pub(super) async fn read(
     body: Incoming,
     limit: usize,
@@ -55,7 +55,7 @@ pub(super) async fn read(
 }
 
 async fn collect(mut body: Incoming, limit: usize, room: &Room) -> Result<Bytes, BodyProblem> {
-    // Memory follows what has come, never what was announced.
+    // Memory grows with what has arrived, not with what was announced.
     let mut bytes = Vec::new();
     let mut share = None;
     while let Some(frame) =
@@ -74,7 +74,7 @@ async fn collect(mut body: Incoming, limit: usize, room: &Room) -> Result<Bytes,
             share.grow(data.len())?;
         }
         if bytes.capacity() < bytes.len() + data.len() {
-            // Not twice as much as has come, which is what a vector would take by itself.
+            // A vector would grow to twice its size.
             bytes.reserve_exact(data.len() + bytes.len() / 8);
         }
         bytes.extend_from_slice(&data);
@@ -82,8 +82,8 @@ async fn collect(mut body: Incoming, limit: usize, room: &Room) -> Result<Bytes,
     Ok(bytes.into())
 }
 
-/// The next frame of a body of which `held` bytes are there. Who has to wait for it takes a share
-/// of the room, and may have to give way meanwhile.
+/// The next frame of a body of which `held` bytes have arrived. If it is not there yet, the body
+/// takes a share of the room while it waits, and may have to give way.
 fn poll_frame<'a>(
     body: &mut Incoming,
     share: &mut Option<Share<'a>>,

@@ -1,8 +1,8 @@
-//! Serving one connection: hyper parses and writes, an alarm keeps the time limits.
+//! Serves one connection: hyper parses and writes, an alarm enforces the time limits.
 //!
-//! hyper has two buffers of 8 KiB for a connection for as long as it has that. So it has it only
-//! while there is something to do: one that says nothing, or is slow to finish a head, is taken
-//! back after a moment and waits with no more than what has come.
+//! hyper holds two buffers of 8 KiB per connection. So it has a connection only while there is
+//! something to do: one that is silent, or slow to finish a head, is taken back after a moment and
+//! waits with only the bytes that have arrived.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -24,10 +24,10 @@ use super::request::respond;
 use super::room::Room;
 use crate::config::ServerConfig;
 
-/// The most bytes in the head of a request; a longer one is answered with 431.
+/// The longest request head, in bytes; a longer one is answered with 431.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 
-/// The most fields in the head of a request; more are answered with 431.
+/// The most fields in a request head; more are answered with 431.
 const MAX_FIELDS: usize = 64;
 
 /// What all connections share.
@@ -35,39 +35,38 @@ pub(super) struct Shared {
     pub(super) settings: ServerConfig,
     pub(super) handler: Handler,
     http: http1::Builder,
-    /// What the unfinished bodies of all connections may hold together.
+    /// The memory for the incomplete bodies of all connections.
     pub(super) room: Room,
 }
 
 impl Shared {
     pub(super) fn new(settings: ServerConfig, handler: Handler) -> Self {
         let mut http = http1::Builder::new();
-        // hyper's own time limit for heads runs while a connection is idle as well. Ours tells
-        // the two apart; see `Activity`.
+        // hyper's own time limit for heads also runs while a connection is idle. Ours distinguishes
+        // the two; see `Activity`.
         http.header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_FIELDS)
-            // A client may close its side once its request is out and still gets its answer. It
-            // also means that a request which has begun is never dropped half way because its
-            // client left.
+            // A client may close its side once its request is sent and still gets its answer. This
+            // also means that a request under way is never dropped because its client left.
             .half_close(true);
         let room = Room::new(settings.max_body);
         Self { settings, handler, http, room }
     }
 }
 
-/// How hyper let go of a connection.
+/// Why hyper returned a connection.
 enum Pause {
-    /// There is nothing to do at present.
+    /// There is nothing to do at the moment.
     Rest,
-    /// All is said.
+    /// The connection is finished.
     Over,
-    /// It has outstayed one of its limits.
+    /// It has exceeded one of its time limits.
     TimedOut,
 }
 
-/// Serves requests until the client leaves, an answer says that it is the last one, or the
-/// connection has outstayed one of its limits.
+/// Serves requests until the client leaves, an answer is the last one, or the connection exceeds
+/// one of its time limits.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -88,7 +87,7 @@ pub(super) async fn serve(
             Pause::Rest => {}
             Pause::Over => {
                 if io.is_to_close() {
-                    // However it ends, nobody waits for it.
+                    // Nobody waits for the result.
                     let _ = alarm.bounds(|cx| io.poll_close(cx)).await;
                 }
                 return;
@@ -99,7 +98,7 @@ pub(super) async fn serve(
     tracing::debug!(%peer, "connection timed out");
 }
 
-/// Lets hyper have the connection until there is nothing to do, and takes it back.
+/// Lets hyper serve the connection until there is nothing to do, and takes it back.
 async fn speak(
     io: Io,
     peer: SocketAddr,
@@ -107,14 +106,15 @@ async fn speak(
     activity: &Activity,
     alarm: &mut Alarm<'_>,
 ) -> (Io, Pause) {
-    // On the heap while there is a request, so that one that reads its head has no place for it.
+    // On the heap while there is a request, so that a connection that reads a head needs no space
+    // for it.
     let service = service_fn(|request| Box::pin(respond(shared, activity, peer, request)));
-    // And so is all that hyper keeps: an idle connection has no place for that either.
+    // hyper's state too: an idle connection needs no space for it.
     let mut connection = Box::new(shared.http.serve_connection(TokioIo::new(io), service));
     let mut is_in_order = false;
     let pause = poll_fn(|cx| {
         if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
-            // Whatever went wrong, the client did it, and has been answered if it could be.
+            // The client caused the error, and has been answered if that was possible.
             if let Err(error) = &served {
                 tracing::debug!(%peer, %error, "connection failed");
             }
@@ -131,7 +131,7 @@ async fn speak(
     let parts = connection.into_parts();
     let mut io = parts.io.into_inner();
     if is_in_order {
-        // hyper does not ask for it where the client asked for another protocol.
+        // hyper does not do this if the client asked for another protocol.
         io.close_in_order();
     }
     match pause {
@@ -140,17 +140,17 @@ async fn speak(
     }
 }
 
-/// How long a connection that was busy is left to itself before it is looked at again.
+/// How long a busy connection is left alone before it is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Rings when a connection has outstayed its phase, or may rest.
+/// Fires when a connection has exceeded its phase's time, or may pause.
 ///
-/// A moment that has moved away is noticed when the alarm rings too early, so that an ordinary
-/// request does not touch the timer at all.
+/// A deadline that has moved is noticed when the alarm fires too early, so that an ordinary request
+/// does not touch the timer.
 struct Alarm<'a> {
     activity: &'a Activity,
     sleep: Pin<Box<Sleep>>,
-    /// Before that nobody looks whether the connection may rest.
+    /// Not before this is the connection checked for a pause.
     looks_from: Instant,
 }
 
@@ -161,7 +161,7 @@ impl<'a> Alarm<'a> {
         Self { activity, sleep: Box::pin(tokio::time::sleep_until(first)), looks_from: now }
     }
 
-    /// What `step` comes to, unless the connection's deadline passes before.
+    /// The result of `step`, unless the connection's deadline passes first.
     async fn bounds<T>(&mut self, mut step: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
         poll_fn(|cx| match step(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -170,11 +170,11 @@ impl<'a> Alarm<'a> {
         .await
     }
 
-    /// Waits until the connection has outstayed its phase.
+    /// Waits until the connection has exceeded its phase's time.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(deadline) = self.activity.deadline() else { return Poll::Pending };
-            // A client that never stops sending leaves the task no turn to hear the alarm.
+            // A client that never stops sending would keep the task from noticing the alarm.
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -184,7 +184,7 @@ impl<'a> Alarm<'a> {
         }
     }
 
-    /// Waits until it has, or may rest.
+    /// Waits until it has, or may pause.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(pause) = self.activity.pause(self.looks_from) else { return Poll::Pending };
@@ -196,7 +196,7 @@ impl<'a> Alarm<'a> {
         }
     }
 
-    /// Rings at `due` or before; says when it did.
+    /// Fires at `due` or earlier; returns when it did.
     fn poll_ring(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<Instant> {
         if due < self.sleep.deadline() || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(due);

@@ -1,4 +1,4 @@
-//! The socket as hyper sees it: every byte that moves is noted in the connection's [`Activity`].
+//! The socket as hyper sees it: every byte is recorded in the connection's [`Activity`].
 
 use std::io;
 use std::pin::Pin;
@@ -15,20 +15,20 @@ use super::connection::MAX_HEAD;
 /// takes a line feed for the end of a line as well (RFC 9112, section 2.2).
 const END_OF_HEAD: &[u8] = b"\n\r\n";
 
-/// A socket that keeps its connection's activity up to date, and that closes in such a way that
-/// the last answer arrives.
+/// A socket that updates its connection's activity, and that closes in such a way that the last
+/// answer arrives.
 pub(super) struct Io {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// What has come of a head, to be read before the rest of it.
+    /// The bytes of a head that have arrived, to be read before the rest.
     held: Vec<u8>,
-    /// The last write found no room, so the next one is news.
+    /// The last write found no room, so the next one is progress.
     was_blocked: bool,
     /// The client has closed its side.
     has_ended: bool,
-    /// We are to close ours.
+    /// We should close ours.
     is_to_close: bool,
-    /// We have.
+    /// We have closed ours.
     is_closed: bool,
 }
 
@@ -45,12 +45,12 @@ impl Io {
         }
     }
 
-    /// Takes back what was read of a head whose rest is to be waited for.
+    /// Takes back the bytes of a head whose rest has not arrived.
     pub(super) fn hold(&mut self, head: &[u8]) -> Result<(), Evicted> {
         if !head.is_empty() {
             self.activity.bytes_came()?;
         }
-        // To the byte: there may be thousands of them.
+        // Exactly sized: there may be thousands of these.
         self.held = [head, &self.held].concat();
         Ok(())
     }
@@ -65,9 +65,9 @@ impl Io {
         self.held.capacity()
     }
 
-    /// Waits until there is something to parse: anything at all, or the rest of the head of which
-    /// some is held. A head that grows too long or breaks off is something to parse as well. One
-    /// that is malformed is found to be so when it is whole.
+    /// Waits until there is something to parse: any byte, or the rest of a held head. A head that
+    /// grows too long or is cut off counts as well. A malformed head is only noticed once it is
+    /// complete.
     pub(super) fn poll_worth_reading(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
             return self.stream.poll_read_ready(cx);
@@ -81,7 +81,7 @@ impl Io {
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             self.has_ended = buffer.filled().is_empty();
             self.activity.bytes_came().map_err(io::Error::other)?;
-            // An end may lie across what was there and what has come.
+            // The end may span old and new bytes.
             let from = self.held.len().saturating_sub(END_OF_HEAD.len());
             self.held.reserve_exact(buffer.filled().len());
             self.held.extend_from_slice(buffer.filled());
@@ -92,12 +92,12 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Says that all is said, and our side of the connection is to be closed.
+    /// Marks the connection as finished: our side is to be closed.
     pub(super) const fn close_in_order(&mut self) {
         self.is_to_close = true;
     }
 
-    /// Whether that was said.
+    /// Whether it is marked as finished.
     pub(super) const fn is_to_close(&self) -> bool {
         self.is_to_close
     }
@@ -190,7 +190,7 @@ impl AsyncWrite for Io {
         Poll::Ready(Ok(()))
     }
 
-    /// hyper has written all there is to be written, and may let go. Closing takes its time, and
+    /// hyper has written everything and may return the connection. Closing takes time but needs
     /// none of hyper's buffers: see [`poll_close`](Self::poll_close).
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_to_close = true;
@@ -199,18 +199,18 @@ impl AsyncWrite for Io {
 }
 
 impl Drop for Io {
-    /// An answer that its client will not take is not left to the kernel either, which would hold
-    /// on to it for minutes.
+    /// An answer that its client does not read is not left to the kernel either, which would keep
+    /// it for minutes.
     fn drop(&mut self) {
         if self.activity.is_answering()
             && let Err(error) = self.stream.set_zero_linger()
         {
-            tracing::debug!(%error, "cannot give up an answer");
+            tracing::debug!(%error, "cannot discard an unread answer");
         }
     }
 }
 
-/// Whether a head is there from its first byte to its last: hyper skips empty lines before it.
+/// Whether a whole head is there. hyper skips empty lines before it.
 fn has_whole_head(bytes: &[u8]) -> bool {
     let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     begins.and_then(|begins| bytes.get(begins..)).is_some_and(has_end_of_head)

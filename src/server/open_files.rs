@@ -1,4 +1,4 @@
-//! The limit on open files, which is the limit on connections that the system sets.
+//! The limit on open files, which is the system's limit on connections.
 
 use std::num::NonZeroUsize;
 
@@ -6,12 +6,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::ServerConfig;
 
-/// Files kept for everything that is not a client's connection: the database, keys, the listener,
-/// mail on its way, and the newcomer who is being turned away.
+/// Files reserved for everything that is not a client's connection: the database, keys, the
+/// listener, mail being sent, and a connection that is being turned away.
 const RESERVE: u64 = 64;
 
-/// Raises this process's soft limit on open files so far that `max_connections` fit under it.
-/// Where the hard limit forbids that, `max_connections` is lowered to what fits, with a warning.
+/// Raises this process's soft limit on open files so that `max_connections` fit. If the hard limit
+/// forbids that, `max_connections` is lowered to what fits, with a warning.
 pub fn raise_open_file_limit(settings: &mut ServerConfig) {
     let wanted = files_for(settings.max_connections);
     let limit = raise_to(wanted);
@@ -27,8 +27,8 @@ pub fn raise_open_file_limit(settings: &mut ServerConfig) {
     }
 }
 
-/// Raises the soft limit to `wanted`, or as near to it as the hard limit allows, and returns what
-/// is now in force. A higher limit is left as it is.
+/// Raises the soft limit to `wanted`, or as close as the hard limit allows, and returns the limit
+/// now in force. A higher limit is not changed.
 fn raise_to(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current else {
@@ -51,7 +51,7 @@ fn files_for(connections: NonZeroUsize) -> u64 {
     u64::try_from(connections.get()).unwrap_or(u64::MAX).saturating_add(RESERVE)
 }
 
-/// As many connections as fit under a limit of `files`; always one, so that the server serves.
+/// How many connections fit under a limit of `files`; at least one, so that the server can serve.
 fn connections_within(files: u64) -> NonZeroUsize {
     let connections = usize::try_from(files.saturating_sub(RESERVE)).unwrap_or(usize::MAX);
     NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN)

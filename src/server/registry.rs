@@ -1,4 +1,4 @@
-//! Who is connected, who may connect, and who makes room.
+//! Which connections there are, which may be opened, and which make room.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ use super::activity::Activity;
 use crate::config::ServerConfig;
 use crate::domain::client::AddressBlock;
 
-/// All connections there are. The accept loop alone owns it, so a request costs it nothing:
-/// requests are noted in each connection's own [`Activity`].
+/// All connections. Only the accept loop uses it, so a request costs it nothing: requests are
+/// recorded in each connection's own [`Activity`].
 #[derive(Debug)]
 pub(super) struct Registry {
     max_connections: usize,
@@ -21,30 +21,30 @@ pub(super) struct Registry {
     /// Networks whose connections are not counted by address.
     exempt: Vec<IpNet>,
     connections: HashMap<Id, Connection>,
-    /// How many connections each block has; none that has no connection.
+    /// The number of connections of each block that has any.
     per_block: HashMap<AddressBlock, usize>,
-    /// The connections that were idle at the last look, longest first. Those that are still idle
-    /// have been so for longer than any that became idle later, so there is no need for another
-    /// look before these are used up.
+    /// The connections that were idle at the last scan, longest first. Those that are still idle
+    /// have been idle longer than any that became idle later, so no scan is needed before these are
+    /// used up.
     idle: VecDeque<(Instant, Id)>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    /// The block it counts for; none if it is exempt.
+    /// The block it counts for; `None` if it is exempt.
     block: Option<AddressBlock>,
     activity: Arc<Activity>,
     task: AbortHandle,
 }
 
-/// What becomes of a newcomer.
+/// What happens to a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// There is room.
     Welcome,
-    /// There will be room once a connection that was idle has ended, which it is about to.
+    /// There will be room as soon as an evicted idle connection has ended.
     AfterAnother,
-    /// Its address has as many connections as it may.
+    /// Its address has reached its limit.
     TooManyOfItsAddress,
     /// All connections are busy.
     Full,
@@ -62,7 +62,7 @@ impl Registry {
         }
     }
 
-    /// Decides about a newcomer, and evicts another connection for it if need be.
+    /// Decides about a new connection, and evicts another one for it if necessary.
     pub(super) fn admit(&mut self, address: IpAddr) -> Admission {
         let count = self.counted_block(address).and_then(|block| self.per_block.get(&block));
         let is_over = count.zip(self.max_per_block).is_some_and(|(count, max)| *count >= max);
@@ -82,7 +82,7 @@ impl Registry {
         self.connections.len() >= self.max_connections
     }
 
-    /// Notes a connection that is served by `task`.
+    /// Adds a connection that is served by `task`.
     pub(super) fn insert(&mut self, address: IpAddr, activity: Arc<Activity>, task: AbortHandle) {
         let block = self.counted_block(address);
         if let Some(block) = block {
@@ -91,7 +91,7 @@ impl Registry {
         self.connections.insert(task.id(), Connection { block, activity, task });
     }
 
-    /// Forgets the connection that `task` served.
+    /// Removes the connection that `task` served.
     pub(super) fn remove(&mut self, task: Id) {
         let block = self.connections.remove(&task).and_then(|connection| connection.block);
         if let Some(block) = block
@@ -104,10 +104,10 @@ impl Registry {
         }
     }
 
-    /// Ends all idle connections, and lets the others end with the request that is under way.
+    /// Ends all idle connections, and lets the others end with the request under way.
     ///
-    /// A request that is just then on its way to an idle connection is lost, here as when a
-    /// connection makes room: clients have to reckon with that (RFC 9112, section 9.5).
+    /// A request that is just arriving on an idle connection is lost, here and when a connection
+    /// makes room. Clients have to expect that (RFC 9112, section 9.5).
     pub(super) fn drain(&self) {
         for connection in self.connections.values() {
             if connection.activity.drain() {
@@ -136,7 +136,7 @@ impl Registry {
         self.evict_next()
     }
 
-    /// Evicts the first of those last seen idle that has remained so.
+    /// Evicts the first connection of the last scan that is still idle.
     fn evict_next(&mut self) -> bool {
         while let Some((since, id)) = self.idle.pop_front() {
             if let Some(connection) = self.connections.get(&id)
@@ -175,7 +175,7 @@ mod tests {
         Registry::new(&settings)
     }
 
-    /// Puts a connection into the registry that became idle `seconds` after `start`.
+    /// Adds a connection that became idle `seconds` after `start`.
     fn connect(
         registry: &mut Registry,
         address: &str,

@@ -1,4 +1,4 @@
-//! One request: its body read, its handler asked, its answer handed back.
+//! One request: reads its body, calls the handler, returns the answer.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use super::connection::Shared;
 use super::panics::{Panicked, caught};
 use super::{Handler, Incoming, body, framing};
 
-/// Reads the body, has the handler answer, and says whether the connection goes on.
+/// Reads the body, calls the handler, and decides whether the connection continues.
 pub(super) async fn respond(
     shared: &Shared,
     activity: &Activity,
@@ -30,7 +30,7 @@ pub(super) async fn respond(
     let settings = &shared.settings;
     let body = body::read(body, settings.max_body, settings.request_timeout, &shared.room).await;
     let is_body_whole = body.is_ok();
-    // On the heap, since every future that it is handed on to keeps a place for it.
+    // On the heap, since every future that holds it reserves space for it.
     let incoming = Box::new(Incoming { head, body, peer });
     let mut response = answer(&shared.handler, incoming).await;
     if !is_body_whole || activity.is_draining() {
@@ -40,24 +40,24 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-/// The handler's answer; a bare 500 if it panics. This is the last resort: a handler that sees to
-/// its panics itself gives a better answer.
+/// The handler's answer; a bare 500 if it panics. This is the last resort: a handler that catches
+/// its own panics gives a better answer.
 async fn answer(handler: &Handler, incoming: Box<Incoming>) -> Response<Full<Bytes>> {
     let peer = incoming.peer;
-    // Within, since what makes the future may panic as well.
+    // Inside, since creating the future may panic too.
     let answering = pin!(async { handler(incoming).await });
     match caught(answering).await {
         Ok(response) => response,
         Err(Panicked) => {
-            // The panic's own message is the panic hook's affair. What was asked for may be a
-            // secret, and only who handles it can tell.
+            // The panic hook handles the message. The request may hold a secret, which only the
+            // handler can tell.
             tracing::error!(%peer, "request handler panicked");
             internal_server_error()
         }
     }
 }
 
-/// As bare as hyper's own answer to what it cannot read, and the connection's last.
+/// As bare as hyper's own answer to unreadable heads, and the connection's last.
 fn bad_request() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::BAD_REQUEST;

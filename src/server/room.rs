@@ -1,7 +1,7 @@
-//! The memory for bodies that are not all there yet, of all connections together.
+//! The memory for the incomplete bodies of all connections.
 //!
-//! Whoever waits for the rest of a body takes a share. When there is no more, the one that has
-//! waited the longest gives way to the newcomer: bodies that never end keep nobody out.
+//! A body that waits for its rest takes a share. When no memory is left, the body that has waited
+//! longest gives way to the new one, so bodies that never end keep nobody out.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,37 +12,37 @@ use tokio::time::Instant;
 
 use super::Complaint;
 
-/// How much the unfinished bodies may hold together. A larger `max_body` raises it, so that
-/// several of the largest find room.
+/// How much all incomplete bodies may hold, in bytes. A larger `max_body` raises it, so that
+/// several of the largest fit.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 const LARGEST_AT_A_TIME: usize = 8;
 
-/// What a body costs while it is waited for, whatever has come of it: two buffers of hyper's, and
-/// all that its request is made of.
+/// What a waiting body costs regardless of its size, in bytes: two buffers of hyper's and the
+/// request's state.
 const OVERHEAD: usize = 20 * 1024;
 
-/// What is left of the memory, and who has the rest.
+/// The free memory, and who holds the rest.
 #[derive(Debug)]
 pub(super) struct Room(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     left: usize,
-    /// Those that wait, by the order in which they began to.
+    /// The waiting bodies, in the order in which they began to wait.
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
-    /// What was said about those that gave way.
+    /// The log of bodies that gave way.
     gave_way: Complaint,
 }
 
 #[derive(Debug)]
 struct Waiting {
     bytes: usize,
-    /// Dropped when it has to give way.
+    /// Dropped when the body has to give way.
     _stays: oneshot::Sender<()>,
 }
 
-/// One body's part of the room, given back when it is dropped.
+/// One body's share, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share<'a> {
     room: &'a Room,
@@ -50,7 +50,7 @@ pub(super) struct Share<'a> {
     stays: oneshot::Receiver<()>,
 }
 
-/// There is no room, or another has a better claim to it.
+/// There is no room, or the body had to give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -62,7 +62,7 @@ impl Room {
         Self(Mutex::new(State { left, waiting: BTreeMap::new(), next: 0, gave_way }))
     }
 
-    /// A share for a body of which `bytes` have come.
+    /// A share for a body of which `bytes` have arrived.
     pub(super) fn share(&self, bytes: usize) -> Result<Share<'_>, NoRoom> {
         let mut state = self.lock();
         let (told, stays) = oneshot::channel();
@@ -71,7 +71,7 @@ impl Room {
         state.waiting.insert(number, Waiting { bytes: 0, _stays: told });
         let share = Share { room: self, number, stays };
         let has_room = state.grow(number, bytes.saturating_add(OVERHEAD));
-        // Before the share, which locks as well when it is dropped.
+        // Before the share, which also locks when it is dropped.
         drop(state);
         if has_room { Ok(share) } else { Err(NoRoom) }
     }
@@ -82,7 +82,7 @@ impl Room {
 }
 
 impl State {
-    /// Gives `number` so many bytes more, for which those before it give way one by one.
+    /// Gives `number` this many more bytes, for which the bodies before it give way one by one.
     fn grow(&mut self, number: u64, more: usize) -> bool {
         if !self.waiting.contains_key(&number) {
             return false;
@@ -112,12 +112,12 @@ impl State {
 }
 
 impl Share<'_> {
-    /// Makes it larger.
+    /// Enlarges the share.
     pub(super) fn grow(&mut self, more: usize) -> Result<(), NoRoom> {
         if self.room.lock().grow(self.number, more) { Ok(()) } else { Err(NoRoom) }
     }
 
-    /// Waits until it has to give way.
+    /// Waits until the body has to give way.
     pub(super) fn poll_gives_way(&mut self, cx: &mut Context<'_>) -> Poll<NoRoom> {
         std::pin::Pin::new(&mut self.stays).poll(cx).map(|_| NoRoom)
     }

@@ -12,7 +12,7 @@ use super::*;
 
 mod framing;
 
-/// Longer than anything here takes, however busy the machine.
+/// Longer than anything here takes, even on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 /// A limit that a test waits for.
 const SHORT: Duration = Duration::from_millis(100);
@@ -91,7 +91,7 @@ impl TestServer {
         client
     }
 
-    /// Tries until a newcomer is let in: the server learns in its own time that others have left.
+    /// Tries until a connection is accepted: the server notices with a delay that others have left.
     async fn becomes_reachable(&self) {
         let is_let_in = async || {
             let mut client = self.connect().await;
@@ -107,7 +107,7 @@ impl TestServer {
     }
 }
 
-/// Says back what came.
+/// Echoes the request.
 async fn handle(
     incoming: Box<Incoming>,
     begun: Arc<Semaphore>,
@@ -172,14 +172,14 @@ impl Client {
         (head, String::from_utf8(body).unwrap())
     }
 
-    /// All that comes until the server closes its side, which it does soon and in good order.
+    /// Everything until the server closes its side, which it does soon and in order.
     async fn rest(&mut self) -> String {
         let mut rest = String::new();
         soon(self.stream.read_to_string(&mut rest)).await.unwrap();
         rest
     }
 
-    /// Waits until the connection is gone, in whatever way.
+    /// Waits until the connection is gone, orderly or not.
     async fn is_turned_away(&mut self) {
         let mut rest = Vec::new();
         let _ = soon(self.stream.read_to_end(&mut rest)).await;
@@ -568,7 +568,7 @@ async fn bodies_that_never_end_keep_no_other_out() {
     assert!(large.answer(&Method::POST).await.0.starts_with("HTTP/1.1 200 OK"));
 }
 
-/// The first of these futures to be done.
+/// The first of these futures to finish.
 async fn first_of<T>(mut futures: Vec<impl Future<Output = T> + Unpin>) -> T {
     std::future::poll_fn(|cx| {
         let done = futures.iter_mut().find_map(|future| match Pin::new(future).poll(cx) {
@@ -584,7 +584,8 @@ async fn first_of<T>(mut futures: Vec<impl Future<Output = T> + Unpin>) -> T {
 async fn many_newcomers_may_wait_to_be_accepted() {
     let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
     let allowed = allowed.map_or(128, |text| text.trim().parse().unwrap());
-    // Nobody accepts here. Who finds no place waits, and is told nothing for a long time.
+    // Nobody accepts here. A client that finds the backlog full waits a long time without an
+    // answer.
     let listener = listen(settings().listen).unwrap();
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();

@@ -1,36 +1,36 @@
-//! What the tables know people and addresses by: short keyed digests, not the words themselves.
+//! Short keyed digests under which the tables hold emails and addresses.
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
-/// A keyed digest. Without the key nobody can choose words that fall together in a table, and
-/// a dump of the memory does not list the addresses that were tried.
+/// A keyed digest. Without the key nobody can choose values that collide in a table, and a memory
+/// dump does not list the addresses that were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Digest {
     /// Chooses the bucket.
     pub(super) high: u64,
-    /// Chooses the marks of the bucket's overflow.
+    /// Chooses the bits in the bucket's overflow filter.
     pub(super) low: u64,
 }
 
 impl Digest {
-    /// The digest of the same words in another epoch; epoch 0 leaves it as it is.
+    /// The digest of the same values in another epoch; epoch 0 leaves it unchanged.
     pub(super) fn in_epoch(self, epoch: u64) -> Self {
         Self { high: self.high ^ epoch, ..self }
     }
 }
 
-/// Makes digests.
+/// Computes digests.
 pub(super) struct Digester(hmac::Key);
 
 impl Digester {
-    /// With a key that nobody else knows.
+    /// With a secret key.
     pub(super) fn new(key: [u8; 16]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
-    /// The first half of the HMAC-SHA-256 of the words, each after its length.
+    /// The first half of the HMAC-SHA-256 of the values, each preceded by its length.
     pub(super) fn digest(&self, words: &[&str]) -> Digest {
         let mut context = hmac::Context::with_key(&self.0);
         for word in words {

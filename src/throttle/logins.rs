@@ -1,4 +1,4 @@
-//! The counts that a guess takes its place in, and the place itself.
+//! The counts in which a guess reserves its place, and the reservation.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,27 +11,28 @@ use super::{LockedOut, lock};
 use crate::clock::Timestamp;
 use crate::config::LoginConfig;
 
-/// Within what time failures count for an email.
+/// How long failures count for an email.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A place for one guess. Dropped without a verdict, as when nothing could be hashed, it is given
-/// back as though it had never been taken.
+/// The reservation of one guess. If it is dropped without a verdict, for example because nothing
+/// could be hashed, it is given back.
 #[derive(Debug)]
 #[must_use = "a guess that is not reported does not count"]
 pub struct LoginPermit {
     logins: Arc<Mutex<Logins>>,
     pair: Digest,
     is_known_address: bool,
-    /// None where failures are not counted for each email, or there was no place to count this.
+    /// `None` if failures are not counted for each email, or if there was no room to count this
+    /// one.
     email: Option<Digest>,
     is_decided: bool,
 }
 
 impl LoginPermit {
-    /// Takes a place in the counts of a pair and an email.
+    /// Reserves a place in the counts of a pair and an email.
     ///
     /// # Errors
-    /// [`LockedOut`] if either has none; then nothing is taken.
+    /// [`LockedOut`] if either has none left; then nothing is reserved.
     pub(super) fn take(
         shared: &Arc<Mutex<Logins>>,
         pair: Digest,
@@ -58,9 +59,9 @@ impl LoginPermit {
         }
     }
 
-    /// The password was wrong. The last failure that is allowed locks the pair out, from `now`, or
-    /// for the day all addresses that have not logged in to that account before. Says whether this
-    /// was the last one, of either: a lockout begins once, however many attempts it refuses.
+    /// The password was wrong. The last allowed failure locks out the pair from `now` on, or, for
+    /// the day, all addresses that have not logged in to that account before. Returns whether this
+    /// was the last one of either, so that the start of a lockout is reported once.
     pub fn fail(mut self, now: Timestamp) -> bool {
         self.is_decided = true;
         let mut logins = lock(&self.logins);
@@ -96,18 +97,18 @@ impl Drop for LoginPermit {
     }
 }
 
-/// Everything that is known about guesses.
+/// All counts of guesses.
 #[derive(Debug)]
 pub(super) struct Logins {
-    /// So many failures lock a pair out.
+    /// How many failures lock out a pair.
     max_failures: u32,
-    /// For how long a pair is locked out.
+    /// How long a pair is locked out.
     lockout: Duration,
     /// Pairs of an email and an address that has not logged in to it before.
     strangers: Table,
-    /// Pairs of an email and an address that has, which a flood of others cannot push out.
+    /// Pairs of an email and an address that has. A flood of other pairs cannot displace these.
     known: Table,
-    /// None if failures are not counted for each email.
+    /// `None` if failures are not counted for each email.
     emails: Option<EmailLimit>,
     epochs: Epochs,
 }
@@ -119,7 +120,7 @@ struct EmailLimit {
 }
 
 impl Logins {
-    /// Nothing is known yet.
+    /// Empty counts.
     pub(super) fn new(config: &LoginConfig) -> Self {
         let entries = config.limiter_entries;
         let pairs = || Table::new(entries, config.failure_window, config.lockout);
@@ -142,7 +143,7 @@ impl Logins {
         self.epochs.begin(email);
     }
 
-    /// How many entries the largest of its tables has.
+    /// The number of entries in the largest table.
     #[cfg(test)]
     pub(super) fn most_entries(&self) -> usize {
         let emails = self.emails.as_ref().map_or(0, |emails| emails.table.len());
@@ -153,7 +154,7 @@ impl Logins {
         if is_known_address { &mut self.known } else { &mut self.strangers }
     }
 
-    /// Takes a place in the pair's and the email's count, or in neither. Returns the email's
+    /// Reserves a place in the pair's and the email's count, or in neither. Returns the email's
     /// digest if it was counted.
     fn reserve(
         &mut self,
@@ -218,19 +219,19 @@ impl Logins {
     }
 }
 
-/// How often failures were cleared, by email. The number is mixed into the digests that failures
-/// are counted under, so that raising it leaves all earlier counts of that email behind without
-/// looking for them.
+/// How often failures were cleared, by email. The number is part of the digests under which
+/// failures are counted, so raising it abandons all earlier counts of that email without searching
+/// for them.
 ///
-/// Half of the entries are kept at least; when the other half is full, the older half is dropped,
-/// and counts from before those clearings that have not expired count again.
+/// At least half of the entries are kept. When a half is full, the older one is dropped, and
+/// unexpired counts from before those clearings count again.
 #[derive(Debug)]
 struct Epochs {
     recent: HashMap<Digest, u64>,
     older: HashMap<Digest, u64>,
-    /// How many entries each half has at most.
+    /// The most entries of each half.
     half: usize,
-    /// The last number that was given out.
+    /// The last number that was assigned.
     last: u64,
 }
 

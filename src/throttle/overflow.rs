@@ -1,21 +1,21 @@
-//! What is remembered of counts that had to leave a full bucket: too much rather than too little.
+//! What is remembered of counts that had to leave a full bucket. It errs on the high side.
 
 use super::digest::Digest;
 use super::window::{Span, Window};
 
-/// How many bits mark the keys of one generation.
+/// The number of filter bits of one generation.
 const BITS: u64 = 512;
 
-/// How many of them one key sets.
+/// The number of bits that one key sets.
 const MARKS: u32 = 4;
 
-/// The keys that left a bucket, as marks in a Bloom filter, and the highest count among them. A
-/// key that left is always found, and starts from at least its own count when it comes back. A
-/// key that never left is found by mistake only: once in a hundred times with fifty keys in the
-/// filter, one in twelve with a hundred, two in five with two hundred.
+/// The keys that left a bucket, in a Bloom filter, and the highest count among them. A key that
+/// left is always found and starts from at least its own count when it comes back. A key that never
+/// left is found by mistake once in a hundred times with fifty keys in the filter, one in twelve
+/// with a hundred, two in five with two hundred.
 ///
-/// Two generations take turns, so that everything is forgotten at last even if keys never cease
-/// to leave.
+/// Two generations take turns, so that everything is forgotten eventually, even if keys leave all
+/// the time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overflow {
     current: Generation,
@@ -26,7 +26,7 @@ pub(super) struct Overflow {
 struct Generation {
     /// The slot in which the first key left.
     since: u64,
-    /// The latest slot in which anything happened that is counted here.
+    /// The slot of the latest event that is counted here.
     latest: u64,
     /// The highest count that any of the keys had.
     highest: u32,
@@ -34,12 +34,12 @@ struct Generation {
 }
 
 impl Overflow {
-    /// Remembers a key that leaves with these counts. Slots in the future, of before the clock
+    /// Remembers a key that leaves with these counts. Slots in the future, from before the clock
     /// was set back, count as `now`.
     pub(super) fn fold(&mut self, key: Digest, window: &Window, now: u64) {
         self.clamp(now);
         if Span::is_forgotten(self.current.since, now) {
-            // Whatever the previous generation counts had happened when the current one began.
+            // Everything the previous generation counts had happened when the current one began.
             self.previous = std::mem::take(&mut self.current);
             self.current.since = now;
         }
@@ -54,7 +54,7 @@ impl Overflow {
         }
     }
 
-    /// What a key that comes, or comes back, starts from.
+    /// The count that a new or returning key starts from.
     pub(super) fn recall(&mut self, key: Digest, now: u64) -> Window {
         self.clamp(now);
         let (mut latest, mut highest) = (0, 0);

@@ -1,12 +1,11 @@
-//! A table of counts that never grows above its size and forgets nothing that would help a
-//! guesser.
+//! A table of counts with a fixed size that forgets nothing that would help a guesser.
 //!
-//! The keys are spread over buckets of [`WAYS`] places. Every operation looks at one bucket, so
-//! it takes the same short time however full the table is. When a bucket is full, what has
-//! expired leaves it first, then the entry with the lowest count, of those the one not counted
-//! for longest; its key and count go to the bucket's [`Overflow`], from which it starts when it
-//! comes back. Entries with a reservation or a lock never leave before their time: if there is
-//! nothing else in a bucket, newcomers to it are told to wait.
+//! The keys are spread over buckets of [`WAYS`] places. Every operation looks at one bucket, so its
+//! time does not depend on how full the table is. When a bucket is full, expired entries leave
+//! first, then the entry with the lowest count, and among equal counts the one that was counted
+//! longest ago. Its key and count go to the bucket's [`Overflow`], from which it starts when it
+//! comes back. Entries with a reservation or a lock never leave early: if a bucket holds nothing
+//! else, new keys are told to wait.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -16,50 +15,50 @@ use super::overflow::Overflow;
 use super::window::{Span, Window};
 use crate::clock::Timestamp;
 
-/// How many entries share a bucket, in a table that has room for so many.
+/// How many entries share a bucket, in a table that is large enough.
 const WAYS: usize = 8;
 
 /// How long a caller waits for a reservation that others hold.
 pub(super) const RESERVED_RETRY: Duration = Duration::from_secs(1);
 
-/// Counts by key, within a window and a fixed number of entries.
+/// Counts by key, within a window, for a fixed number of entries.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Made when something first falls into them.
+    /// Created when first used.
     buckets: Vec<Option<Box<Bucket>>>,
-    /// How many entries a bucket holds at most.
+    /// The most entries of a bucket.
     ways: usize,
     span: Span,
-    /// The longest that a lock lasts: a later end can only come of a clock that was set back.
+    /// The longest a lock lasts; a later end means that the clock was set back.
     longest_lock: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     entries: Vec<Entry>,
-    /// None until something had to leave.
+    /// `None` until an entry had to leave.
     overflow: Option<Box<Overflow>>,
 }
 
-/// What is counted of one key.
+/// The counts of one key.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     key: Digest,
-    /// What has happened.
+    /// Decided events.
     window: Window,
-    /// What has been let in and not been decided yet.
+    /// Events that were admitted and are not decided yet.
     reserved: u32,
-    /// Until when nothing is let in.
+    /// The end of the lock.
     locked_until: Option<Timestamp>,
 }
 
-/// A table's full bucket: when to try again.
+/// The bucket is full: when to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full(pub(super) Duration);
 
 impl Table {
     /// An empty table of at most `entries`, counting within `window`, with locks of at most
-    /// `longest_lock`. Memory is taken as entries come.
+    /// `longest_lock`. Memory is allocated as entries are added.
     pub(super) fn new(entries: NonZeroUsize, window: Duration, longest_lock: Duration) -> Self {
         let ways = entries.get().min(WAYS);
         Self {
@@ -70,10 +69,10 @@ impl Table {
         }
     }
 
-    /// The entry of `key`, brought up to `now`; made if there is none.
+    /// The entry of `key`, updated to `now`; created if there is none.
     ///
     /// # Errors
-    /// [`Full`] if there is none and no other can leave.
+    /// [`Full`] if there is none and no other entry can leave.
     pub(super) fn entry(&mut self, key: Digest, now: Timestamp) -> Result<&mut Entry, Full> {
         let (ways, longest_lock) = (self.ways, self.longest_lock);
         let slot = self.span.slot_of(now);
@@ -93,7 +92,7 @@ impl Table {
         Ok(entry)
     }
 
-    /// The entry of `key` if there is one, brought up to `now`.
+    /// The entry of `key`, if there is one, updated to `now`.
     pub(super) fn existing(&mut self, key: Digest, now: Timestamp) -> Option<&mut Entry> {
         let (slot, longest_lock) = (self.span.slot_of(now), self.longest_lock);
         let entry = self.existing_as_it_was(key)?;
@@ -101,12 +100,12 @@ impl Table {
         Some(entry)
     }
 
-    /// The entry of `key` if there is one, as it was when last looked at.
+    /// The entry of `key`, if there is one, without updating it.
     pub(super) fn existing_as_it_was(&mut self, key: Digest) -> Option<&mut Entry> {
         self.bucket(key)?.entries.iter_mut().find(|entry| entry.key == key)
     }
 
-    /// How slots relate to time here.
+    /// How slots relate to time.
     pub(super) fn span(&self) -> Span {
         self.span
     }
@@ -125,7 +124,7 @@ impl Table {
 }
 
 impl Bucket {
-    /// Sees to it that one more entry finds a place.
+    /// Makes room for one more entry.
     fn make_room(
         &mut self,
         ways: usize,
@@ -159,7 +158,7 @@ impl Bucket {
 }
 
 impl Entry {
-    /// How many events count, decided ones only.
+    /// How many decided events count.
     pub(super) fn total(&self) -> u32 {
         self.window.total()
     }
@@ -169,37 +168,37 @@ impl Entry {
         self.reserved
     }
 
-    /// When the entry's lock ends; none if it is not locked.
+    /// When the entry's lock ends; `None` if it is not locked.
     pub(super) fn locked_until(&self) -> Option<Timestamp> {
         self.locked_until
     }
 
-    /// The slot with which, once it is forgotten, fewer than `limit` events count.
+    /// The slot after whose expiry fewer than `limit` events count.
     pub(super) fn slot_above(&self, limit: u32) -> u64 {
         self.window.slot_above(limit)
     }
 
-    /// One event, now.
+    /// Counts one event now.
     pub(super) fn count(&mut self) {
         self.window.add(1);
     }
 
-    /// Lets one in, to be decided later by [`release`](Self::release).
+    /// Admits one event, to be decided by [`release`](Self::release).
     pub(super) fn reserve(&mut self) {
         self.reserved = self.reserved.saturating_add(1);
     }
 
-    /// One that was let in is decided, or given back.
+    /// Ends one admission, decided or given back.
     pub(super) fn release(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
     }
 
-    /// Forgets what has happened.
+    /// Forgets all decided events.
     pub(super) fn forgive(&mut self) {
         self.window.clear();
     }
 
-    /// Lets nothing in until then.
+    /// Locks the entry until then.
     pub(super) fn lock_until(&mut self, end: Timestamp) {
         self.locked_until = Some(end);
     }
@@ -210,7 +209,7 @@ impl Entry {
             let end = end.min(now.saturating_add(longest_lock));
             self.locked_until = (now < end).then_some(end);
             if self.locked_until.is_none() {
-                // After a lock the count starts anew.
+                // After a lock the count starts again.
                 self.window.clear();
             }
         }

@@ -1,4 +1,4 @@
-//! Promises 7, 8 and 10 as far as they are kept here, through the public functions alone.
+//! Promises 7, 8 and 10 as far as they depend on this module, through its public functions.
 
 use std::sync::Barrier;
 
@@ -46,7 +46,7 @@ fn wait(result: Result<LoginPermit, LockedOut>) -> Duration {
 const EMAIL: &str = "margaret@example.com";
 const HOME: u32 = 1;
 
-/// Guesses wrong until it is locked out or `most` times; how often it could.
+/// Guesses wrong until locked out, at most `most` times; returns how many guesses were allowed.
 fn guesses(throttle: &Throttle, email: &str, from: u32, most: u32, now: Timestamp) -> u32 {
     let guess = |_: &u32| throttle.begin_login(email, address(from), false, now);
     let permits = (0..most).map_while(|number| guess(&number).ok());
@@ -81,7 +81,7 @@ fn the_failure_that_locks_out_says_so_once_for_a_pair_and_once_for_an_email() {
     assert_eq!(fails(2, false, 3), [false, false, true], "the eighth at this email");
     assert!(throttle.begin_login(EMAIL, address(3), false, START).is_err());
     assert_eq!(fails(4, true, 5), [false, false, false, false, true], "the pair alone");
-    // With the last two guesses under way at the same time, the second of them says so.
+    // With the last two guesses under way at the same time, the second one reports it.
     let other = |from| throttle.begin_login("other@example.com", address(from), false, START);
     assert_eq!(guesses(&throttle, "other@example.com", 1, 3, START), 3);
     let (first, second) = (other(1).unwrap(), other(1).unwrap());
@@ -243,8 +243,8 @@ fn an_address_has_so_many_attempts_in_its_time() {
     assert!(wait <= Duration::from_secs(7), "the first of them are nearly a minute old: {wait:?}");
 }
 
-/// Whoever alternates guesses with floods of other keys would, in a table that forgets what it
-/// has no room for, guess without end.
+/// In a table that forgets what it has no room for, alternating guesses with floods of other keys
+/// would allow unlimited guesses.
 #[test]
 fn a_flood_of_other_keys_gains_no_guess() {
     let config = LoginConfig { max_failures_per_email: None, ..login_config() };
@@ -320,7 +320,7 @@ fn a_flood_of_other_addresses_gains_no_attempt() {
     assert!((7..=60).contains(&made), "{made}");
 }
 
-/// What honest people see of a flood, as the module's documentation says.
+/// What other users notice of a flood, as the module's documentation describes.
 #[test]
 fn honest_people_are_spared_until_the_flood_is_many_times_the_table() {
     let throttle = throttle(&login_config());

@@ -1,10 +1,10 @@
-//! Counting what happened within a stretch of time, in a fixed number of bytes.
+//! Counts events within a period in a fixed number of bytes.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// Into how many slots a window is divided, so that a count can be forgotten bit by bit.
+/// The number of slots in a window, which are forgotten one by one.
 const SLOTS: usize = 12;
 
 /// How long an event counts: at least the window, and at most an eleventh longer, since all
@@ -19,31 +19,31 @@ impl Span {
     /// For a window of this length.
     pub(super) fn new(window: Duration) -> Self {
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-        // The youngest slot is never complete, so the others have to hold the whole window.
+        // The newest slot is never complete, so the others have to cover the whole window.
         Self { slot: micros.div_ceil(SLOTS as u64 - 1).max(1) }
     }
 
-    /// The slot that `now` falls into.
+    /// The slot of `now`.
     pub(super) fn slot_of(self, now: Timestamp) -> u64 {
         now.as_micros() / self.slot
     }
 
-    /// How long after `now` events of `slot` no longer count.
+    /// How long after `now` events of `slot` stop counting.
     pub(super) fn until_forgotten(self, slot: u64, now: Timestamp) -> Duration {
         let micros = slot.saturating_add(SLOTS as u64).saturating_mul(self.slot);
         Timestamp::from_micros(micros).saturating_since(now)
     }
 
-    /// Whether events of `slot` no longer count at `now`, a slot as well.
+    /// Whether events of `slot` no longer count at the slot `now`.
     pub(super) fn is_forgotten(slot: u64, now: u64) -> bool {
         now.saturating_sub(slot) >= SLOTS as u64
     }
 }
 
-/// How many events each of the last slots saw.
+/// The number of events in each of the last slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
-    /// The slot that the first count is of; the others are of the slots before it.
+    /// The slot of the first count; the others are those of earlier slots.
     newest: u64,
     counts: [u32; SLOTS],
 }
@@ -56,9 +56,8 @@ impl Window {
         window
     }
 
-    /// Moves on to `slot` and forgets what is too old by then. If the clock was set back, events
-    /// dated in the future are dated now instead: they count for one window from here, neither
-    /// less nor more.
+    /// Advances to `slot` and forgets what is too old then. If the clock was set back, events dated
+    /// in the future are dated now: they count for one window from here.
     pub(super) fn age_to(&mut self, slot: u64) {
         let steps = usize::try_from(slot.saturating_sub(self.newest)).unwrap_or(SLOTS).min(SLOTS);
         self.newest = slot;
@@ -82,13 +81,13 @@ impl Window {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The slot of the latest event; none if nothing counts.
+    /// The slot of the latest event; `None` if nothing counts.
     pub(super) fn latest(&self) -> Option<u64> {
         let back = self.counts.iter().position(|count| *count > 0)?;
         Some(self.newest.saturating_sub(back as u64))
     }
 
-    /// The slot with which, once it is forgotten, fewer than `limit` events count.
+    /// The slot after whose expiry fewer than `limit` events count.
     pub(super) fn slot_above(&self, limit: u32) -> u64 {
         let mut left = 0_u32;
         for (back, count) in (0..).zip(&self.counts) {

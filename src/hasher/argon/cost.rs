@@ -1,4 +1,4 @@
-//! What a hash costs, and what is missing from one cost to another.
+//! What a hash costs, and the difference between two costs.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -9,25 +9,25 @@ use argon2::Params;
 pub(super) struct Cost {
     /// Its memory, in blocks of 1 KiB.
     pub(super) blocks: usize,
-    /// How many blocks it computes in all its passes. The time of a hash is about in proportion
-    /// to this: lanes are computed one after the other.
+    /// How many blocks it computes in all its passes. The time of a hash is roughly proportional to
+    /// this: lanes are computed one after the other.
     pub(super) work: u64,
 }
 
 impl Cost {
-    /// Of no hash at all.
+    /// The cost of no hash.
     pub(super) const NONE: Self = Self { blocks: 0, work: 0 };
 
-    /// Of a hash with these parameters.
+    /// The cost of a hash with these parameters.
     pub(super) fn of(params: &Params) -> Self {
         let blocks = params.block_count();
         let passes = u64::from(params.t_cost());
         Self { blocks, work: as_work(blocks).saturating_mul(passes) }
     }
 
-    /// Parameters for the work that `done` lacks to this cost, within the memory of this cost;
-    /// none where nothing worth a hash is missing. With as many `lanes` where the memory has room
-    /// for them.
+    /// Parameters for a hash that makes up the difference between `done` and this cost, within the
+    /// memory of this cost; `None` if the difference is too small for a hash. It has `lanes` lanes
+    /// if the memory has room for them.
     pub(super) fn lacking(self, done: Self, lanes: u32) -> Option<Params> {
         let missing = self.work.saturating_sub(done.work);
         let passes = missing.div_ceil(as_work(self.blocks).max(1)).max(1);
@@ -42,7 +42,7 @@ fn as_work(blocks: usize) -> u64 {
     u64::try_from(blocks).unwrap_or(u64::MAX)
 }
 
-/// The highest cost that was met so far, memory and work each by itself.
+/// The highest cost so far, of memory and work separately.
 #[derive(Debug)]
 pub(super) struct Highest {
     blocks: AtomicUsize,
@@ -50,14 +50,14 @@ pub(super) struct Highest {
 }
 
 impl Highest {
-    /// Begins with the configured cost.
+    /// Starts with the configured cost.
     pub(super) fn new(configured: Cost) -> Self {
         Self { blocks: configured.blocks.into(), work: configured.work.into() }
     }
 
-    /// Takes note of another cost, and returns the highest with it.
+    /// Includes another cost, and returns the highest.
     pub(super) fn raise(&self, met: Cost) -> Cost {
-        // Nothing else is ordered by these two, and each of them only ever grows.
+        // Nothing else is ordered by these two, and each of them only grows.
         let blocks = self.blocks.fetch_max(met.blocks, Ordering::Relaxed).max(met.blocks);
         let work = self.work.fetch_max(met.work, Ordering::Relaxed).max(met.work);
         Cost { blocks, work }
@@ -101,8 +101,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was configured and whatever is stored: together with what is made up for it
-        /// costs as much as an unknown address, within a hundredth, and needs no more memory.
+        /// Whatever is configured and stored, a wrong password costs as much as an unknown address,
+        /// within one per cent, and needs no more memory.
         #[test]
         fn what_is_missing_is_made_up_for(
             (memory, passes, lanes) in (256_u32..300_000, 1_u32..8, 1_u32..=16),
