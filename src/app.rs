@@ -41,6 +41,6 @@ impl App {
     /// # Errors
     /// [`ClockBehind`], while the wall clock lies too far behind what was committed.
     pub fn moment(&self) -> Result<Moment, ClockBehind> {
-        self.guard.check(self.clock.read(), self.store.mark())
+        self.guard.check(self.clock.read(), self.store.last_commit())
     }
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use crate::clock::{BEHIND_TOLERANCE, Timestamp};
 use crate::config::Config;
-use crate::serve::store_settings;
 use crate::store::{DataDirectory, DirectoryProblem, OpenError, Store, StoreError};
 
 /// Why it was not done.
@@ -74,7 +73,7 @@ pub fn accept(config: &Config, now: Timestamp) -> Result<Timestamp, AcceptError>
     }
     let directory = DataDirectory::open(path).map_err(AcceptError::Directory)?;
     let (store, writer) =
-        Store::open(directory, store_settings(config)).map_err(AcceptError::Open)?;
+        Store::open(directory, config.into(), config.into()).map_err(AcceptError::Open)?;
     let accepted = accept_in(&store, now);
     drop(store);
     writer.join();
@@ -82,7 +81,7 @@ pub fn accept(config: &Config, now: Timestamp) -> Result<Timestamp, AcceptError>
 }
 
 fn accept_in(store: &Store, now: Timestamp) -> Result<(), AcceptError> {
-    let mark = store.mark();
+    let mark = store.last_commit();
     if now.saturating_add(BEHIND_TOLERANCE) >= mark {
         return Err(AcceptError::NotBehind { now, mark });
     }
@@ -106,7 +105,7 @@ mod tests {
     /// A database whose mark is [`MARK`].
     fn make_database(config: &Config) {
         let directory = DataDirectory::open(&config.storage.directory).unwrap();
-        let (store, writer) = Store::open(directory, store_settings(config)).unwrap();
+        let (store, writer) = Store::open(directory, config.into(), config.into()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(store.accept_clock(MARK)).unwrap();
         drop(store);
@@ -115,8 +114,8 @@ mod tests {
 
     fn mark(config: &Config) -> Timestamp {
         let directory = DataDirectory::open(&config.storage.directory).unwrap();
-        let (store, writer) = Store::open(directory, store_settings(config)).unwrap();
-        let mark = store.mark();
+        let (store, writer) = Store::open(directory, config.into(), config.into()).unwrap();
+        let mark = store.last_commit();
         drop(store);
         writer.join();
         mark

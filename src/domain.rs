@@ -17,7 +17,7 @@ pub(crate) mod hex;
 
 pub use client::{AddressBlock, Client};
 pub use email::{Email, EmailProblem};
-pub use event::{Event, EventKind};
+pub use event::{Actor, Author, Authorised, Event, EventKind, Local};
 pub use mail::{MailId, MailKind, MessageId, QueuedMail};
 pub use mailbox::Mailbox;
 pub use password::{NewPassword, PasswordHash, PasswordPolicy, PasswordProblem};

@@ -23,7 +23,7 @@ use crate::keys::{self, KeyKind, Keys, KeysError, LiveKeys, Schedule};
 use crate::mail::Mailer;
 use crate::random::Random;
 use crate::server::{self, Handler};
-use crate::store::{DataDirectory, MAX_ROTATED, Store, StoreSettings, WriterThread};
+use crate::store::{DataDirectory, EngineSettings, Policy, Store, WriterThread};
 use crate::throttle::Throttle;
 
 mod autogroup;
@@ -93,8 +93,9 @@ impl Server {
         let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
         let clock = Clock::system();
         let keys = open_keys(&config, clock.read().wall, &random)?;
-        let settings = store_settings(&config);
-        let (store, writer) = Store::open(directory, settings).map_err(StartError::Store)?;
+        let (settings, policy) = (EngineSettings::from(&config), Policy::from(&config));
+        let (store, writer) =
+            Store::open(directory, settings, policy).map_err(StartError::Store)?;
         let hasher =
             Hasher::start(&config.passwords, clock.clone()).map_err(StartError::Threads)?;
         let issuer = config.tokens.issuer.clone().unwrap_or_else(|| public_url.to_string());
@@ -108,7 +109,7 @@ impl Server {
             tokens: Tokens::new(keys.clone(), token_settings),
             keys,
             // Only the database knows what the time was before this start.
-            guard: ClockGuard::new(clock.read(), store.mark(), store.clock_trial()),
+            guard: ClockGuard::new(clock.read(), store.last_commit(), store.clock_trial()),
             public_url,
             config,
             clock,
@@ -175,18 +176,6 @@ async fn keep_up(app: Arc<App>, stopped: watch::Receiver<()>) {
 
 async fn watch_keys(app: Arc<App>, stopped: watch::Receiver<()>) {
     key_watch::run(&app, until_stopped(stopped)).await;
-}
-
-/// How the configuration wants storage to be run.
-pub(crate) const fn store_settings(config: &Config) -> StoreSettings {
-    StoreSettings {
-        cache: config.storage.cache,
-        min_free: config.storage.min_free,
-        write_queue: config.storage.write_queue,
-        max_rotated: MAX_ROTATED,
-        max_events: config.audit.max_events,
-        access_lifetime: config.tokens.access_lifetime,
-    }
 }
 
 /// Opens the keys, and makes those that a first start lacks.

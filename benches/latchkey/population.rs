@@ -21,8 +21,8 @@ use latchkey::keys::{Keys, LiveKeys};
 use latchkey::random::Random;
 use latchkey::secret::Secret;
 use latchkey::store::{
-    DataDirectory, MAX_ROTATED, MailLimit, NewSession, NewTicket, NewUser, RedeemOutcome,
-    RegisterOutcome, Store, StoreSettings, SweepLimits, WriterThread,
+    DataDirectory, EngineSettings, NewSession, NewTicket, NewUser, Policy, RedeemOutcome,
+    RegisterOutcome, Store, WriterThread,
 };
 use tokio::task::JoinSet;
 
@@ -171,7 +171,6 @@ impl Filling {
                 expires_at: now.saturating_add(lifetime),
             },
             message_id: MessageId::from_bytes(self.random.bytes()),
-            mail_limit: MailLimit(self.config.mail.per_mailbox_per_day),
             client: Client::new(address, agent),
         })
     }
@@ -196,18 +195,12 @@ impl Filling {
         let id = SessionId::new(at.now, self.random.bytes());
         let lifetimes = self.config.tokens.sessions;
         let session = Session::open(id, user, client, at.now, lifetimes);
-        let sessions_per_user = self.config.tokens.sessions_per_user;
-        (NewSession { session, credential_version: 0, sessions_per_user, former: Vec::new() }, at)
+        (NewSession { session, credential_version: 0, former: Vec::new() }, at)
     }
 
     /// Sweeps what is over a day after it was registered, and so no session.
     async fn sweep(&self) -> Result<()> {
-        let limits = SweepLimits {
-            batch: usize::try_from(AT_ONCE)?,
-            keep_failed_mail: HOUR,
-            keep_events: self.config.audit.retention,
-        };
-        self.store.sweep(limits, at(now(), 25 * HOUR)).await?;
+        self.store.sweep(usize::try_from(AT_ONCE)?, at(now(), 25 * HOUR)).await?;
         Ok(())
     }
 }
@@ -218,15 +211,13 @@ fn defaults() -> Result<Config> {
 
 /// Opens storage as the server does, but with memory enough to fill it fast.
 fn open(directory: &Path, config: &Config) -> Result<(Store, WriterThread)> {
-    let settings = StoreSettings {
+    let settings = EngineSettings {
         cache: 1 << 30,
-        min_free: config.storage.min_free,
         write_queue: NonZeroUsize::MIN.saturating_add(usize::try_from(4 * AT_ONCE)?),
-        max_rotated: MAX_ROTATED,
-        max_events: MAX_EVENTS,
-        access_lifetime: config.tokens.access_lifetime,
+        ..EngineSettings::from(config)
     };
-    Ok(Store::open(DataDirectory::open(directory)?, settings)?)
+    let policy = Policy { max_events: MAX_EVENTS, ..Policy::from(config) };
+    Ok(Store::open(DataDirectory::open(directory)?, settings, policy)?)
 }
 
 fn keys(directory: &Path, config: &Config) -> Result<Keys> {

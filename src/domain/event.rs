@@ -1,8 +1,10 @@
 //! Audit events: what an operator will want to know afterwards.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Client, SessionId, Theft, UserId};
+use super::{Client, Session, SessionId, Theft, UserId};
 use crate::clock::Timestamp;
 
 /// Something worth remembering about an account.
@@ -20,8 +22,107 @@ pub struct Event {
     pub last_at: Timestamp,
     /// How often it happened.
     pub count: u64,
-    /// What caused it.
+    /// Who caused it.
+    pub by: Author,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A user who is logged in, as a token told. Every write looks at user and session again
+    /// inside its transaction.
+    User(Authorised),
+    /// Somebody who is not logged in: who registers or logs in, or follows a mailed link.
+    Visitor(Client),
+    /// The operator, by a command on the machine.
+    Operator,
+    /// The program itself, at nobody's request.
+    Program,
+}
+
+/// A user who is logged in, as a token told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorised {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// Where the request came from.
     pub client: Client,
+}
+
+impl Actor {
+    /// The user of `session`, by a request from `client`.
+    pub const fn logged_in(session: &Session, client: Client) -> Self {
+        Self::User(Authorised { user: session.user, session: session.id, client })
+    }
+
+    /// The session that acts.
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::User(by) => Some(by.session),
+            Self::Visitor(_) | Self::Operator | Self::Program => None,
+        }
+    }
+}
+
+impl From<Authorised> for Actor {
+    fn from(user: Authorised) -> Self {
+        Self::User(user)
+    }
+}
+
+/// Who caused an event, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Author {
+    /// Somebody who sent a request.
+    Client(Client),
+    /// Nobody who did.
+    Local(Local),
+}
+
+/// Who acts without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Local {
+    /// The operator.
+    Operator,
+    /// The program itself.
+    Program,
+}
+
+impl Author {
+    /// Who sent the request, where there was one.
+    pub const fn client(&self) -> Option<&Client> {
+        match self {
+            Self::Client(client) => Some(client),
+            Self::Local(_) => None,
+        }
+    }
+}
+
+/// The address block; of who acts without a request, their name.
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(client) => client.block().fmt(f),
+            Self::Local(Local::Operator) => f.write_str("operator"),
+            Self::Local(Local::Program) => f.write_str("program"),
+        }
+    }
+}
+
+impl From<&Actor> for Author {
+    fn from(actor: &Actor) -> Self {
+        match actor {
+            Actor::User(Authorised { client, .. }) | Actor::Visitor(client) => {
+                Self::Client(client.clone())
+            }
+            Actor::Operator => Self::Local(Local::Operator),
+            Actor::Program => Self::Local(Local::Program),
+        }
+    }
 }
 
 /// What happened.

@@ -3,11 +3,9 @@
 use super::credentials::{PasswordRefused, check_password};
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, Email, MessageId, Session, TicketId, User, Username};
+use crate::domain::{Actor, Client, Email, MessageId, Session, TicketId, User, Username};
 use crate::secret::Secret;
-use crate::store::{
-    AccountChange, Authorised, Changed, EmailChange, MailLimit, NewNotice, NewTicket, Taken,
-};
+use crate::store::{AccountChange, Changed, EmailChange, NewTicket, Taken};
 
 /// What the owner wants changed; what is none stays.
 #[derive(Debug, Default)]
@@ -71,9 +69,9 @@ pub async fn change_profile(
         }
         spelling => wanted.spelling = spelling,
     }
-    let by = Authorised { user: user.id, session: session.id, client };
+    let by = Actor::logged_in(session, client);
     let at = app.moment()?;
-    match app.store.change_account(by, wanted, at).await? {
+    match app.store.change_account(by, user.id, wanted, at).await? {
         Changed::Done(user) => Ok(user.seen_at(at.now)),
         Changed::Taken(taken) => Err(ChangeRefused::Taken(taken)),
         Changed::TooMuchMail(retry_after) => {
@@ -96,7 +94,6 @@ fn email_change(
         credential_version,
         tickets: [ticket(), ticket()],
         message_ids: [message_id(), message_id()],
-        mail_limit: MailLimit(app.config.mail.per_mailbox_per_day),
     })
 }
 
@@ -113,13 +110,10 @@ pub async fn delete(
 ) -> Result<(), ChangeRefused> {
     let credential_version =
         check_password(app, user, password, &client).await.map_err(ChangeRefused::Password)?;
-    let by = Authorised { user: user.id, session: session.id, client };
-    let farewell = NewNotice {
-        message_id: MessageId::from_bytes(app.random.bytes()),
-        mail_limit: MailLimit(app.config.mail.per_mailbox_per_day),
-    };
+    let by = Actor::logged_in(session, client);
+    let message_id = MessageId::from_bytes(app.random.bytes());
     let at = app.moment()?;
-    if app.store.delete_user(by, credential_version, farewell, at).await? {
+    if app.store.delete_user(by, user.id, credential_version, message_id, at).await? {
         Ok(())
     } else {
         Err(ChangeRefused::NotAuthorised)

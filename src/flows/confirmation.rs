@@ -4,7 +4,7 @@
 use super::Failure;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::{Client, Email, MessageId, Purpose, TicketId};
+use crate::domain::{Client, Email, MessageId, Purpose, TicketId, TicketState};
 use crate::store::{CancelOutcome, ConfirmChangeOutcome, DisownOutcome, RedeemOutcome};
 
 /// What a mailed link leads to.
@@ -69,27 +69,20 @@ fn open(app: &App, token: &str) -> Option<(Purpose, TicketId)> {
 pub fn look(app: &App, token: &str) -> Result<LinkState, Failure> {
     let now = app.moment()?.now;
     let Some((purpose, id)) = open(app, token) else { return Ok(LinkState::Invalid) };
+    let found = app.store.find_ticket(id)?.filter(|(ticket, user)| {
+        ticket.purpose == purpose && ticket.state(user, now) != TicketState::Void
+    });
+    let Some((ticket, user)) = found else { return Ok(LinkState::Invalid) };
     if purpose == Purpose::VerifyEmail {
-        let found = app
-            .store
-            .find_ticket(id)?
-            .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
-        return Ok(match found {
-            None => LinkState::Invalid,
-            Some((ticket, user)) if user.is_email_verified || ticket.used.is_some() => {
-                LinkState::AlreadyVerified
-            }
-            Some((_, user)) => LinkState::Open { email: user.email, created_at: user.created_at },
+        let is_confirmed = user.is_email_verified || ticket.used.is_some();
+        return Ok(if is_confirmed {
+            LinkState::AlreadyVerified
+        } else {
+            LinkState::Open { email: user.email, created_at: user.created_at }
         });
     }
-    let found = app
-        .store
-        .find_change_ticket(id)?
-        .filter(|(ticket, _)| ticket.purpose == purpose && now < ticket.expires_at);
-    let Some((ticket, user)) = found else { return Ok(LinkState::Invalid) };
     if ticket.used.is_some() {
-        let is_its = user.email.key() == ticket.email.key();
-        return Ok(if is_its { LinkState::AlreadyVerified } else { LinkState::Invalid });
+        return Ok(LinkState::AlreadyVerified);
     }
     Ok(match user.pending_email_at(now) {
         Some(pending) if purpose == Purpose::CancelEmailChange => LinkState::OpenCancellation {

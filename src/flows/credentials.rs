@@ -2,7 +2,7 @@
 
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, User, UserId};
+use crate::domain::{Actor, Client, User, UserId};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
 
@@ -64,8 +64,8 @@ pub async fn check_password(
 /// cannot take is lost.
 pub(super) fn note_failure(app: &App, user: Option<UserId>, begins_lockout: bool, client: &Client) {
     let Ok(at) = app.moment() else { return };
-    let (store, client) = (app.store.clone(), client.clone());
+    let (store, by) = (app.store.clone(), Actor::Visitor(client.clone()));
     tokio::spawn(async move {
-        let _ = store.note_failure(user, begins_lockout, client, at).await;
+        let _ = store.note_failure(user, begins_lockout, by, at).await;
     });
 }

@@ -8,11 +8,11 @@ use tracing::warn;
 use super::credentials::note_failure;
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, Email, Session, SessionId, User};
+use crate::domain::{Authorised, Client, Email, Session, SessionId, User};
 use crate::hasher::Verdict;
 use crate::jwt::Expiry;
 use crate::secret::Secret;
-use crate::store::{Authorised, LoginRecord, NewSession};
+use crate::store::{LoginRecord, NewSession};
 
 /// A session's current tokens.
 #[derive(Debug)]
@@ -124,7 +124,6 @@ pub async fn log_in(
     let opening = NewSession {
         session: session.clone(),
         credential_version: login.user.credential_version,
-        sessions_per_user: app.config.tokens.sessions_per_user,
         former,
     };
     if !app.store.open_session(opening, at).await? {

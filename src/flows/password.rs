@@ -5,12 +5,11 @@ use super::{Failure, Throttled};
 use crate::app::App;
 use crate::domain::password::forms::is_same;
 use crate::domain::{
-    Client, Email, MessageId, NewPassword, PasswordProblem, Purpose, Session, TicketId, User,
+    Actor, Client, Email, MessageId, NewPassword, PasswordProblem, Purpose, Session, TicketId,
+    TicketState, User,
 };
 use crate::secret::Secret;
-use crate::store::{
-    Authorised, MailLimit, NewPasswordHash, NewTicket, PasswordChange, ResetOutcome, ResetRequest,
-};
+use crate::store::{NewPasswordHash, NewTicket, PasswordChange, ResetOutcome, ResetRequest};
 
 /// Why a mail was not even asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +76,6 @@ fn request(
         email,
         ticket: NewTicket { id: TicketId::from_bytes(app.random.bytes()), expires_at },
         message_id: MessageId::from_bytes(app.random.bytes()),
-        mail_limit: MailLimit(app.config.mail.per_mailbox_per_day),
         client,
     }
 }
@@ -90,7 +88,7 @@ pub fn look_at_reset(app: &App, token: &str) -> Result<Option<User>, Failure> {
     let now = app.moment()?.now;
     let Some(id) = app.keys.ticket().open(Purpose::ResetPassword, token) else { return Ok(None) };
     let found = app.store.find_ticket(id)?.filter(|(ticket, user)| {
-        ticket.purpose == Purpose::ResetPassword && ticket.is_live(now) && !user.is_disabled
+        ticket.purpose == Purpose::ResetPassword && ticket.state(user, now) == TicketState::Open
     });
     Ok(found.map(|(_, user)| user))
 }
@@ -195,10 +193,9 @@ pub async fn change(
     }
     let new = check_new(app, &new, Some(user)).map_err(SetRefused::Weak)?;
     let new = hash(app, new, &client).await?;
-    let by = Authorised { user: user.id, session: session.id, client };
+    let by = Actor::logged_in(session, client);
     let at = app.moment()?;
-    let mail_limit = MailLimit(app.config.mail.per_mailbox_per_day);
-    let change = PasswordChange { by, credential_version, new, mail_limit };
+    let change = PasswordChange { by, user: user.id, credential_version, new };
     if app.store.change_password(change, at).await? {
         Ok(())
     } else {

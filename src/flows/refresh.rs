@@ -1,17 +1,13 @@
 //! Refreshing: a refresh token for its one successor and a fresh access token.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
 use tracing::warn;
 
 use super::Failure;
 use super::login::TokenPair;
 use crate::app::App;
-use crate::domain::Client;
+use crate::domain::{Client, Session};
 use crate::jwt::{Expiry, TokenError};
-use crate::store::{Presented, Refused, Rotated};
+use crate::store::{Presented, Refused};
 
 /// Why there are no tokens.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,24 +40,10 @@ pub async fn refresh(app: &App, token: &str, client: Client) -> Result<TokenPair
         generation: claims.generation,
         client,
     };
-    let lifetimes = app.config.tokens.sessions;
-    let mut rotating = pin!(app.store.rotate_session(presented.clone(), lifetimes, at));
-    let (rotated, foreseen) = match poll_fn(|it| Poll::Ready(rotating.as_mut().poll(it))).await {
-        Poll::Ready(rotated) => (rotated, None),
-        // Signing takes the processor while the writer waits for the disk; nobody is told of the
-        // tokens before the session that they are for is durable.
-        Poll::Pending => {
-            let session = app.store.foresee_rotation(&presented, lifetimes, at.now);
-            let foreseen = session.map(|session| (TokenPair::of(app, &session, at.now), session));
-            (rotating.await, foreseen)
-        }
-    };
-    match rotated? {
-        Rotated::New(session) | Rotated::Same(session) => Ok(match foreseen {
-            Some((tokens, foreseen)) if foreseen == session => tokens,
-            _ => TokenPair::of(app, &session, at.now),
-        }),
-        Rotated::Refused(refused) => {
+    let make = |session: &Session| TokenPair::of(app, session, at.now);
+    match app.store.rotate_session(presented, at, make).await? {
+        Ok(tokens) => Ok(tokens),
+        Err(refused) => {
             if let Refused::Reused(theft) = refused {
                 warn!(
                     user = %claims.user, session = %claims.session, ?theft,

@@ -3,7 +3,7 @@
 use super::{Failure, Throttled};
 use crate::app::App;
 use crate::domain::{Client, Email, MessageId, NewPassword, TicketId, User, Username};
-use crate::store::{MailLimit, NewTicket, NewUser, RegisterOutcome, Taken};
+use crate::store::{NewTicket, NewUser, RegisterOutcome, Taken};
 
 /// What is registered, each value checked on its own.
 #[derive(Debug)]
@@ -81,7 +81,6 @@ pub async fn register(
             expires_at: at.now.saturating_add(app.config.registration.ticket_lifetime),
         },
         message_id: MessageId::from_bytes(app.random.bytes()),
-        mail_limit: MailLimit(app.config.mail.per_mailbox_per_day),
         client: client.clone(),
     };
     match app.store.register_user(new, at).await? {

@@ -4,9 +4,9 @@ use super::Failure;
 use super::profile::NotAuthenticated;
 use super::refresh::RefreshRefused;
 use crate::app::App;
-use crate::domain::{Client, Session, SessionId, UserId};
+use crate::domain::{Authorised, Client, Session, SessionId, UserId};
 use crate::jwt::{Expiry, TokenError};
-use crate::store::{Authorised, SessionOfUser};
+use crate::store::SessionOfUser;
 
 /// A user's sessions that can still be used, newest first.
 ///
@@ -39,8 +39,8 @@ impl<F: Into<Failure>> From<F> for EndRefused {
 /// # Errors
 /// [`EndRefused`]; nothing was changed then.
 pub async fn end(app: &App, by: Authorised, id: SessionId) -> Result<(), EndRefused> {
-    let at = app.moment()?;
-    match app.store.end_session(by, id, at).await? {
+    let (at, user) = (app.moment()?, by.user);
+    match app.store.end_session(by.into(), user, id, at).await? {
         Some(true) => Ok(()),
         Some(false) => Err(EndRefused::NotFound),
         None => Err(EndRefused::NotAuthenticated),
@@ -52,8 +52,8 @@ pub async fn end(app: &App, by: Authorised, id: SessionId) -> Result<(), EndRefu
 /// # Errors
 /// [`NotAuthenticated`], where who acts has been logged out meanwhile.
 pub async fn end_all(app: &App, by: Authorised) -> Result<(), NotAuthenticated> {
-    let at = app.moment()?;
-    let is_done = app.store.end_all_sessions(by, at).await?;
+    let (at, user) = (app.moment()?, by.user);
+    let is_done = app.store.end_all_sessions(by.into(), user, at).await?;
     if is_done { Ok(()) } else { Err(NotAuthenticated::NoSession) }
 }
 

@@ -9,7 +9,6 @@ use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::clock::Moment;
-use crate::store::SweepLimits;
 
 /// How often upkeep is done while there is nothing much to do.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -37,14 +36,9 @@ impl Upkeep {
         app.store.look_at_space();
         let Some(at) = self.look_at_clock(app) else { return false };
         // What storage cannot do now, a later round will; its own log says what is wrong.
-        let _ = app.store.end_condemned_sessions(at).await;
+        let _ = app.store.write_pending_ends(at).await;
         self.note_trial(app).await;
-        let limits = SweepLimits {
-            batch: BATCH,
-            keep_failed_mail: app.config.mail.keep_failed,
-            keep_events: app.config.audit.retention,
-        };
-        app.store.sweep(limits, at).await.is_ok_and(|swept| swept.is_unfinished)
+        app.store.sweep(BATCH, at).await.is_ok_and(|swept| swept.is_unfinished)
     }
 
     async fn note_trial(&mut self, app: &App) {
@@ -85,7 +79,7 @@ impl Upkeep {
                 if !at.confirmed && !self.was_unconfirmed {
                     warn!(
                         clock = %at.now,
-                        latest_commit = %app.store.mark(),
+                        latest_commit = %app.store.last_commit(),
                         "the clock jumped forward by more than a day, or the server was off for \
                          longer; nothing is swept until a day of running has confirmed it; set \
                          the clock if it is wrong"

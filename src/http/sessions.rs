@@ -16,12 +16,11 @@ use super::respond::{self, Answer};
 use super::router::Request;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::{Session, SessionId, device};
+use crate::domain::{Authorised, Session, SessionId, device};
 use crate::flows::profile::NotAuthenticated;
 use crate::flows::refresh::RefreshRefused;
 use crate::flows::sessions::{self, EndRefused};
 use crate::secret::Secret;
-use crate::store::Authorised;
 
 /// A session as its owner sees it.
 #[derive(Serialize)]

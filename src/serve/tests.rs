@@ -200,8 +200,10 @@ fn a_database_that_does_not_close_holds_nobody_up() {
 fn what_hangs_in_the_background_is_cut_off_and_the_database_closed() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("data");
-    let settings = store_settings(&config(root.path()));
-    let (store, writer) = Store::open(DataDirectory::open(&path).unwrap(), settings).unwrap();
+    let config = config(root.path());
+    let (store, writer) =
+        Store::open(DataDirectory::open(&path).unwrap(), (&config).into(), (&config).into())
+            .unwrap();
     block_on(async move {
         let mut background = JoinSet::new();
         background.spawn(async move {

@@ -1,4 +1,4 @@
-//! Tests of the store: what its sentences promise, and what a failing disk does to them. This
+//! Tests of the store: what its operations promise, and what a failing disk does to them. This
 //! module has what they share.
 
 mod account;
@@ -14,16 +14,18 @@ mod tickets;
 mod upkeep;
 mod users;
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
 
+use super::engine::list;
 use super::*;
 use crate::clock::Moment;
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{
-    Client, Email, Event, EventKind, MessageId, PasswordHash, Session, SessionId, TicketId,
-    TicketState, TicketUse, User, UserId, Username,
+    Actor, Authorised, Client, Email, Event, EventKind, MessageId, PasswordHash, Session,
+    SessionId, TicketId, TicketState, TicketUse, User, UserId, Username,
 };
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
@@ -34,16 +36,24 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
 };
-const FAREWELL: NewNotice =
-    NewNotice { message_id: MessageId::from_bytes([0; 16]), mail_limit: MailLimit(None) };
-const SETTINGS: StoreSettings = StoreSettings {
+const FAREWELL: MessageId = MessageId::from_bytes([0; 16]);
+const SETTINGS: EngineSettings = EngineSettings {
     cache: 1 << 20,
     min_free: 1_000,
     write_queue: NonZeroUsize::new(64).unwrap(),
     max_rotated: 1,
-    max_events: 3,
-    access_lifetime: HOUR,
 };
+const POLICY: Policy = Policy {
+    sessions: LIFETIMES,
+    access_lifetime: HOUR,
+    sessions_per_user: NonZeroUsize::new(2).unwrap(),
+    mails_per_mailbox: None,
+    keep_failed_mail: DAY,
+    keep_events: DAY,
+    max_events: 3,
+};
+/// The same with a limit on mail to one mailbox.
+const LIMITED: Policy = Policy { mails_per_mailbox: NonZeroU32::new(5), ..POLICY };
 
 fn at(now: Timestamp) -> Moment {
     Moment { now, confirmed: true }
@@ -54,7 +64,7 @@ fn after(wait: Duration) -> Moment {
 }
 
 fn open(medium: impl Medium) -> Store {
-    Store::open(medium, SETTINGS).unwrap().0
+    Store::open(medium, SETTINGS, POLICY).unwrap().0
 }
 
 /// Changes what is on a medium past the store, which has to be closed.
@@ -99,7 +109,6 @@ fn new_user(email: &str, username: Option<&str>, number: u8) -> NewUser {
             expires_at: START.saturating_add(DAY),
         },
         message_id: MessageId::from_bytes([number; 16]),
-        mail_limit: MailLimit(None),
         client: client(1),
     }
 }
@@ -120,7 +129,6 @@ fn opening(user: &User, number: u8, now: Timestamp) -> NewSession {
     NewSession {
         session: Session::open(id, user.id, client(1), now, LIFETIMES),
         credential_version: user.credential_version,
-        sessions_per_user: NonZeroUsize::new(2).unwrap(),
         former: Vec::new(),
     }
 }
@@ -148,6 +156,11 @@ fn is_live(store: &Store, session: &Session, now: Timestamp) -> bool {
     )
 }
 
+/// Who acts by a session.
+fn acting(session: &Session) -> Actor {
+    Actor::logged_in(session, client(1))
+}
+
 fn authorised(session: &Session) -> Authorised {
     Authorised { user: session.user, session: session.id, client: client(1) }
 }
@@ -162,13 +175,12 @@ fn email_change(email: &str, version: u64, number: u8) -> AccountChange {
         credential_version: version,
         tickets: [ticket(number), ticket(number + 1)],
         message_ids: [MessageId::from_bytes([number; 16]); 2],
-        mail_limit: MailLimit(None),
     };
     AccountChange { email: Some(change), ..AccountChange::default() }
 }
 
 async fn changed(store: &Store, session: &Session, change: AccountChange) -> User {
-    match store.change_account(authorised(session), change, at(START)).await.unwrap() {
+    match store.change_account(acting(session), session.user, change, at(START)).await.unwrap() {
         Changed::Done(user) => user,
         other => panic!("{other:?}"),
     }

@@ -183,8 +183,8 @@ async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transacti
             };
             assert_eq!(event.session.map(|id| id.to_string()), session, "{what:?}");
             assert_eq!((event.at, event.last_at, event.count), (now, now, 1), "{what:?}");
-            assert_eq!(event.client.address.to_string(), ELSEWHERE, "{what:?}");
-            assert_eq!(event.client.user_agent, AGENT, "{what:?}");
+            assert_eq!(event.by.client().unwrap().address.to_string(), ELSEWHERE, "{what:?}");
+            assert_eq!(event.by.client().unwrap().user_agent, AGENT, "{what:?}");
             let user = if matches!(what, Register) { 2 } else { 1 };
             assert_eq!(event.user.0, user, "{what:?}");
         }
@@ -210,8 +210,8 @@ async fn misused_refresh_tokens_are_noted_with_who_showed_them() {
         for event in &events {
             assert_eq!(event.session.map(|id| id.to_string()), Some(sid(&scene.here)));
             assert_eq!(event.at, app.clock.read().wall);
-            assert_eq!(event.client.address.to_string(), ELSEWHERE);
-            assert_eq!(event.client.user_agent, AGENT);
+            assert_eq!(event.by.client().unwrap().address.to_string(), ELSEWHERE);
+            assert_eq!(event.by.client().unwrap().user_agent, AGENT);
         }
         let app = scene.app.restart_on(&left_behind).await;
         assert_eq!(all(&app).split_off(all(&app).len() - events.len()), events);
@@ -252,8 +252,8 @@ async fn wrong_passwords_are_merged_and_a_lockout_is_noted_once() {
     assert_eq!(call.await.status, 401);
     until_failures(&app, &[(LoginFailed, 5), (LockedOut, 1)]).await;
     for event in all(&app).split_off(1) {
-        assert_eq!(event.client.address.to_string(), ELSEWHERE);
-        assert_eq!(event.client.user_agent, AGENT);
+        assert_eq!(event.by.client().unwrap().address.to_string(), ELSEWHERE);
+        assert_eq!(event.by.client().unwrap().user_agent, AGENT);
         assert_eq!((event.user.0, event.last_at), (1, app.clock.read().wall));
     }
     // Whatever is refused from then on is not looked at, and not noted.
@@ -301,7 +301,7 @@ async fn the_days_failures_of_an_account_lock_strangers_out_and_that_is_noted_on
     assert_eq!(app.login(EMAIL, WRONG).from(ELSEWHERE).await.status, 401);
     let mut expected = vec![(LoginFailed, 1), (LoginFailed, 1), (LoginFailed, 1), (LockedOut, 1)];
     until_failures(&app, &expected).await;
-    assert_eq!(all(&app).last().unwrap().client.address.to_string(), ELSEWHERE);
+    assert_eq!(all(&app).last().unwrap().by.client().unwrap().address.to_string(), ELSEWHERE);
     for host in 1..=20 {
         let from = format!("203.0.113.{host}");
         assert_eq!(app.login(EMAIL, WRONG).from(&from).await.status, 429);
@@ -352,7 +352,7 @@ async fn a_wrong_password_costs_one_durable_write_with_an_account_and_without_on
             let now = app.clock.read().wall;
             // It is written after the answer, so that nobody waits for it.
             if is_looked_at {
-                until(|| app.app.store.mark() == now).await;
+                until(|| app.app.store.last_commit() == now).await;
             }
         }
         if email != EMAIL {

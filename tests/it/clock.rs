@@ -94,14 +94,14 @@ async fn the_operators_word_that_the_clock_is_right_ends_all_sessions() {
 async fn a_jump_far_ahead_moves_neither_the_mark_nor_the_sweeper() {
     let app = TestApp::start();
     let tokens = app.newcomer(EMAIL).await;
-    let mark = app.app.store.mark();
+    let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
     // Served on, by the time that the clock says.
     assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
     app.register("bob@example.com").await;
     app.log_in("bob@example.com").await;
     Upkeep::default().round(&app.app).await;
-    assert_eq!(app.app.store.mark(), mark);
+    assert_eq!(app.app.store.last_commit(), mark);
     assert_eq!(app.app.store.count_sessions(), Ok(2), "nothing was swept");
     // Set right, it locks nobody out.
     app.clock.set_wall(START.saturating_add(Duration::from_secs(60)));
@@ -118,7 +118,7 @@ async fn a_jump_that_has_stood_for_a_day_is_believed() {
     app.log_in(EMAIL).await;
     app.advance(DAY);
     app.log_in(EMAIL).await;
-    assert_eq!(app.app.store.mark(), ahead.saturating_add(Duration::from_secs(DAY)));
+    assert_eq!(app.app.store.last_commit(), ahead.saturating_add(Duration::from_secs(DAY)));
     assert_eq!(app.app.store.count_sessions(), Ok(3));
     // The first session is long over; the second one's token is over just now.
     Upkeep::default().round(&app.app).await;
@@ -133,7 +133,7 @@ async fn an_ordinary_day_moves_the_mark_and_sweeps_what_is_over() {
     app.newcomer(EMAIL).await;
     app.advance(DAY);
     app.log_in(EMAIL).await;
-    assert_eq!(app.app.store.mark(), app.clock.read().wall);
+    assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(1));
 }
@@ -143,7 +143,7 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
     const HOUR: u64 = 60 * 60;
     let mut app = TestApp::start();
     app.newcomer(EMAIL).await;
-    let mark = app.app.store.mark();
+    let mark = app.app.store.last_commit();
     // Off from Friday to Monday, and every night from then on.
     app.clock.set_wall(START.saturating_add(Duration::from_secs(62 * HOUR)));
     for _ in 0..3 {
@@ -154,13 +154,13 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
             upkeep.round(&app.app).await;
         }
         app.log_in(EMAIL).await;
-        assert_eq!(app.app.store.mark(), mark);
+        assert_eq!(app.app.store.last_commit(), mark);
         app.clock.set_wall(app.clock.read().wall.saturating_add(Duration::from_secs(14 * HOUR)));
     }
     let app = app.restart().await;
     app.advance(3 * HOUR);
     app.log_in(EMAIL).await;
-    assert_eq!(app.app.store.mark(), app.clock.read().wall);
+    assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
     assert_eq!(app.app.store.clock_trial(), None);
 }
 
@@ -168,7 +168,7 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
 async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
     let app = TestApp::start();
     let tokens = app.newcomer(EMAIL).await;
-    let mark = app.app.store.mark();
+    let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_add(Duration::from_secs(40 * DAY)));
     let mut app = app.restart().await;
     for _ in 0..2 {
@@ -176,13 +176,13 @@ async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
         Upkeep::default().round(&app.app).await;
         app = app.restart().await;
     }
-    assert_eq!(app.app.store.mark(), mark);
+    assert_eq!(app.app.store.last_commit(), mark);
     assert_eq!(app.app.store.count_sessions(), Ok(3), "nothing was swept");
     // Set right, it locks nobody out.
     app.clock.set_wall(START.saturating_add(Duration::from_secs(60)));
     assert_eq!(app.get("/readyz").await.status, 200);
     app.refresh(&tokens.refresh).await;
-    assert_eq!(app.app.store.mark(), START.saturating_add(Duration::from_secs(60)));
+    assert_eq!(app.app.store.last_commit(), START.saturating_add(Duration::from_secs(60)));
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn half_a_second_back_at_a_restart_is_nothing() {
     let app = TestApp::start();
     let token = app.invited(EMAIL).await;
     let first = app.log_in(EMAIL).await;
-    let mark = app.app.store.mark();
+    let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_sub(Duration::from_millis(500)));
     let app = app.restart().await;
     assert_eq!(app.get("/readyz").await.status, 200);
@@ -204,7 +204,7 @@ async fn half_a_second_back_at_a_restart_is_nothing() {
     assert_eq!(app.mails.sent().last().unwrap().to, "bob@example.com");
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(2));
-    assert_eq!(app.app.store.mark(), mark, "the mark never goes back");
+    assert_eq!(app.app.store.last_commit(), mark, "the mark never goes back");
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     let ann = app.log_in(EMAIL).await;
     app.register("bob@example.com").await;
     app.advance(60);
-    let (right, mark) = (app.clock.read().wall, app.app.store.mark());
+    let (right, mark) = (app.clock.read().wall, app.app.store.last_commit());
     let sessions = app.app.store.count_sessions();
 
     app.clock.set_wall(right.saturating_add(Duration::from_secs(365 * DAY)));
@@ -263,7 +263,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
         app.forgetting("dan@example.com").await;
     }
     assert_eq!(app.login("dan@example.com", PASSWORD).await.status, 429);
-    assert_eq!(app.app.store.mark(), mark, "held back");
+    assert_eq!(app.app.store.last_commit(), mark, "held back");
     assert_eq!(app.mails.sent().len(), 1, "no mail is sent or given up by a time like that");
 
     app.clock.set_wall(right);
@@ -325,7 +325,7 @@ async fn a_first_start_in_1970_is_set_right() {
     let again = app.log_in(EMAIL).await;
     let mut upkeep = Upkeep::default();
     while upkeep.round(&app.app).await {}
-    assert_eq!(app.app.store.mark(), app.clock.read().wall);
+    assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
     assert_eq!(app.app.store.count_sessions(), Ok(1));
     app.refresh(&again.refresh).await;
 }
@@ -348,7 +348,7 @@ async fn a_start_in_1970_on_data_of_today_waits_until_the_clock_is_right() {
     app.refresh(&tokens.refresh).await;
     app.confirm(&token).await;
     assert!(app.app.moment().unwrap().confirmed);
-    assert_eq!(app.app.store.mark(), START.saturating_add(Duration::from_secs(30)));
+    assert_eq!(app.app.store.last_commit(), START.saturating_add(Duration::from_secs(30)));
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
     app.log_in(EMAIL).await;
     app.advance(DAY);
     let late = app.newcomer("cid@example.com").await;
-    assert!(app.app.store.mark() > ahead, "a day confirms it");
+    assert!(app.app.store.last_commit() > ahead, "a day confirms it");
     let right = right.saturating_add(Duration::from_secs(DAY));
     app.clock.set_wall(right);
     assert_refuses(&app, &ann.access, &ann.refresh, &token).await;
@@ -373,7 +373,7 @@ async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
     assert_eq!(app.app.store.accept_clock(right).await, Ok(()));
     let app = app.restart().await;
     assert_eq!(app.get("/readyz").await.status, 200);
-    assert_eq!((app.app.store.mark(), app.app.store.count_sessions()), (right, Ok(0)));
+    assert_eq!((app.app.store.last_commit(), app.app.store.count_sessions()), (right, Ok(0)));
     for tokens in [&ann, &late] {
         assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
         assert_eq!(app.profile(&tokens.access).await.status, 401);
@@ -387,7 +387,7 @@ async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
     assert_eq!(app.mails.sent().last().unwrap().to, "cid@example.com");
     app.advance(DAY);
     app.log_in(EMAIL).await;
-    assert_eq!(app.app.store.mark(), right.saturating_add(Duration::from_secs(DAY)));
+    assert_eq!(app.app.store.last_commit(), right.saturating_add(Duration::from_secs(DAY)));
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(1));
 }

@@ -74,7 +74,7 @@ async fn promise_3_theft_shows() {
         assert_eq!(app.profile(&tokens.access).await.status, 401);
     }
     let event = app.token_events().remove(0);
-    assert_eq!(event.client.address.to_string(), "198.51.100.66");
+    assert_eq!(event.by.client().unwrap().address.to_string(), "198.51.100.66");
     // Another session of the same person lives on.
     assert_eq!(app.profile(&other.access).await.status, 200);
     app.refresh(&other.refresh).await;
@@ -160,10 +160,13 @@ async fn promise_7_nothing_grows_without_bound() {
     assert_eq!(app.app.store.count_sessions(), Ok(5));
     let events = app.app.store.events(0, 1_000).unwrap();
     assert_eq!(events.len(), 7);
-    assert_eq!(events.iter().map(|event| event.client.user_agent.len()).max(), Some(256));
+    assert_eq!(
+        events.iter().map(|event| event.by.client().unwrap().user_agent.len()).max(),
+        Some(256)
+    );
     // The last ones are kept.
     let thefts = app.token_events();
-    assert_eq!(thefts.last().unwrap().client.address.to_string(), "198.51.100.29");
+    assert_eq!(thefts.last().unwrap().by.client().unwrap().address.to_string(), "198.51.100.29");
 }
 
 #[tokio::test]

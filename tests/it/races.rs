@@ -6,14 +6,13 @@ use std::future::{Future, IntoFuture};
 
 use latchkey::clock::Moment;
 use latchkey::domain::{
-    Client, Email, EventKind, MessageId, NewPassword, PasswordHash, Purpose, SessionId, TicketId,
-    UserId, Username,
+    Actor, Authorised, Client, Email, EventKind, MessageId, NewPassword, PasswordHash, Purpose,
+    SessionId, TicketId, UserId, Username,
 };
 use latchkey::flows::credentials::{PasswordRefused, check_password};
 use latchkey::secret::Secret;
 use latchkey::store::{
-    Authorised, MailLimit, NewNotice, NewPasswordHash, NewTicket, NewUser, PasswordChange,
-    RegisterOutcome, Store,
+    NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome, Store,
 };
 use serde_json::{Value, json};
 
@@ -82,29 +81,29 @@ impl Scene {
         }
     }
 
-    /// One sentence to the store, and so one step, by the other device or by a mailed link.
+    /// One operation on the store, and so one step, by the other device or by a mailed link.
     async fn overtake(&self, fast: Fast) {
         let store: &Store = &self.app.app.store;
         let at = Moment { now: self.app.clock.read().wall, confirmed: true };
-        let (message_id, mail_limit) = (MessageId::from_bytes([9; 16]), MailLimit(None));
-        let farewell = NewNotice { message_id, mail_limit };
+        let message_id = MessageId::from_bytes([9; 16]);
         let new = NewPasswordHash { password: self.hash.clone(), message_id };
-        let by = Authorised { user: UserId(1), session: session(&self.there), client: client() };
+        let user = UserId(1);
+        let by = Actor::User(Authorised { user, session: session(&self.there), client: client() });
         let is_done = match fast {
             Fast::Reset => {
                 let ticket = self.ticket(Purpose::ResetPassword, &self.reset);
                 store.reset_password(ticket, new, client(), at).await.is_ok()
             }
             Fast::ChangePassword => {
-                let change = PasswordChange { by, credential_version: 0, new, mail_limit };
+                let change = PasswordChange { by, user, credential_version: 0, new };
                 store.change_password(change, at).await.unwrap()
             }
             Fast::ConfirmAddress => {
                 let ticket = self.ticket(Purpose::ChangeEmail, &self.confirm);
                 store.confirm_email_change(ticket, message_id, client(), at).await.is_ok()
             }
-            Fast::Delete => store.delete_user(by, 0, farewell, at).await.unwrap(),
-            Fast::EndAllSessions => store.end_all_sessions(by, at).await.unwrap(),
+            Fast::Delete => store.delete_user(by, user, 0, message_id, at).await.unwrap(),
+            Fast::EndAllSessions => store.end_all_sessions(by, user, at).await.unwrap(),
         };
         assert!(is_done, "{fast:?}");
     }
@@ -125,8 +124,8 @@ fn session(tokens: &Tokens) -> SessionId {
 /// Sends a request, and has something reach the store after the request has read there and before
 /// it writes.
 ///
-/// While the disk is held nothing is written. So `overtaking` has said its sentence, which waits;
-/// the request reads what was there before, and waits for its hash; and whatever it writes is said
+/// While the disk is held nothing is written. So `overtaking` has begun its operation, which waits;
+/// the request reads what was there before, and waits for its hash; and whatever it writes is begun
 /// later and comes later, however long anything takes.
 async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = ()>) -> Reply {
     app.disk.set_held(true);
@@ -263,7 +262,6 @@ async fn a_registration_overtaken_by_another_is_told_what_is_taken() {
             password: scene.hash.clone(),
             ticket: NewTicket { id: TicketId::from_bytes([9; 16]), expires_at: START },
             message_id: MessageId::from_bytes([9; 16]),
-            mail_limit: MailLimit(None),
             client: client(),
         };
         let at = Moment { now: START, confirmed: true };

@@ -289,7 +289,7 @@ async fn the_grace_used_from_another_address_is_an_event() {
     assert_eq!(again.refresh, second.refresh);
     assert_eq!(events(&app), [EventKind::GraceUsedElsewhere]);
     let event = app.token_events().remove(0);
-    assert_eq!(event.client.address.to_string(), "198.51.100.7");
+    assert_eq!(event.by.client().unwrap().address.to_string(), "198.51.100.7");
 }
 
 #[tokio::test]

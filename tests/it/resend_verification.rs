@@ -34,7 +34,7 @@ async fn whoever_asks_is_told_the_same_and_only_who_needs_it_is_mailed() {
             let reply = app.resending(email).await;
             assert_eq!(reply.told(), told(), "{email}");
             // One durable write, or the time it takes would tell.
-            assert_eq!(app.app.store.mark(), app.clock.read().wall, "{email}");
+            assert_eq!(app.app.store.last_commit(), app.clock.read().wall, "{email}");
             let mut reply = reply.headers;
             reply.remove("x-request-id");
             headers.push(reply);
@@ -83,10 +83,10 @@ async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_res
         app = app.restart().await;
         for email in [EMAIL, stranger] {
             app.clock.advance(Duration::from_millis(1));
-            let before = app.app.store.mark();
+            let before = app.app.store.last_commit();
             assert_eq!(app.resending(email).await.told(), told());
             // What is refused is refused alike, without a write.
-            let is_written = app.app.store.mark() > before;
+            let is_written = app.app.store.last_commit() > before;
             assert_eq!(is_written, mails == 1, "{email} after {seconds} s");
         }
         app.deliver().await;

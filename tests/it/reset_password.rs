@@ -48,7 +48,7 @@ async fn whoever_asks_is_told_the_same_with_an_account_and_without_one() {
             let reply = app.forgetting(email).await;
             assert_eq!(reply.told(), requested(), "{email}");
             // One durable write, or the time it takes would tell.
-            assert_eq!(app.app.store.mark(), app.clock.read().wall, "{email}");
+            assert_eq!(app.app.store.last_commit(), app.clock.read().wall, "{email}");
             let mut reply = reply.headers;
             reply.remove("x-request-id");
             headers.push(reply);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LIMITS: SweepLimits = SweepLimits { batch: 2, keep_failed_mail: DAY, keep_events: DAY };
+const BATCH: usize = 2;
 
 /// A year ahead, which nothing has confirmed.
 fn ahead() -> Moment {
@@ -10,12 +10,12 @@ fn ahead() -> Moment {
 }
 
 fn store_for(max_events: u64) -> Store {
-    Store::open(Memory::default(), StoreSettings { max_events, ..SETTINGS }).unwrap().0
+    Store::open(Memory::default(), SETTINGS, Policy { max_events, ..POLICY }).unwrap().0
 }
 
 /// Of each event, the address it came from, when it was last seen, and how often.
 fn seen(store: &Store) -> Vec<(u8, Timestamp, u64)> {
-    let last_byte = |event: &Event| match event.client.address {
+    let last_byte = |event: &Event| match event.by.client().unwrap().address {
         std::net::IpAddr::V4(address) => address.octets()[3],
         std::net::IpAddr::V6(_) => 0,
     };
@@ -24,7 +24,7 @@ fn seen(store: &Store) -> Vec<(u8, Timestamp, u64)> {
 }
 
 async fn fail(store: &Store, from: u8, at: Moment) {
-    store.note_failure(Some(UserId(1)), false, client(from), at).await.unwrap();
+    store.note_failure(Some(UserId(1)), false, Actor::Visitor(client(from)), at).await.unwrap();
 }
 
 #[tokio::test]
@@ -43,12 +43,12 @@ async fn an_event_dated_ahead_takes_in_no_later_one_and_goes_with_those_around_i
     // Neither a clock ahead, nor one behind, nor the right one sweeps what should stay.
     let year_ago = at(START.saturating_sub(365 * DAY));
     for now in [ahead(), year_ago, after(DAY)] {
-        store.sweep(LIMITS, now).await.unwrap();
+        store.sweep(BATCH, now).await.unwrap();
         assert_eq!(seen(&store), all);
     }
-    store.sweep(LIMITS, after(DAY + HOUR / 2)).await.unwrap();
+    store.sweep(BATCH, after(DAY + HOUR / 2)).await.unwrap();
     assert_eq!(seen(&store), all[1..], "as old as the one after them");
-    while store.sweep(LIMITS, after(DAY + 2 * HOUR)).await.unwrap().is_unfinished {}
+    while store.sweep(BATCH, after(DAY + 2 * HOUR)).await.unwrap().is_unfinished {}
     assert_eq!(seen(&store), []);
     fail(&store, 2, after(DAY + 2 * HOUR)).await;
     assert_eq!(seen(&store).len(), 1);
@@ -69,14 +69,14 @@ async fn events_dated_ahead_leave_by_number_as_all_others() {
 #[tokio::test]
 async fn mail_that_failed_in_a_time_ahead_is_kept_as_long_as_what_failed_after_it() {
     let memory = Memory::default();
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS, POLICY).unwrap();
     for number in 1..=2 {
         registered(&store, &format!("user{number}@example.com"), number).await;
     }
     for (number, moment) in [(1, ahead()), (2, at(START))] {
         store.fail_mail(crate::domain::MailId(number), "550".to_owned(), moment).await.unwrap();
     }
-    store.sweep(LIMITS, after(HOUR)).await.unwrap();
+    store.sweep(BATCH, after(HOUR)).await.unwrap();
     drop(store);
     writer.join();
     assert_eq!(lengths(&memory, &["failed_mail_1"]), [2]);
@@ -145,15 +145,12 @@ async fn what_the_operators_word_ends_is_revoked_for_other_services_too() {
 #[tokio::test]
 async fn what_mailboxes_were_sent_in_a_time_ahead_is_forgotten() {
     let memory = Memory::default();
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS, LIMITED).unwrap();
     for (number, moment) in [(1, ahead()), (2, at(START))] {
-        let new = NewUser {
-            mail_limit: MailLimit(std::num::NonZeroU32::new(5)),
-            ..new_user(&format!("user{number}@example.com"), None, number)
-        };
+        let new = new_user(&format!("user{number}@example.com"), None, number);
         store.register_user(new, moment).await.unwrap();
     }
-    store.sweep(LIMITS, after(HOUR)).await.unwrap();
+    store.sweep(BATCH, after(HOUR)).await.unwrap();
     drop(store);
     writer.join();
     assert_eq!(lengths(&memory, &["mailboxes_1", "mailboxes_by_expiry_1"]), [1, 1]);

@@ -7,17 +7,18 @@ fn a_newer_schema_is_refused() {
     let memory = Memory::default();
     let database = memory.open(1 << 20, Opening::First).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(tables::META).unwrap().insert(tables::meta::SCHEMA, 99).unwrap();
+    transaction.open_table(list::META).unwrap().insert(list::meta::SCHEMA, 99).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(matches!(Store::open(memory, SETTINGS), Err(OpenError::OtherSchema(99))));
+    assert!(matches!(Store::open(memory, SETTINGS, POLICY), Err(OpenError::OtherSchema(99))));
 }
 
 #[tokio::test]
 async fn a_directory_holds_one_process_and_keeps_its_data() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("data");
-    let (store, writer) = Store::open(DataDirectory::open(&path).unwrap(), SETTINGS).unwrap();
+    let (store, writer) =
+        Store::open(DataDirectory::open(&path).unwrap(), SETTINGS, POLICY).unwrap();
     assert!(matches!(DataDirectory::open(&path), Err(DirectoryProblem::InUse(_))));
     let user = registered(&store, "ann@example.com", 1).await;
     drop(store);
@@ -42,7 +43,8 @@ async fn a_database_that_others_may_read_is_refused_with_the_remedy() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("data");
-    let (store, writer) = Store::open(DataDirectory::open(&path).unwrap(), SETTINGS).unwrap();
+    let (store, writer) =
+        Store::open(DataDirectory::open(&path).unwrap(), SETTINGS, POLICY).unwrap();
     registered(&store, "ann@example.com", 1).await;
     drop(store);
     writer.join();
@@ -63,7 +65,8 @@ fn a_half_made_database_is_made_anew() {
     let path = parent.path().join("data");
     drop(DataDirectory::open(&path).unwrap());
     std::fs::write(path.join("latchkey.redb.new"), b"half").unwrap();
-    let (_store, _writer) = Store::open(DataDirectory::open(&path).unwrap(), SETTINGS).unwrap();
+    let (_store, _writer) =
+        Store::open(DataDirectory::open(&path).unwrap(), SETTINGS, POLICY).unwrap();
     assert!(!path.join("latchkey.redb.new").exists());
 }
 
@@ -78,6 +81,6 @@ async fn a_database_that_is_gone_after_a_failure_is_not_made_anew() {
     assert!(!path.join("latchkey.redb").exists());
     std::fs::write(path.join("latchkey.redb"), b"").unwrap();
     let opened = directory.open(1 << 20, Opening::Again);
-    let prepared = opened.and_then(|database| writer::prepare(&database, Opening::Again));
+    let prepared = opened.and_then(|database| engine::prepare(&database, Opening::Again));
     assert!(prepared.is_err());
 }

@@ -2,12 +2,11 @@
 
 use super::*;
 
-fn reset_request(email: &str, number: u8, per_day: u32) -> ResetRequest {
+fn reset_request(email: &str, number: u8) -> ResetRequest {
     ResetRequest {
         email: Email::parse(email).unwrap(),
         ticket: ticket(number),
         message_id: MessageId::from_bytes([number; 16]),
-        mail_limit: MailLimit(std::num::NonZeroU32::new(per_day)),
         client: client(1),
     }
 }
@@ -24,7 +23,7 @@ async fn a_session_opened_on_an_old_password_is_refused_after_a_reset() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
     let checked = opening(&user, 1, START);
-    store.request_password_reset(reset_request("ann@example.com", 9, 5), at(START)).await.unwrap();
+    store.request_password_reset(reset_request("ann@example.com", 9), at(START)).await.unwrap();
     let reset = store
         .reset_password(TicketId::from_bytes([9; 16]), new_hash(9), client(1), at(START))
         .await
@@ -40,7 +39,7 @@ async fn a_reset_ends_everything_that_was_open() {
     let user = registered(&store, "ann@example.com", 1).await;
     let session = opened(&store, &user, 1).await;
     changed(&store, &session, email_change("new@example.com", 0, 5)).await;
-    store.request_password_reset(reset_request("ann@example.com", 9, 5), at(START)).await.unwrap();
+    store.request_password_reset(reset_request("ann@example.com", 9), at(START)).await.unwrap();
     let reset = TicketId::from_bytes([9; 16]);
     store.reset_password(reset, new_hash(9), client(1), at(START)).await.unwrap();
     assert_eq!(store.count_sessions().unwrap(), 0);
@@ -57,7 +56,7 @@ async fn a_reset_ends_everything_that_was_open() {
     let how = TicketUse { at: START, credential_version: 1 };
     assert_eq!(used.state(&owner, START), TicketState::Used(how));
     assert_eq!(used.state(&owner, used.expires_at), TicketState::Void);
-    let again = store.request_password_reset(reset_request("ann@example.com", 8, 5), at(START));
+    let again = store.request_password_reset(reset_request("ann@example.com", 8), at(START));
     assert_eq!(again.await, Ok(Requested::Queued), "a used link is not mailed again");
     let next = TicketId::from_bytes([8; 16]);
     assert!(store.find_ticket(next).unwrap().is_some_and(|(ticket, _)| ticket.is_live(START)));
@@ -69,11 +68,11 @@ async fn a_reset_ends_everything_that_was_open() {
 
 #[tokio::test]
 async fn asking_again_mails_the_same_link_within_the_limit_of_the_mailbox() {
-    let store = open(Memory::default());
+    let store = Store::open(Memory::default(), SETTINGS, LIMITED).unwrap().0;
     registered(&store, "ann@example.com", 1).await;
     let ask = async |email: &str, number| {
         let before = store.count_mail().unwrap();
-        let request = reset_request(email, number, 5);
+        let request = reset_request(email, number);
         let answer = store.request_password_reset(request, at(START)).await.unwrap();
         (answer, store.count_mail().unwrap() - before)
     };
@@ -91,10 +90,10 @@ async fn a_change_of_password_keeps_one_session() {
     let user = registered(&store, "ann@example.com", 1).await;
     let (kept, other) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
     let change = |version| PasswordChange {
-        by: authorised(&kept),
+        by: acting(&kept),
+        user: kept.user,
         credential_version: version,
         new: new_hash(3),
-        mail_limit: MailLimit(None),
     };
     assert!(!store.change_password(change(7), at(START)).await.unwrap());
     assert!(is_live(&store, &other, START), "a refused change changes nothing");

@@ -34,8 +34,8 @@ async fn a_write_that_finds_the_queue_full_is_refused_at_once() {
     let (closed, gate) = channel();
     let (reached, has_reached) = channel();
     let medium = Gated { memory: Memory::default(), gate, reached };
-    let settings = StoreSettings { write_queue: NonZeroUsize::new(8).unwrap(), ..SETTINGS };
-    let store = Store::open(medium, settings).unwrap().0;
+    let settings = EngineSettings { write_queue: NonZeroUsize::new(8).unwrap(), ..SETTINGS };
+    let store = Store::open(medium, settings, POLICY).unwrap().0;
     let write = |number: u8| {
         let user = new_user(&format!("user{number}@example.com"), None, number);
         Box::pin(store.register_user(user, at(START)))

@@ -34,14 +34,13 @@ async fn a_sweep_removes_what_is_over_and_files_anew_what_was_extended() {
     let user = registered(&store, "ann@example.com", 1).await;
     let (left, kept) = (opened(&store, &user, 1).await, opened(&store, &user, 2).await);
     let later = after(DAY - HOUR);
-    store.rotate_session(presented(&kept, 0), LIFETIMES, later).await.unwrap();
-    let limits = SweepLimits { batch: 1, keep_failed_mail: DAY, keep_events: DAY };
+    store.rotate_session(presented(&kept, 0), later, Session::clone).await.unwrap().unwrap();
     let now = after(DAY + HOUR);
     let unconfirmed = Moment { confirmed: false, ..now };
-    store.sweep(limits, unconfirmed).await.unwrap();
+    store.sweep(1, unconfirmed).await.unwrap();
     assert_eq!(store.count_sessions().unwrap(), 2, "an unconfirmed time sweeps nothing");
     let mut rounds = 0;
-    while store.sweep(limits, now).await.unwrap().is_unfinished {
+    while store.sweep(1, now).await.unwrap().is_unfinished {
         rounds += 1;
         assert!(rounds < 10, "a sweep comes to an end");
     }
@@ -49,7 +48,7 @@ async fn a_sweep_removes_what_is_over_and_files_anew_what_was_extended() {
     assert!(!is_live(&store, &left, START));
     assert!(is_live(&store, &kept, now.now));
     assert!(store.find_ticket(TicketId::from_bytes([1; 16])).unwrap().is_none());
-    store.sweep(limits, after(3 * DAY)).await.unwrap();
+    store.sweep(1, after(3 * DAY)).await.unwrap();
     assert_eq!(store.count_sessions().unwrap(), 0);
 }
 
@@ -57,15 +56,14 @@ async fn a_sweep_removes_what_is_over_and_files_anew_what_was_extended() {
 #[tokio::test]
 async fn a_mail_that_failed_in_a_time_ahead_keeps_no_other() {
     let memory = Memory::default();
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS, POLICY).unwrap();
     for number in 1..=2 {
         registered(&store, &format!("user{number}@example.com"), number).await;
     }
     let ahead = Moment { now: START.saturating_add(3_650 * DAY), confirmed: false };
     store.fail_mail(MailId(1), "550".to_owned(), ahead).await.unwrap();
     store.fail_mail(MailId(2), "550".to_owned(), at(START)).await.unwrap();
-    let limits = SweepLimits { batch: 10, keep_failed_mail: DAY, keep_events: DAY };
-    store.sweep(limits, after(DAY + HOUR)).await.unwrap();
+    store.sweep(10, after(DAY + HOUR)).await.unwrap();
     drop(store);
     writer.join();
     assert_eq!(lengths(&memory, &["failed_mail_1"]), [0]);
@@ -74,7 +72,7 @@ async fn a_mail_that_failed_in_a_time_ahead_keeps_no_other() {
 #[tokio::test]
 async fn accepting_the_clock_moves_the_mark_back_and_ends_all_sessions() {
     let memory = Memory::default();
-    let (store, writer) = Store::open(memory.clone(), SETTINGS).unwrap();
+    let (store, writer) = Store::open(memory.clone(), SETTINGS, POLICY).unwrap();
     let user = registered(&store, "ann@example.com", 1).await;
     opened(&store, &user, 1).await;
     let earlier = START.saturating_sub(DAY);
@@ -82,7 +80,7 @@ async fn accepting_the_clock_moves_the_mark_back_and_ends_all_sessions() {
     drop(store);
     writer.join();
     let store = open(memory);
-    assert_eq!((store.mark(), store.count_sessions().unwrap()), (earlier, 0));
+    assert_eq!((store.last_commit(), store.count_sessions().unwrap()), (earlier, 0));
     assert_eq!(store.count_users().unwrap(), 1);
 }
 
@@ -92,5 +90,5 @@ async fn an_unconfirmed_time_does_not_move_the_mark() {
     registered(&store, "ann@example.com", 1).await;
     let jumped = Moment { now: START.saturating_add(365 * DAY), confirmed: false };
     store.register_user(new_user("bob@example.com", None, 2), jumped).await.unwrap();
-    assert_eq!(store.mark(), START);
+    assert_eq!(store.last_commit(), START);
 }

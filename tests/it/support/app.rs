@@ -18,7 +18,7 @@ use latchkey::jwt::{TokenSettings, Tokens as TokenMaker};
 use latchkey::keys::{Keys, LiveKeys};
 use latchkey::mail::{Collector, Mailer};
 use latchkey::random::Random;
-use latchkey::store::{Store, StoreSettings, WriterThread};
+use latchkey::store::{EngineSettings, Policy, Store, WriterThread};
 use latchkey::throttle::Throttle;
 use serde_json::{Value, json};
 
@@ -170,15 +170,9 @@ impl TestApp {
 
     fn on(disk: Disk, clock: Clock, keys: Keys, config: Config, starts: u64) -> Self {
         let random = Random::seeded(starts);
-        let settings = StoreSettings {
-            cache: config.storage.cache,
-            min_free: config.storage.min_free,
-            write_queue: config.storage.write_queue,
-            max_rotated: MAX_ROTATED,
-            max_events: config.audit.max_events,
-            access_lifetime: config.tokens.access_lifetime,
-        };
-        let (store, writer) = Store::open(disk.clone(), settings).unwrap();
+        let settings = EngineSettings { max_rotated: MAX_ROTATED, ..EngineSettings::from(&config) };
+        let policy = Policy::from(&config);
+        let (store, writer) = Store::open(disk.clone(), settings, policy).unwrap();
         let public_url = config.server.public_url.clone().unwrap();
         let mails = Collector::new();
         let mailer = Mailer::collecting(&config.mail, &public_url, mails.clone()).unwrap();
@@ -192,7 +186,7 @@ impl TestApp {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),
             tokens: TokenMaker::new(live.clone(), token_settings),
             keys: live,
-            guard: ClockGuard::new(clock.read(), store.mark(), store.clock_trial()),
+            guard: ClockGuard::new(clock.read(), store.last_commit(), store.clock_trial()),
             public_url,
             config: config.clone(),
             clock: clock.clone(),

@@ -8,14 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{
-    EventRecord, FailedMailRecord, MailRecord, SessionRecord, TicketRecord, UserRecord, decode,
-    encode,
+use super::records::{
+    EventRecord, FailedMailRecord, MailRecord, SessionRecord, TicketRecord, UserRecord,
 };
 use crate::clock::Timestamp;
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{MailId, Mailbox, Rotation, SessionId, TicketId, UserId};
-use crate::store::Fault;
+use crate::store::engine::{CorruptRecord, Fault, decode, encode};
 
 const TABLE: &str = "table";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -32,7 +31,7 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
 /// If that does not hold.
 pub fn check(bytes: &[u8]) {
     if let Some(record) = stable::<UserRecord>(bytes) {
-        let user = record.user(UserId(1));
+        let user = record.account(UserId(1)).user;
         assert_eq!(user.clone().seen_at(Timestamp::EPOCH).id, user.id);
         assert!(user.pending_email_at(Timestamp::from_micros(u64::MAX)).is_none());
     }
@@ -49,7 +48,7 @@ pub fn check(bytes: &[u8]) {
     }
     if let Some(record) = stable::<EventRecord>(bytes) {
         let event = record.event();
-        assert!(event.client.block().to_string().len() <= 42);
+        assert!(event.by.to_string().len() <= 42);
     }
     stable::<FailedMailRecord>(bytes);
     if let Some(mailbox) = stable::<Mailbox>(bytes) {
@@ -64,7 +63,7 @@ pub fn check(bytes: &[u8]) {
 fn stable<R: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<R> {
     let record: R = match decode(TABLE, &"key", bytes) {
         Ok(record) => record,
-        Err(Fault::Corrupt { table, key, problem }) => {
+        Err(Fault::Corrupt(CorruptRecord { table, key, problem })) => {
             let place = problem.strip_prefix("unreadable at byte ").map(str::parse::<usize>);
             assert!(matches!(place, Some(Ok(_))), "{problem}");
             assert_eq!((&*table, &*key), (TABLE, "\"key\""));

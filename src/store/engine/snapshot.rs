@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use redb::{Database, ReadableDatabase};
 
 use super::decoded::Edition;
+use super::fault::{Fault, lock};
 use super::tables::Read;
-use super::{Fault, lock};
 
 /// The open database, if it is open, and the transaction that readers share.
-pub(super) struct Current(Mutex<State>);
+pub(super) struct Current(Mutex<Open>);
 
-struct State {
+/// The database and its snapshot.
+struct Open {
     /// None while it is closed after a failure.
     database: Option<Arc<Database>>,
     /// How often it was opened.
@@ -36,12 +37,7 @@ struct Snapshot {
 impl Current {
     pub(super) fn new(database: Database) -> Self {
         let database = Some(Arc::new(database));
-        Self(Mutex::new(State {
-            database,
-            epoch: 1,
-            edition: Edition::UNCOMMITTED,
-            snapshot: None,
-        }))
+        Self(Mutex::new(Open { database, epoch: 1, edition: Edition::UNCOMMITTED, snapshot: None }))
     }
 
     /// What `look` finds in the state as of the last commit, and how often the database had been
@@ -50,56 +46,55 @@ impl Current {
         &self,
         look: impl FnOnce(&Read) -> Result<T, Fault>,
     ) -> Option<(Result<T, Fault>, u64)> {
-        let mut state = self.state();
-        let epoch = state.epoch;
-        let snapshot = match &state.snapshot {
+        let mut open = self.open();
+        let epoch = open.epoch;
+        let snapshot = match &open.snapshot {
             Some(snapshot) => Arc::clone(snapshot),
             // Begun while nobody can say that something was committed: it would miss that.
             None => {
-                state.edition = state.edition.next();
-                match Snapshot::of(state.database.clone()?, state.edition) {
-                    Ok(begun) => Arc::clone(state.snapshot.insert(Arc::new(begun))),
+                open.edition = open.edition.next();
+                match Snapshot::of(open.database.clone()?, open.edition) {
+                    Ok(begun) => Arc::clone(open.snapshot.insert(Arc::new(begun))),
                     Err(fault) => return Some((Err(fault), epoch)),
                 }
             }
         };
-        drop(state);
+        drop(open);
         Some((look(&snapshot.read), epoch))
     }
 
-    /// Has whoever reads from now on see what was just committed. To be called before anybody
-    /// is told of it.
+    /// Lets later readers see what was just committed. Called before anybody is told of it.
     pub(super) fn committed(&self) {
-        let ended = self.state().snapshot.take();
+        let ended = self.open().snapshot.take();
         drop(ended);
     }
 
     pub(super) fn database(&self) -> Option<Arc<Database>> {
-        self.state().database.clone()
+        self.open().database.clone()
     }
 
     /// How often the database was opened.
     pub(super) fn epoch(&self) -> u64 {
-        self.state().epoch
+        self.open().epoch
     }
 
     /// Takes the database away from readers. Those who are reading still hold it.
     pub(super) fn take(&self) -> Option<Arc<Database>> {
-        let mut state = self.state();
-        let (ended, database) = (state.snapshot.take(), state.database.take());
-        drop(state);
+        let mut open = self.open();
+        let (ended, database) = (open.snapshot.take(), open.database.take());
+        drop(open);
         drop(ended);
         database
     }
 
     /// Gives readers the database once it is open again.
     pub(super) fn put(&self, database: Database) {
-        let mut state = self.state();
-        state.database = Some(Arc::new(database));
-        state.epoch = state.epoch.saturating_add(1);
+        let mut open = self.open();
+        open.database = Some(Arc::new(database));
+        open.epoch = open.epoch.saturating_add(1);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         lock(&self.0)
     }
 }
@@ -114,17 +109,20 @@ impl Snapshot {
 mod tests {
     use redb::backends::InMemoryBackend;
 
-    use super::super::tables::{META, Write, meta};
+    use super::super::tables::{Settling, Write, meta};
     use super::*;
 
     fn commit(database: &Database, number: u64) {
         let transaction = database.begin_write().unwrap();
-        Write::new(&transaction).meta.open().unwrap().insert(meta::MARK, number).unwrap();
+        let settling = Settling::new(0);
+        let mut write = Write::new(&transaction, &settling);
+        write.meta.open().unwrap().insert(meta::LAST_COMMIT, number).unwrap();
+        drop(write);
         transaction.commit().unwrap();
     }
 
     fn seen(current: &Current) -> Option<(u64, u64)> {
-        let look = |read: &Read| Ok(read.open(META)?.get(meta::MARK)?.unwrap().value());
+        let look = |read: &Read| Ok(read.meta()?.get(meta::LAST_COMMIT)?.unwrap().value());
         current.read(look).map(|(seen, epoch)| (seen.unwrap(), epoch))
     }
 

@@ -9,14 +9,13 @@
 //! well.
 
 use std::fmt::Debug;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use redb::{Key, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
 
-use super::Fault;
-use super::records::decode;
-use super::tables::Record;
+use super::fault::{Fault, lock};
+use super::table::{Record, decode};
 
 /// How many records are kept: one for each place that a key can lead to. With their two texts of
 /// some hundred bytes each they take about a megabyte.
@@ -24,7 +23,7 @@ const PLACES: usize = 1_024;
 
 /// A state of the database that was committed: whatever is read from it, it stays the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edition(u64);
+pub(in crate::store) struct Edition(u64);
 
 impl Edition {
     /// What a transaction is writing, which is no edition yet and may never be one.
@@ -37,7 +36,7 @@ impl Edition {
 }
 
 /// What records came to, each with the bytes that it was decoded from.
-pub(super) struct Decoded<T> {
+pub(in crate::store) struct Decoded<T> {
     places: Box<[Place<T>]>,
 }
 
@@ -56,7 +55,7 @@ impl<T> Decoded<T> {
     /// Reads the record under `key`, if there is one, turns it into a value, and takes what is
     /// wanted of that. `number` is the key once more, with the part that differs the most at its
     /// end.
-    pub(super) fn load<'k, K, R, W>(
+    pub(in crate::store) fn load<'k, K, R, W>(
         &self,
         table: &(impl ReadableTable<K, Record> + TableHandle),
         key: K::SelfType<'k>,
@@ -77,8 +76,30 @@ impl<T> Decoded<T> {
         self.of(table.name(), &key, number, edition, bytes.value(), turn, take).map(Some)
     }
 
+    /// The same as a transaction sees it.
+    pub(in crate::store) fn load_uncommitted<'k, K, R, W>(
+        &self,
+        table: &(impl ReadableTable<K, Record> + TableHandle),
+        key: K::SelfType<'k>,
+        number: u128,
+        turn: impl FnOnce(R) -> T,
+        take: impl Fn(&T) -> W,
+    ) -> Result<Option<W>, Fault>
+    where
+        K: Key + 'static,
+        K::SelfType<'k>: Debug,
+        R: DeserializeOwned,
+    {
+        self.load(table, key, number, Edition::UNCOMMITTED, turn, take)
+    }
+
+    /// Remembers what a transaction writes, whether or not it will be committed.
+    pub(in crate::store) fn keep_uncommitted(&self, number: u128, bytes: &[u8], value: T) {
+        self.keep(number, Edition::UNCOMMITTED, bytes, value);
+    }
+
     /// What was read from this very edition before, if that is remembered.
-    pub(super) fn known<W>(
+    pub(in crate::store) fn known<W>(
         &self,
         number: u128,
         edition: Edition,
@@ -131,7 +152,7 @@ impl<T> Decoded<T> {
     }
 
     /// Remembers what `bytes` come to, whether or not they will be what is stored.
-    pub(super) fn keep(&self, number: u128, edition: Edition, bytes: &[u8], value: T) {
+    fn keep(&self, number: u128, edition: Edition, bytes: &[u8], value: T) {
         let known = Box::new(Known { number, bytes: bytes.into(), value, edition });
         // The one before is dropped when the place is free again.
         let _former = self.place(number).replace(known);
@@ -140,7 +161,7 @@ impl<T> Decoded<T> {
     #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of places")]
     fn place(&self, number: u128) -> MutexGuard<'_, Option<Box<Known<T>>>> {
         let index = usize::try_from(number % PLACES as u128).unwrap_or_default();
-        self.places[index].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places[index])
     }
 }
 

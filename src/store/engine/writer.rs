@@ -2,29 +2,57 @@
 //! transaction, commits it durably once, and then answers each caller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redb::{Database, ReadableTable};
-use tokio::sync::oneshot;
+use redb::Database;
+use tokio::sync::{Notify, oneshot};
 use tracing::{error, info, warn};
 
-use super::tables::{OLDEST_SCHEMA, SCHEMA, TABLES, Write, meta};
-use super::{Fault, Health, Medium, OpenError, Opening, Shared, StoreError, StoreSettings, lock};
+use super::EngineSettings;
+use super::fault::{Fault, StoreError, lock};
+use super::medium::Medium;
+use super::schema::{OpenError, Opening, prepare};
+use super::snapshot::Current;
+use super::tables::{Settling, Write, meta};
 use crate::clock::{Clock, Timestamp};
 
 /// The most writes in one transaction: enough to share a flush, few enough to answer soon.
 const MAX_BATCH: usize = 1024;
-/// The mark is written when it has moved by this much; far less than the guard's tolerance.
-const MARK_STEP: Duration = Duration::from_secs(1);
+/// The last commit time is written when it has moved by this much; far less than the clock guard's
+/// tolerance.
+const LAST_COMMIT_STEP: Duration = Duration::from_secs(1);
 /// The first and the longest wait before a closed database is opened again.
 const REOPEN_AFTER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How storage was after the last commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The last commit succeeded.
+    Fine,
+    /// Less space is free than `min_free`; writes are refused.
+    LowSpace,
+    /// The database is closed after a failure and is being reopened.
+    Away,
+}
+
+/// What the writer thread and the readers share.
+pub(super) struct Shared {
+    /// The open database, and what readers see of it.
+    pub(super) current: Current,
+    /// How the last commit went, for the readiness probe.
+    pub(super) health: Mutex<Health>,
+    /// The last commit time, in microseconds.
+    pub(super) last_commit: AtomicU64,
+    /// Woken when mail was queued.
+    pub(super) mail_queued: Notify,
+}
+
 /// What the writer is told.
 pub(super) enum Message {
-    /// A sentence to apply.
+    /// An operation to apply.
     Job(Box<dyn Job>),
     /// A read failed on the database as it was opened the `epoch`th time.
     ReadFailed { epoch: u64, reason: String },
@@ -32,26 +60,26 @@ pub(super) enum Message {
     LookAtSpace,
 }
 
-/// A sentence on its way: applied, perhaps more than once, then answered once.
+/// An operation: applied, perhaps more than once, then answered once.
 pub(super) trait Job: Send {
     fn apply(&mut self, write: &mut Write<'_>) -> Result<(), Fault>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// A sentence with what it answers.
-pub(super) struct Sentence<T, F> {
+/// An operation as a closure, and what it answers.
+pub(super) struct Closure<T, F> {
     apply: F,
     outcome: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Sentence<T, F> {
+impl<T, F> Closure<T, F> {
     pub(super) fn new(apply: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
         Self { apply, outcome: None, reply }
     }
 }
 
-impl<T, F> Job for Sentence<T, F>
+impl<T, F> Job for Closure<T, F>
 where
     T: Send,
     F: FnMut(&mut Write<'_>) -> Result<T, Fault> + Send,
@@ -72,10 +100,11 @@ where
 pub(super) struct Writer {
     shared: Arc<Shared>,
     medium: Box<dyn Medium>,
-    settings: StoreSettings,
+    settings: EngineSettings,
+    settling: Settling,
     messages: Receiver<Message>,
-    /// The mark as it is in the file; the shared one may be a little later.
-    written_mark: Timestamp,
+    /// The last commit time in the file; the shared one may be a little later.
+    written: Timestamp,
     /// For the pauses before the database is opened again, not for anything that is stored.
     clock: Clock,
     /// While the database is closed: when to try again, and how long to wait after that.
@@ -101,26 +130,38 @@ enum Committed {
 }
 
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
+    /// Opens the database on `medium`, and makes it if there is none.
+    pub(super) fn open(
         medium: Box<dyn Medium>,
-        settings: StoreSettings,
+        settings: EngineSettings,
         messages: Receiver<Message>,
-        written_mark: Timestamp,
-    ) -> Self {
-        Self {
-            shared,
+    ) -> Result<Self, OpenError> {
+        let database = medium.open(settings.cache, Opening::First)?;
+        let written = prepare(&database, Opening::First)?;
+        let shared = Shared {
+            current: Current::new(database),
+            health: Mutex::new(Health::Fine),
+            last_commit: AtomicU64::new(written.as_micros()),
+            mail_queued: Notify::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
             medium,
             settings,
+            settling: Settling::new(settings.max_rotated),
             messages,
-            written_mark,
+            written,
             clock: Clock::system(),
             reopen: None,
             reopen_failure: String::new(),
-        }
+        })
     }
 
-    /// Works until the last [`Store`](super::Store) is gone, then closes the database.
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Works until the last [`Store`](crate::store::Store) is gone, then closes the database.
     pub(super) fn run(mut self) {
         // However this thread ends, the readiness probe must not go on saying that all is fine.
         let _gone = ReportGone(Arc::clone(&self.shared));
@@ -128,7 +169,7 @@ impl Writer {
         while let Some(message) = self.next() {
             let step = catch_unwind(AssertUnwindSafe(|| self.step(message, &mut batch)));
             if step.is_err() {
-                // Whoever is in the batch is told that the outcome is unknown.
+                // Dropping a job tells its caller that the outcome is unknown.
                 batch.clear();
                 self.fail("the storage engine panicked");
             }
@@ -212,13 +253,13 @@ impl Writer {
     ) -> Result<Committed, redb::Error> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
-        let mut write = Write::new(&transaction);
+        let mut write = Write::new(&transaction, &self.settling);
         for (place, job) in batch.iter_mut().enumerate() {
             let applied = catch_unwind(AssertUnwindSafe(|| job.apply(&mut write)));
             let error = match applied {
                 Ok(Ok(())) => continue,
                 Ok(Err(Fault::Storage(error))) => return Err(error),
-                Ok(Err(fault @ Fault::Corrupt { .. })) => fault.report(),
+                Ok(Err(fault @ Fault::Corrupt(_))) => fault.report(),
                 Err(_) => {
                     error!("a storage operation panicked; nothing of it was written");
                     StoreError::Corrupt
@@ -235,17 +276,18 @@ impl Writer {
             return Ok(Committed::All);
         }
         let (latest, has_mail) = (write.latest, write.has_mail);
-        let moves_mark = latest >= self.written_mark.saturating_add(MARK_STEP);
-        if moves_mark {
-            write_mark(&mut write, latest).map_err(Fault::into_storage)?;
+        let is_step = latest >= self.written.saturating_add(LAST_COMMIT_STEP);
+        if is_step {
+            let meta = write.meta.open().map_err(Fault::into_storage)?;
+            meta.insert(meta::LAST_COMMIT, latest.as_micros())?;
         }
         drop(write);
         transaction.commit()?;
         self.shared.current.committed();
-        if moves_mark {
-            self.written_mark = latest;
+        if is_step {
+            self.written = latest;
         }
-        self.shared.mark.fetch_max(latest.as_micros(), Ordering::AcqRel);
+        self.shared.last_commit.fetch_max(latest.as_micros(), Ordering::AcqRel);
         self.report(Health::Fine);
         if has_mail {
             self.shared.mail_queued.notify_one();
@@ -308,16 +350,16 @@ impl Writer {
             return;
         }
         let opened = self.medium.open(self.settings.cache, Opening::Again).and_then(|database| {
-            let mark = prepare(&database, Opening::Again)?;
-            if mark < self.written_mark {
+            let last_commit = prepare(&database, Opening::Again)?;
+            if last_commit < self.written {
                 let reason = "this is not the database that was open before, or an older copy";
                 return Err(OpenError::Other(reason.to_owned()));
             }
-            Ok((database, mark))
+            Ok((database, last_commit))
         });
         match opened {
-            Ok((database, mark)) => {
-                self.written_mark = mark;
+            Ok((database, last_commit)) => {
+                self.written = last_commit;
                 self.shared.current.put(database);
                 self.reopen = None;
                 self.reopen_failure.clear();
@@ -332,60 +374,6 @@ impl Writer {
                 }
                 let longer = pause.saturating_mul(2).min(REOPEN_AFTER.1);
                 self.reopen = Some((now.saturating_add(pause), longer));
-            }
-        }
-    }
-}
-
-/// Makes the tables in a new database, checks the schema of an old one, and reads the mark.
-pub(super) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp, OpenError> {
-    let prepared = || -> Result<Result<Timestamp, Option<u64>>, Fault> {
-        let mut transaction = database.begin_write()?;
-        transaction.set_quick_repair(true);
-        let lacks_tables = transaction.list_tables()?.count() < TABLES;
-        let mut write = Write::new(&transaction);
-        let table = write.meta.open()?;
-        let schema = table.get(meta::SCHEMA)?.map(|value| value.value());
-        let mark = table.get(meta::MARK)?.map_or(0, |value| value.value());
-        match schema {
-            Some(SCHEMA) => {}
-            // What was open before is of this schema: anything else was put in its place.
-            None | Some(OLDEST_SCHEMA..SCHEMA) if opening == Opening::First => {}
-            other => return Ok(Err(other)),
-        }
-        if lacks_tables || schema != Some(SCHEMA) {
-            // All of them at first; later those that a newer version has added.
-            write.create_all()?;
-            write.meta.open()?.insert(meta::SCHEMA, SCHEMA)?;
-        }
-        let has_changes = write.has_changes;
-        drop(write);
-        if has_changes {
-            transaction.commit()?;
-        } else {
-            transaction.abort()?;
-        }
-        Ok(Ok(Timestamp::from_micros(mark)))
-    };
-    match prepared() {
-        Ok(Ok(mark)) => Ok(mark),
-        Ok(Err(Some(other))) => Err(OpenError::OtherSchema(other)),
-        Ok(Err(None)) => Err(OpenError::Other("it is empty".to_owned())),
-        Err(fault) => Err(OpenError::Other(fault.into_storage().to_string())),
-    }
-}
-
-fn write_mark(write: &mut Write<'_>, mark: Timestamp) -> Result<(), Fault> {
-    write.meta.open()?.insert(meta::MARK, mark.as_micros())?;
-    Ok(())
-}
-
-impl Fault {
-    fn into_storage(self) -> redb::Error {
-        match self {
-            Self::Storage(error) => error,
-            Self::Corrupt { table, key, problem } => {
-                redb::Error::Corrupted(format!("{table} {key}: {problem}"))
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
-use super::OpenError;
+use super::schema::{OpenError, Opening, prepare};
 
 /// The database file's name in the data directory.
 const DATABASE: &str = "latchkey.redb";
@@ -37,15 +37,6 @@ pub trait Medium: Send + 'static {
     /// # Errors
     /// What the system said.
     fn free_space(&self) -> io::Result<u64>;
-}
-
-/// Whether a database is opened at start, or again after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// At start.
-    First,
-    /// After a failure.
-    Again,
 }
 
 /// A data directory, held against other processes for as long as this lives.
@@ -179,7 +170,7 @@ impl DataDirectory {
         file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(other)?;
         drop(file);
         let database = builder(cache).create(&new).map_err(open_error)?;
-        super::writer::prepare(&database, Opening::First)?;
+        prepare(&database, Opening::First)?;
         database.close().map_err(open_error)?;
         File::open(&new).and_then(|file| file.sync_all()).map_err(other)?;
         std::fs::rename(&new, self.path.join(DATABASE)).map_err(other)?;

@@ -2,88 +2,24 @@
 //!
 //! Every field added after the first release is `#[serde(default)]`, so that older files open.
 
-use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use redb::{Key, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-#[cfg(any(test, fuzzing))]
-pub(super) mod hostile;
-
-use super::Fault;
-use super::tables::Record;
+use super::users::Account;
 use crate::clock::Timestamp;
 use crate::domain::{
-    Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash, PendingEmail,
-    Purpose, QueuedMail, Session, SessionId, Ticket, TicketId, TicketUse, User, UserId, Username,
+    Author, Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash,
+    PendingEmail, Purpose, QueuedMail, Session, SessionId, Ticket, TicketId, TicketUse, User,
+    UserId, Username,
 };
-
-/// Reads the record under `key`, if there is one. A record that cannot be read names table and
-/// key.
-pub(super) fn load<'k, K, R>(
-    table: &(impl ReadableTable<K, Record> + TableHandle),
-    key: K::SelfType<'k>,
-) -> Result<Option<R>, Fault>
-where
-    K: Key + 'static,
-    K::SelfType<'k>: Debug,
-    R: DeserializeOwned,
-{
-    let Some(bytes) = table.get(&key)? else { return Ok(None) };
-    decode(table.name(), &key, bytes.value()).map(Some)
-}
-
-/// Reads a record that an index points to; without it the index is wrong.
-pub(super) fn require<'k, K, R>(
-    table: &(impl ReadableTable<K, Record> + TableHandle),
-    key: K::SelfType<'k>,
-) -> Result<R, Fault>
-where
-    K: Key + 'static,
-    K::SelfType<'k>: Debug,
-    R: DeserializeOwned,
-{
-    let Some(bytes) = table.get(&key)? else {
-        return Err(missing(table.name(), &key));
-    };
-    decode(table.name(), &key, bytes.value())
-}
-
-/// What is wrong where an index points to nothing.
-pub(super) fn missing(table: &str, key: &dyn Debug) -> Fault {
-    Fault::corrupt(table, key, "an index points to a record that is missing")
-}
-
-/// Reads a record.
-pub(super) fn decode<R: DeserializeOwned>(
-    table: &str,
-    key: &dyn Debug,
-    bytes: &[u8],
-) -> Result<R, Fault> {
-    // The error's own text may quote the record, which holds addresses and hashes: its place is
-    // enough.
-    serde_json::from_slice(bytes).map_err(|error| {
-        Fault::corrupt(table, key, &format!("unreadable at byte {}", error.column()))
-    })
-}
-
-/// What was read, for whoever can do without it: none, and a line in the log, if it cannot be.
-pub(super) fn readable<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
-    match read {
-        Err(fault @ Fault::Corrupt { .. }) => {
-            fault.report();
-            Ok(None)
-        }
-        read => read,
-    }
-}
+use crate::store::engine::{Fault, ReadableTable, Record, TableHandle, decode};
 
 /// The last of the records that are over, where they are numbered in the order in which they were
-/// made and `time_of` says from when they are: none of it lies behind `before`. It looks no
-/// further than `batch`, if there is one by then.
+/// made and `time_of` says from when they are: those before `before` are. It looks no further than
+/// `batch`, if there is one by then.
 ///
 /// A record from a time ahead of `now` was dated by a clock that was wrong, and one that cannot be
 /// read has no date. Either is older than those after it: it goes with the first of them.
@@ -110,11 +46,6 @@ pub(super) fn find_over<R: DeserializeOwned>(
     Ok(over)
 }
 
-/// Writes a record.
-pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(record).map_err(|error| Fault::corrupt("", &"", &error.to_string()))
-}
-
 /// A user, under the user's number.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct UserRecord {
@@ -130,8 +61,8 @@ pub(super) struct UserRecord {
 }
 
 impl UserRecord {
-    pub(super) fn user(self, id: UserId) -> User {
-        User {
+    pub(super) fn account(self, id: UserId) -> Account {
+        let user = User {
             id,
             email: self.email,
             username: self.username,
@@ -140,6 +71,22 @@ impl UserRecord {
             credential_version: self.credential_version,
             is_disabled: self.is_disabled,
             pending_email: self.pending_email,
+        };
+        Account { user, password: self.password }
+    }
+}
+
+impl From<Account> for UserRecord {
+    fn from(Account { user, password }: Account) -> Self {
+        Self {
+            email: user.email,
+            username: user.username,
+            password,
+            is_email_verified: user.is_email_verified,
+            created_at: user.created_at,
+            credential_version: user.credential_version,
+            is_disabled: user.is_disabled,
+            pending_email: user.pending_email,
         }
     }
 }
@@ -290,7 +237,8 @@ pub(super) struct EventRecord {
     pub(super) at: Timestamp,
     pub(super) last_at: Timestamp,
     pub(super) count: u64,
-    pub(super) client: Client,
+    #[serde(rename = "client")]
+    pub(super) by: Author,
 }
 
 impl EventRecord {
@@ -302,7 +250,7 @@ impl EventRecord {
             at: self.at,
             last_at: self.last_at,
             count: self.count,
-            client: self.client,
+            by: self.by,
         }
     }
 }
