@@ -5,6 +5,7 @@ pub mod client;
 pub mod device;
 pub mod email;
 pub mod event;
+pub mod invisible;
 pub mod mail;
 pub mod mailbox;
 pub mod password;

@@ -5,77 +5,92 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::invisible::{self, is_invisible};
+
 /// The longest address that is accepted, in characters (RFC 5321 with its erratum 1690).
 pub const MAX_EMAIL: usize = 254;
 
 /// The longest label of a domain, in bytes (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// An email address: as it was typed, and as it is compared.
+/// An email address: as it is given out, and as it is compared.
 ///
 /// The rule is that of HTML's `<input type=email>`, with the dots of a local part where RFC 5322
-/// wants them (as Django has it), and with internationalised domains by way of their ASCII form.
-/// As with both of these, a local part may have more than the 64 bytes that every mail server takes
-/// (RFC 5321, section 4.5.3.1.1): whether one takes it is its own affair.
+/// wants them (as in Django), and with internationalised domains by way of their ASCII form. As with
+/// both of these, a local part may have more than the 64 bytes that every mail server accepts
+/// (RFC 5321, section 4.5.3.1.1): some servers do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
-    typed: String,
+    text: String,
     key: String,
 }
 
-/// Why a text is no email address.
+/// Why a text is not an email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailProblem {
-    /// It has not the form of one.
+    /// It does not have the form of one.
     Invalid,
     /// It has more than [`MAX_EMAIL`] characters.
     TooLong,
 }
 
 impl Email {
-    /// Reads an address that has been trimmed.
+    /// Reads an address. White space and invisible characters at its ends are cut off; elsewhere
+    /// they are refused.
     ///
     /// # Errors
-    /// [`EmailProblem`] says why the text is none.
+    /// [`EmailProblem`].
     pub fn parse(text: &str) -> Result<Self, EmailProblem> {
+        let text = invisible::trim(text);
         if text.chars().nth(MAX_EMAIL).is_some() {
             return Err(EmailProblem::TooLong);
         }
-        let (local_part, domain) = text.rsplit_once('@').ok_or(EmailProblem::Invalid)?;
-        let domain = ascii_domain(domain).ok_or(EmailProblem::Invalid)?;
-        if !is_dot_atom(local_part) || !is_host_name(&domain) {
+        if text.contains(is_invisible) {
             return Err(EmailProblem::Invalid);
         }
-        let key = format!("{}@{domain}", local_part.to_ascii_lowercase());
+        Self::read(text)
+    }
+
+    /// Reads an address that may have been stored before invisible characters were refused: the
+    /// mapping of the domain drops them.
+    fn read(text: &str) -> Result<Self, EmailProblem> {
+        let (local_part, domain) = text.rsplit_once('@').ok_or(EmailProblem::Invalid)?;
+        let ascii = ascii_domain(domain).ok_or(EmailProblem::Invalid)?;
+        if !is_dot_atom(local_part) || !is_host_name(&ascii) {
+            return Err(EmailProblem::Invalid);
+        }
+        let key = format!("{}@{ascii}", local_part.to_ascii_lowercase());
         if key.len() > MAX_EMAIL {
             return Err(EmailProblem::TooLong);
         }
-        Ok(Self { typed: text.to_owned(), key })
+        let mapped = if domain.is_ascii() { ascii } else { mapped_domain(ascii) };
+        Ok(Self { text: format!("{local_part}@{mapped}"), key })
     }
 
-    /// The address as it was typed.
+    /// The address as it is given out: the local part as typed, the domain as UTS 46 maps it, which
+    /// is in lower case (`Foo@Bücher.Example` is `Foo@bücher.example`).
     pub fn as_str(&self) -> &str {
-        &self.typed
+        &self.text
     }
 
-    /// What makes two addresses the same: lower case, the domain in its ASCII form.
+    /// The form that equal addresses share: lower case, the domain in ASCII.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The part before the `@`, as it was typed.
+    /// The part before the `@`, as typed.
     pub fn local_part(&self) -> &str {
-        self.typed.rsplit_once('@').map_or("", |(local_part, _)| local_part)
+        self.text.rsplit_once('@').map_or("", |(local_part, _)| local_part)
     }
 
-    /// The address as mail servers take it: the local part as typed, the domain in ASCII.
+    /// The address that every mail server accepts: the local part as typed, the domain in ASCII.
     pub fn deliverable(&self) -> String {
         let domain = self.key.rsplit_once('@').map_or("", |(_, domain)| domain);
         format!("{}@{domain}", self.local_part())
     }
 }
 
-/// The domain in lower-case ASCII (UTS 46), or none if it has no such form.
+/// The domain in lower-case ASCII (UTS 46); `None` if it has no such form.
 fn ascii_domain(domain: &str) -> Option<String> {
     if domain.is_ascii() {
         let domain = domain.to_ascii_lowercase();
@@ -84,6 +99,13 @@ fn ascii_domain(domain: &str) -> Option<String> {
         }
     }
     idna::domain_to_ascii(domain).ok()
+}
+
+/// The mapped form of a domain in ASCII; the ASCII form itself where a letter of the other would
+/// not be seen.
+fn mapped_domain(ascii: String) -> String {
+    let (mapped, _) = idna::domain_to_unicode(&ascii);
+    if mapped.contains(is_invisible) { ascii } else { mapped }
 }
 
 fn is_dot_atom(local_part: &str) -> bool {
@@ -107,20 +129,20 @@ fn is_host_name(domain: &str) -> bool {
 
 impl fmt::Display for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.typed)
+        f.write_str(&self.text)
     }
 }
 
 impl Serialize for Email {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.typed)
+        serializer.serialize_str(&self.text)
     }
 }
 
 impl<'de> Deserialize<'de> for Email {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'_, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|_| serde::de::Error::custom("not an email address"))
+        Self::read(&text).map_err(|_| serde::de::Error::custom("not an email address"))
     }
 }
 
@@ -176,7 +198,11 @@ mod tests {
             "a@[127.0.0.1]",
             "a@b_c.org",
             "a\0@b.org",
-            "a@b.org\n",
+            "a@exam\u{ad}ple.org",
+            "a@b\u{200b}.org",
+            "a\u{200b}@b.org",
+            "a@\u{2800}b.org",
+            "a@b \u{202c}.org",
             "a@xn--a.org",
             "<a@b.org>",
             &long_label,
@@ -199,6 +225,43 @@ mod tests {
     }
 
     #[test]
+    fn what_surrounds_an_address_is_cut_off() {
+        for text in [" a@b.org\n", "\u{202a}a@b.org\u{202c}", "\u{feff}a@b.org\u{200b}\u{3164}"] {
+            assert_eq!(Email::parse(text), Email::parse("a@b.org"), "{text:?}");
+        }
+        for text in ["\u{202a}", " \u{200b} "] {
+            assert_eq!(Email::parse(text), Err(EmailProblem::Invalid), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn domains_are_given_out_in_their_mapped_form() {
+        for (text, given_out) in [
+            ("Ann.Lee@EXAMPLE.org", "Ann.Lee@example.org"),
+            ("A@Bücher.Example", "A@bücher.example"),
+            ("a@XN--Bcher-KVA.example", "a@xn--bcher-kva.example"),
+            ("c@\u{ff45}\u{ff58}ample\u{3002}test", "c@example.test"),
+            ("a@bu\u{308}cher.example", "a@bücher.example"),
+        ] {
+            assert_eq!(Email::parse(text).unwrap().as_str(), given_out, "{text:?}");
+        }
+    }
+
+    /// Such addresses were accepted once, and stand in databases.
+    #[test]
+    fn stored_addresses_are_read_and_given_out_mapped_under_the_same_key() {
+        for (stored, given_out, key) in [
+            ("E@Example.test\u{200b}", "E@example.test", "e@example.test"),
+            ("a@exam\u{ad}ple.test", "a@example.test", "a@example.test"),
+            ("c@\u{ff45}xample.test", "c@example.test", "c@example.test"),
+            ("a@ü\u{2800}.test", "a@xn--tda090r.test", "a@xn--tda090r.test"),
+        ] {
+            let email: Email = serde_json::from_value(stored.into()).unwrap();
+            assert_eq!((email.as_str(), email.key()), (given_out, key), "{stored:?}");
+        }
+    }
+
+    #[test]
     fn letter_case_and_the_form_of_the_domain_make_no_difference() {
         let keys = ["Foo@Bücher.Example", "foo@xn--bcher-kva.example", "FOO@BÜCHER.example"]
             .map(|text| Email::parse(text).unwrap().key().to_owned());
@@ -207,7 +270,7 @@ mod tests {
             ["foo@xn--bcher-kva.example", "foo@xn--bcher-kva.example", "foo@xn--bcher-kva.example"]
         );
         let email = Email::parse("Foo@Bücher.Example").unwrap();
-        assert_eq!(email.as_str(), "Foo@Bücher.Example");
+        assert_eq!(email.as_str(), "Foo@bücher.example");
         assert_eq!(email.deliverable(), "Foo@xn--bcher-kva.example");
     }
 }

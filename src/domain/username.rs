@@ -6,17 +6,19 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::invisible::{self, is_invisible};
+
 /// The longest user name, in characters.
 pub const MAX_USERNAME: usize = 150;
 
-/// A user name: letters and digits of any script, and `@ . + - _`.
+/// A user name: letters and digits of any script, and `@ . + - _`, without invisible characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username {
-    typed: String,
+    text: String,
     key: String,
 }
 
-/// Why a text is no user name.
+/// Why a text is not a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsernameProblem {
     /// It is empty or has characters that are not allowed.
@@ -26,29 +28,32 @@ pub enum UsernameProblem {
 }
 
 impl Username {
-    /// Reads a user name that has been trimmed.
+    /// Reads a user name. White space and invisible characters at its ends are cut off. A name with
+    /// decomposed letters is composed (NFC), since marks alone are not allowed.
     ///
     /// # Errors
-    /// [`UsernameProblem`] says why the text is none.
+    /// [`UsernameProblem`].
     pub fn parse(text: &str) -> Result<Self, UsernameProblem> {
-        let is_allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+        let is_allowed = |c: char| (c.is_alphanumeric() || "@.+-_".contains(c)) && !is_invisible(c);
+        let text = invisible::trim(text);
+        let is_composed = text.chars().all(is_allowed);
+        let text = if is_composed { text.to_owned() } else { text.nfc().collect() };
         if text.chars().nth(MAX_USERNAME).is_some() {
             return Err(UsernameProblem::TooLong);
         }
         if text.is_empty() || !text.chars().all(is_allowed) {
             return Err(UsernameProblem::Invalid);
         }
-        Ok(Self { typed: text.to_owned(), key: key(text) })
+        Ok(Self { key: key(&text), text })
     }
 
-    /// The name as it was typed.
+    /// The name as typed, but for [what is cut off and composed](Self::parse).
     pub fn as_str(&self) -> &str {
-        &self.typed
+        &self.text
     }
 
-    /// What makes two names the same: lower case, in Unicode's compatibility form (NFKC), so that
-    /// nobody passes for `admin` as `ａｄｍｉｎ`. Letters of different scripts that only look alike
-    /// stay apart.
+    /// The form that equal names share: lower case, in Unicode's compatibility form (NFKC), so that
+    /// nobody passes for `admin` as `ａｄｍｉｎ`. Similar letters of different scripts stay apart.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -64,20 +69,21 @@ fn key(text: &str) -> String {
 
 impl fmt::Display for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.typed)
+        f.write_str(&self.text)
     }
 }
 
 impl Serialize for Username {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.typed)
+        serializer.serialize_str(&self.text)
     }
 }
 
 impl<'de> Deserialize<'de> for Username {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|_| serde::de::Error::custom("not a user name"))
+        // A stored name may be older than the rules by which new ones are read.
+        Ok(Self { key: key(&text), text })
     }
 }
 
@@ -96,10 +102,43 @@ mod tests {
 
     #[test]
     fn other_characters_and_lengths_are_refused() {
-        for text in ["", "a b", "a/b", "a\0", "<a>", "a\u{200b}", "😀"] {
+        for text in ["", "a b", "a/b", "a\0", "<a>", "a\u{200b}b", "😀", "\u{301}", "x\u{301}"] {
             assert_eq!(Username::parse(text), Err(UsernameProblem::Invalid), "{text:?}");
         }
         assert_eq!(Username::parse(&"ä".repeat(151)), Err(UsernameProblem::TooLong));
+    }
+
+    /// U+3164 and its like are letters to Unicode, and `admin` with one looked like `admin`.
+    #[test]
+    fn invisible_letters_are_cut_off_at_the_ends_and_refused_elsewhere() {
+        for c in
+            ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{13441}', '\u{13442}', '\u{202a}']
+        {
+            for text in [format!("admin{c}"), format!("{c}{c}admin "), format!(" {c} admin{c}{c}")]
+            {
+                assert_eq!(Username::parse(&text).unwrap().as_str(), "admin", "{text:?}");
+            }
+            for text in [format!("ad{c}min"), c.to_string()] {
+                assert_eq!(Username::parse(&text), Err(UsernameProblem::Invalid), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn decomposed_letters_are_composed() {
+        let name = Username::parse("Zoe\u{308}").unwrap();
+        assert_eq!((name.as_str(), name.key()), ("Zo\u{eb}", "zo\u{eb}"));
+        assert!(Username::parse(&"e\u{301}".repeat(MAX_USERNAME)).is_ok());
+        // NFC takes this letter apart into one that is allowed and a mark that is not.
+        assert_eq!(Username::parse("\u{958}").unwrap().as_str(), "\u{958}");
+    }
+
+    #[test]
+    fn stored_names_are_read_as_they_are() {
+        for stored in ["admin\u{3164}", "\u{3164}", "Zo\u{eb}"] {
+            let name: Username = serde_json::from_value(stored.into()).unwrap();
+            assert_eq!((name.as_str(), name.key()), (stored, key(stored).as_str()));
+        }
     }
 
     fn key_of(text: &str) -> String {
@@ -135,6 +174,14 @@ mod tests {
     }
 
     proptest! {
+        /// What is given out is accepted again, as the same.
+        #[test]
+        fn a_name_is_read_the_same_again(text in "[\\w\\p{M}\u{3164}\u{200b} ]{1,20}") {
+            if let Ok(name) = Username::parse(&text) {
+                prop_assert_eq!(Username::parse(name.as_str()), Ok(name));
+            }
+        }
+
         /// A key is no more different from itself, and no longer than a database's key may be.
         #[test]
         fn a_key_is_its_own_key(text in "\\w{1,150}") {

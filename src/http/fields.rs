@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::field_errors::{FieldErrors, FieldProblem};
 use crate::domain::password::MAX_PASSWORD;
-use crate::domain::{Email, Username};
+use crate::domain::{Email, Username, invisible};
 use crate::secret::Secret;
 
 /// The fields of a body. Any of them may be a password, so every text is held as a secret.
@@ -67,7 +67,7 @@ impl Fields {
     pub fn is_blank(&self, name: &str) -> bool {
         match self.text(name) {
             Field::Absent | Field::Null => true,
-            Field::Text(text) => text.expose().trim().is_empty(),
+            Field::Text(text) => invisible::trim(text.expose()).is_empty(),
             Field::WrongType => false,
         }
     }
@@ -111,7 +111,7 @@ impl Fields {
     /// An email address.
     pub fn email(&self, name: &'static str, errors: &mut FieldErrors) -> Option<Email> {
         let text = self.required(name, errors)?;
-        Email::parse(text.expose().trim()).map_err(|problem| errors.add(name, problem.into())).ok()
+        Email::parse(text.expose()).map_err(|problem| errors.add(name, problem.into())).ok()
     }
 
     /// A user name, or `Some(None)` where none is wanted: `""`, `null` and an absent field say so.
@@ -125,7 +125,7 @@ impl Fields {
             return Some(None);
         }
         let text = self.required(name, errors)?;
-        Username::parse(text.expose().trim())
+        Username::parse(text.expose())
             .map(Some)
             .map_err(|problem| errors.add(name, problem.into()))
             .ok()
@@ -240,7 +240,7 @@ mod tests {
             assert_eq!(error_of(value, Fields::email), message, "{value}");
         }
         let email = with(r#"" A@Example.com\n""#).email("f", &mut FieldErrors::default());
-        assert_eq!(email.unwrap().as_str(), "A@Example.com");
+        assert_eq!(email.unwrap().as_str(), "A@example.com");
     }
 
     #[test]

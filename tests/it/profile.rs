@@ -26,7 +26,7 @@ async fn the_profile_is_that_of_the_bearer() {
         (reply.status, reply.text()),
         (
             200,
-            "{\"id\":2,\"email\":\"Ann@Example.com\",\"username\":\"Ann\",\
+            "{\"id\":2,\"email\":\"Ann@example.com\",\"username\":\"Ann\",\
              \"is_email_verified\":false,\"created_at\":\"2024-12-06T10:00:01.123456Z\"}"
         )
     );

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use latchkey::domain::Email;
+use latchkey::domain::{Email, invisible};
 use regex::Regex;
 
 /// The most characters of an address. (The limits in these properties are written out, and not
@@ -55,6 +55,8 @@ pub fn difference(text: &str) -> Option<Difference> {
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let parsed = Email::parse(text);
+    let text = invisible::trim(text);
+    assert_eq!(Email::parse(text), parsed, "{text:?}");
     match difference(text) {
         None => assert_eq!(parsed.is_ok(), html_accepts(text), "{text:?}"),
         Some(Difference::LooseDots | Difference::TooLong) => assert!(parsed.is_err(), "{text:?}"),
@@ -62,8 +64,11 @@ pub fn check(data: &[u8]) {
     }
     let Ok(email) = parsed else { return };
 
-    assert_eq!(email.as_str(), text);
-    assert!(!text.chars().any(|c| c.is_control() || c.is_whitespace()), "{text:?}");
+    let given_out = email.as_str();
+    assert!(!given_out.contains(|c: char| c.is_control() || c.is_whitespace()), "{text:?}");
+    assert!(!given_out.contains(invisible::is_invisible), "{text:?}");
+    assert!(given_out.chars().count() <= MAX_EMAIL, "{text:?}");
+    assert_eq!(Email::parse(given_out).as_ref(), Ok(&email), "{text:?}");
     assert!(email.key().len() <= MAX_EMAIL, "{text:?}");
     assert_eq!(email.key(), email.key().to_ascii_lowercase(), "{text:?}");
     assert_eq!(email.key(), email.deliverable().to_ascii_lowercase(), "{text:?}");
