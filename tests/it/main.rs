@@ -31,6 +31,7 @@ mod logging;
 mod login;
 mod mail;
 mod password_forms;
+mod password_similarity;
 mod power;
 mod process;
 mod profile;
