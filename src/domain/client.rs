@@ -1,14 +1,14 @@
-//! Who is calling: the address and the program, as far as they can be known.
+//! The caller of a request: its address and program, as far as known.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest user agent that is kept, in bytes.
+/// The longest user agent that is stored, in bytes.
 pub const MAX_USER_AGENT: usize = 256;
 
-/// What a request came from.
+/// The origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// The client's address: the peer's, or the one a trusted proxy names.
@@ -18,22 +18,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client at `address`. An IPv4 address in IPv6 dress is undressed; a long user agent is
-    /// cut at a character's boundary.
+    /// A client at `address`. IPv4-mapped IPv6 addresses are stored as IPv4; a long user agent is
+    /// cut at a character boundary.
     pub fn new(address: IpAddr, user_agent: &str) -> Self {
         let end = user_agent.floor_char_boundary(MAX_USER_AGENT);
         let user_agent = user_agent.get(..end).unwrap_or_default().to_owned();
         Self { address: address.to_canonical(), user_agent }
     }
 
-    /// The block of addresses that limits count as one.
+    /// The address block that limits count as one client.
     pub fn block(&self) -> AddressBlock {
         AddressBlock::of(self.address)
     }
 }
 
-/// A block of addresses that one party holds, as far as limits are concerned: a single IPv4
-/// address, or an IPv6 /64, since that is the least a network hands out (RFC 6177).
+/// A block of addresses that limits count as one client: a single IPv4 address, or an IPv6 /64, the
+/// smallest block that networks assign (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressBlock(IpAddr);
 

@@ -1,10 +1,10 @@
-//! What a user agent is called when it is shown to the person who used it: "Firefox on Windows".
+//! Describes a user agent for the person who used it: "Firefox on Windows".
 //!
-//! A user agent is a claim, and browsers freeze most of what it once said (an iPad calls itself a
-//! Macintosh, Windows 11 calls itself 10). So nothing is said here but the program and the system,
-//! without versions, and what is not recognised is named as it names itself or not at all.
+//! A user agent is only a claim, and browsers freeze most of it (an iPad calls itself a Macintosh,
+//! Windows 11 calls itself 10). So the description has only the program and the system, without
+//! versions, and an unrecognised program appears under its own name or not at all.
 
-/// What is shown of a user agent that says nothing of use.
+/// The description of a user agent without useful content.
 const UNKNOWN: &str = "Unknown device";
 
 /// The longest name a program may give itself.
@@ -40,8 +40,8 @@ const BROWSERS: [(&str, &str); 25] = [
     ("Trident", "Internet Explorer"),
 ];
 
-/// Systems by a word that names them. The first that occurs counts: Android is a Linux, and
-/// phones of Windows and iOS claim to be like others.
+/// Systems by a word that identifies them. The first that occurs counts: Android also says Linux,
+/// and Windows phones and iOS also name others.
 const SYSTEMS: [(&str, &str); 13] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -61,7 +61,7 @@ const SYSTEMS: [(&str, &str); 13] = [
 /// The device behind a user agent, in words: "Firefox on Windows", "Safari on iPhone", "curl",
 /// "Unknown device".
 ///
-/// What it returns was made up here or consists of ASCII letters, digits and `._+-`.
+/// The result is built from fixed words and from ASCII letters, digits and `._+-`.
 pub fn describe(user_agent: &str) -> String {
     let system = find(&SYSTEMS, |name| words(user_agent).any(|word| word == name));
     match (program(user_agent), system) {
@@ -72,19 +72,20 @@ pub fn describe(user_agent: &str) -> String {
     }
 }
 
-/// The browser, or whatever else the agent calls itself first.
+/// The browser, or the first name that the agent gives itself.
 fn program(user_agent: &str) -> Option<&str> {
     let browser = find(&BROWSERS, |name| products(user_agent).any(|product| product == name));
     if browser.is_some() {
         return browser;
     }
-    // Safari alone says its version apart; others that say "Safari" mean what they are built on.
+    // Only Safari sends its version separately; others that say "Safari" mean what they are built
+    // on.
     let says = |name| products(user_agent).any(|product| product == name);
     if says("Version") && says("Safari") {
         return Some("Safari");
     }
     let name = products(user_agent).next()?;
-    // Everything that was ever meant for people calls itself "Mozilla" first.
+    // Everything made for people calls itself "Mozilla" first.
     let is_name = name.len() <= MAX_NAME
         && name != "Mozilla"
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -96,12 +97,12 @@ fn find(table: &[(&str, &'static str)], occurs: impl Fn(&str) -> bool) -> Option
     table.iter().find(|(name, _)| occurs(name)).map(|(_, shown)| *shown)
 }
 
-/// The words of the agent, those in its comments too.
+/// The words of the agent, including those in its comments.
 fn words(user_agent: &str) -> impl Iterator<Item = &str> {
     user_agent.split([' ', '(', ')', ';', ',', '/', ':']).filter(|word| !word.is_empty())
 }
 
-/// The names before a slash, and MSIE's, which stands before a blank.
+/// The names before a slash, and MSIE, which is followed by a space.
 fn products(user_agent: &str) -> impl Iterator<Item = &str> {
     user_agent.split([' ', '(', ')', ';', ',']).filter_map(|word| match word.split_once('/') {
         Some((name, _)) => Some(name).filter(|name| !name.is_empty()),

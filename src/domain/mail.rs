@@ -1,4 +1,4 @@
-//! Mail that waits to be delivered: what is said to whom, never the link itself.
+//! Queued mail: kind and recipient, never the link itself.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{Email, TicketId, UserId, hex};
 use crate::clock::Timestamp;
 
-/// A mail's place in the outbox; later mails have higher numbers, and none is used twice.
+/// A mail's number in the outbox; later mails have higher numbers, and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MailId(pub u64);
 
-/// The random part of a mail's `Message-ID`: the same at every attempt, so that a receiver can
-/// fold duplicates.
+/// The random part of a mail's `Message-ID`: the same at every attempt, so that a receiver can drop
+/// duplicates.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MessageId([u8; 16]);
 
@@ -47,44 +47,44 @@ hex::serde_as_hex!(MessageId);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MailKind {
-    /// Please confirm your address: carries the link of this ticket.
+    /// "Please confirm your address", with the link of this ticket.
     VerifyEmail {
         /// The ticket behind the link.
         ticket: TicketId,
     },
-    /// You, or someone else, asked for a new password: carries the link of this ticket.
+    /// "Choose a new password", with the link of this ticket.
     ResetPassword {
         /// The ticket behind the link.
         ticket: TicketId,
     },
-    /// Please confirm your new address, at which this arrives: carries the link of this ticket.
+    /// "Please confirm your new address", sent there, with the link of this ticket.
     ChangeEmail {
         /// The ticket behind the link.
         ticket: TicketId,
     },
-    /// Your account is about to get a new address; at the old one, with the link of this ticket,
-    /// which calls it off.
+    /// "Your address is about to change", sent to the old address, with the link of this ticket,
+    /// which cancels the change.
     EmailChangeRequested {
         /// The ticket behind the link.
         ticket: TicketId,
-        /// The address that was asked for.
+        /// The requested address.
         new_email: Email,
     },
-    /// Your account has a new address; at the old one.
+    /// "Your address was changed", sent to the old address.
     EmailChanged {
-        /// The address it has now.
+        /// The new address.
         new_email: Email,
     },
-    /// Your password was reset.
+    /// "Your password was reset".
     PasswordReset,
-    /// Your password was changed.
+    /// "Your password was changed".
     PasswordChanged,
-    /// Your account was deleted.
+    /// "Your account was deleted".
     AccountDeleted,
 }
 
 impl MailKind {
-    /// What the mail is for, as logs name it; its templates are named after it.
+    /// Its name in logs and file names of templates.
     pub const fn purpose(&self) -> &'static str {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
@@ -98,7 +98,7 @@ impl MailKind {
         }
     }
 
-    /// The ticket whose link the mail carries; none for a notice.
+    /// The ticket whose link the mail carries; `None` for a notice.
     pub fn ticket(&self) -> Option<TicketId> {
         match self {
             Self::VerifyEmail { ticket }
@@ -116,22 +116,22 @@ impl MailKind {
 /// A mail in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedMail {
-    /// Its place.
+    /// Its number.
     pub id: MailId,
     /// What it says.
     pub kind: MailKind,
-    /// Whose account it concerns.
+    /// The account it concerns.
     pub user: UserId,
-    /// Where it goes.
+    /// The recipient.
     pub to: Email,
     /// The random part of its `Message-ID`.
     pub message_id: MessageId,
     /// When it was queued; its `Date`.
     pub queued_at: Timestamp,
-    /// After this it is of no use and is given up: its ticket's expiry, or a day for a notice.
+    /// When it is given up: when its ticket expires, or after a day for a notice.
     pub give_up_at: Timestamp,
     /// How often delivery was tried.
     pub attempts: u32,
-    /// Not to be tried before this.
+    /// When the next attempt is due.
     pub due_at: Timestamp,
 }

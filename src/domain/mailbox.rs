@@ -1,4 +1,4 @@
-//! How much mail a mailbox is sent: nobody may use Latchkey to fill another's.
+//! The limit on mail to one mailbox, so that nobody can flood another's with our mail.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 /// The pause between mails once two have been sent in a row.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What a mailbox has been sent of one purpose: so many a day, two in a row, then one a minute
-/// (the generic cell rate algorithm with a burst of two).
+/// The mails of one purpose to one mailbox: a number per day, two in a row, then one a minute (the
+/// generic cell rate algorithm with a burst of two).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// When the window opened.
@@ -26,10 +26,10 @@ impl Mailbox {
     /// The window in which mails are counted.
     pub const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// One more mail at `now`, after what was sent `before`.
+    /// Counts one more mail at `now`, after those counted in `before`.
     ///
     /// # Errors
-    /// How long to wait until there is room for one more.
+    /// How long to wait for the next one.
     pub fn send(
         before: Option<Self>,
         now: Timestamp,
@@ -37,7 +37,7 @@ impl Mailbox {
     ) -> Result<Self, Duration> {
         let fresh = Self { since: now, count: 0, paced_at: now };
         let is_over = |mailbox: &Self| {
-            // A window that opens in the future was written by a clock that was wrong.
+            // A window that opens in the future was written by a wrong clock.
             mailbox.since > now || now >= mailbox.expires_at()
         };
         let mailbox = before.filter(|mailbox| !is_over(mailbox)).unwrap_or(fresh);
@@ -52,7 +52,7 @@ impl Mailbox {
         Ok(Self { count: mailbox.count.saturating_add(1), paced_at, ..mailbox })
     }
 
-    /// When all of it may be forgotten.
+    /// When the count can be forgotten.
     pub fn expires_at(&self) -> Timestamp {
         self.since.saturating_add(Self::WINDOW)
     }

@@ -1,4 +1,4 @@
-//! Sessions and the rule by which their refresh tokens rotate.
+//! Sessions, and the rule by which their refresh tokens rotate.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ impl SessionId {
         Self(id)
     }
 
-    /// The identifier as storage keeps it.
+    /// The identifier as stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -35,8 +35,8 @@ impl SessionId {
         &self.0
     }
 
-    /// What stands for it in the list of revoked sessions: the first 16 bytes of the SHA-256 of
-    /// its text, so that the list names no session that was not known before.
+    /// Its digest in the list of revoked sessions: the first 16 bytes of the SHA-256 of its text,
+    /// so that the list reveals no session that was not known before.
     pub fn digest(&self) -> [u8; 16] {
         let digest = digest(&SHA256, self.to_string().as_bytes());
         let mut short = [0; 16];
@@ -76,7 +76,7 @@ hex::serde_as_hex!(SessionId);
 pub struct Session {
     /// Its identifier.
     pub id: SessionId,
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
     /// How often its refresh token was rotated.
     pub generation: u64,
@@ -88,20 +88,20 @@ pub struct Session {
     pub rotated_from: IpAddr,
     /// When its current refresh token expires; never after [`ends_at`](Self::ends_at).
     pub token_expires_at: Timestamp,
-    /// When it ends however often it rotates; none if never.
+    /// When it ends, however often it rotates; `None` for never.
     pub ends_at: Option<Timestamp>,
-    /// What opened it.
+    /// The client that opened it.
     pub opened_by: Client,
 }
 
 /// How long sessions and their tokens live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLifetimes {
-    /// A refresh token's, from each rotation.
+    /// A refresh token's lifetime, from each rotation.
     pub refresh: Duration,
-    /// A session's, however often it rotates; none for no end.
+    /// A session's lifetime, however often it rotates; `None` for no end.
     pub session: Option<Duration>,
-    /// For how long after a rotation the token it replaced still leads to the same successor.
+    /// How long after a rotation the replaced token still leads to the same successor.
     pub reuse_grace: Duration,
 }
 
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    /// When nothing can be done with it any more.
+    /// When it can no longer be used.
     pub fn expires_at(&self) -> Timestamp {
         self.ends_at.map_or(self.token_expires_at, |end| end.min(self.token_expires_at))
     }
@@ -138,8 +138,8 @@ impl Session {
         now < self.expires_at()
     }
 
-    /// Whether its tokens were issued in a time so far ahead of `now` that a wrong clock must have
-    /// said so. They are refused until then.
+    /// Whether its tokens were issued so far ahead of `now` that the clock must have been wrong.
+    /// They are refused until then.
     pub fn is_dated_ahead(&self, now: Timestamp) -> bool {
         self.rotated_at > now.saturating_add(BEHIND_TOLERANCE)
     }
@@ -201,11 +201,11 @@ pub enum Rotation {
     Repeated,
     /// It was replaced for good: the session ends.
     Reused(Theft),
-    /// It is of a generation that was never issued, as after an older copy of the database was
-    /// put back: refused, and the session lives on.
+    /// Its generation was never issued, as after an older copy of the database was put back:
+    /// refused, and the session continues.
     Ahead,
-    /// It was replaced in a time ahead, by a clock that was wrong: refused, since the grace would
-    /// last until then, and the session lives on.
+    /// It was replaced at a time in the future, by a wrong clock: refused, since the grace would
+    /// last until then, and the session continues.
     DatedAhead,
     /// The session is past its end.
     Expired,
@@ -214,7 +214,7 @@ pub enum Rotation {
 /// Why a superseded token counts as stolen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theft {
-    /// Its successor has been used already.
+    /// Its successor has been used.
     SuccessorUsed,
     /// The grace after its rotation is over.
     GraceOver,

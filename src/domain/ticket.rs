@@ -1,4 +1,4 @@
-//! Tickets: what a mailed link carries.
+//! Tickets, which mailed links carry.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::{Email, User, UserId, hex};
 use crate::clock::Timestamp;
 
-/// What a ticket is good for.
+/// The purpose of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Confirming that the address given at registration is the person's own.
+    /// Confirming the address given at registration.
     VerifyEmail,
     /// Choosing a new password.
     ResetPassword,
     /// Confirming a new address for an account.
     ChangeEmail,
-    /// Calling off a change of address, from the old one.
+    /// Cancelling a change of address, from the old address.
     CancelEmailChange,
 }
 
 impl Purpose {
-    /// The number that stands for it in storage keys and MACs; never given to another purpose.
+    /// Its number in storage keys and MACs; never reused for another purpose.
     pub const fn code(self) -> u8 {
         match self {
             Self::VerifyEmail => 1,
@@ -73,9 +73,9 @@ hex::serde_as_hex!(TicketId);
 pub struct Ticket {
     /// Its identifier.
     pub id: TicketId,
-    /// What it is good for.
+    /// Its purpose.
     pub purpose: Purpose,
-    /// Whose account it concerns.
+    /// The account it concerns.
     pub user: UserId,
     /// The address it was sent to; it counts only while that is still the user's (or, for a
     /// change of address, the pending) one.
@@ -106,12 +106,12 @@ pub enum TicketState {
     /// It was used, and what it did still stands.
     Used(TicketUse),
     /// It has expired, or what it was for no longer exists: its address is no longer the user's,
-    /// the change of address that it belongs to was called off, or the account is disabled.
+    /// the change of address that it belongs to was cancelled, or the account is disabled.
     Void,
 }
 
 impl Ticket {
-    /// A ticket for `email` that nobody has used.
+    /// An unused ticket for `email`.
     pub fn new(
         id: TicketId,
         purpose: Purpose,

@@ -25,23 +25,23 @@ pub struct User {
     pub id: UserId,
     /// Its address, as typed.
     pub email: Email,
-    /// Its name, where one was chosen.
+    /// Its user name, if it has one.
     pub username: Option<Username>,
-    /// Whether someone who reads that address's mail has confirmed it.
+    /// Whether the address has been confirmed.
     pub is_email_verified: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// Raised by every change of password, email or disablement, so that a check made outside a
-    /// transaction can be held against the account as it is by then.
+    /// transaction can be compared with the account inside it.
     pub credential_version: u64,
-    /// Whether the operator has closed it.
+    /// Whether the operator has disabled it.
     pub is_disabled: bool,
-    /// The address it is about to get, until its link is confirmed, called off or too old.
+    /// The requested new address, until it is confirmed, cancelled or expired.
     pub pending_email: Option<Box<PendingEmail>>,
 }
 
 impl User {
-    /// The user as seen at `now`: without a change of address that is too old.
+    /// The user at `now`, without an expired change of address.
     #[must_use]
     pub fn seen_at(mut self, now: Timestamp) -> Self {
         self.pending_email = self.pending_email.filter(|pending| now < pending.expires_at);
@@ -54,7 +54,7 @@ impl User {
     }
 }
 
-/// A change of address that has been asked for and not yet confirmed.
+/// A requested change of address that is not confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingEmail {
     /// The new address.

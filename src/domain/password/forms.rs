@@ -31,7 +31,7 @@ pub fn forms(password: &Secret<String>) -> Vec<Secret<String>> {
     forms
 }
 
-/// Whether both are one password to whoever types them: they have the same NFC form.
+/// Whether both are the same password to the person typing: they have the same NFC form.
 pub fn is_same(one: &Secret<String>, other: &Secret<String>) -> bool {
     composed(one).expose() == composed(other).expose()
 }
@@ -107,8 +107,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whichever normal form a password was set in, it is among the forms of the other, and
-        /// no text has more than three forms.
+        /// A password set in either normal form is among the forms of the other, and no text has
+        /// more than three forms.
         #[test]
         fn either_normal_form_is_tried_for_the_other(text in "\\PC{0,40}") {
             let [nfc, nfd] = [composed, decomposed].map(|form| form(&secret(&text)));

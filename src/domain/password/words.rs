@@ -1,11 +1,11 @@
-//! The words of a service, which are the first that a guesser tries there.
+//! The words of a service, which a guesser tries first.
 
 use std::collections::BTreeSet;
 
 /// The fewest characters of a word.
 const SHORTEST: usize = 3;
 
-/// Words that no password may be, however it is decorated.
+/// Words that no password may consist of, however decorated.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceWords(BTreeSet<String>);
 
@@ -15,9 +15,8 @@ impl ServiceWords {
         Self(BTreeSet::new())
     }
 
-    /// Adds what `phrase` is made of: its runs of letters and digits, and the whole of it, with
-    /// and without what stands between them. What has fewer than three characters, or no letter,
-    /// is no word.
+    /// Adds the words of `phrase`: its runs of letters and digits, and all of it, with and without
+    /// what separates them. Texts with fewer than three characters or without a letter are skipped.
     pub fn add(&mut self, phrase: &str) {
         let phrase = phrase.trim().to_lowercase();
         let parts: Vec<&str> = phrase.split(|c: char| !c.is_alphanumeric()).collect();
@@ -36,7 +35,8 @@ impl ServiceWords {
         once.iter().chain(&twice).any(is_end)
     }
 
-    /// Where in `password` a word can end that begins at one of `starts` or after decoration there.
+    /// The places in `password` where a word can end that begins at one of `starts`, or after
+    /// decoration there.
     fn ends(&self, password: &str, starts: &BTreeSet<usize>) -> BTreeSet<usize> {
         let starts: BTreeSet<usize> =
             starts.iter().flat_map(|start| after_decoration(password, *start)).collect();
@@ -66,7 +66,7 @@ fn after_decoration(text: &str, start: usize) -> impl Iterator<Item = usize> {
     std::iter::once(start).chain(ends)
 }
 
-/// What follows `word` at the beginning of `text`.
+/// What follows `word` at the start of `text`.
 fn after_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let mut rest = text.chars();
     let is_read = word.chars().all(|letter| rest.next().is_some_and(|c| stands_for(c, letter)));
