@@ -132,14 +132,14 @@ async fn the_text_part_reads_well() {
     assert_eq!(
         sent.text,
         "Hello,\n\n\
-         on 6 December 2024, 10:00 UTC an account was made at\n\
+         On 6 December 2024, 10:00 UTC, an account was created at\n\
          accounts.example.com with this email address:\n\n    \
          ada@example.org\n\n\
          To confirm that the address is yours, open this link:\n\n\
          https://accounts.example.com/api/verify-email/confirm/?token=q8yJXx2ZVd_0-6WcR4tH1sNfLpKbGmEaUoIvTzYxWqA\n\n\
          It works for 1 hour, until 6 December 2024, 11:00 UTC.\n\n\
-         If it was not you who made this account, you can ignore this mail:\n\
-         the address then stays unconfirmed.\n"
+         If you did not create this account, you can ignore this mail. The\n\
+         address then stays unconfirmed.\n"
     );
 }
 
