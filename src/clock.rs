@@ -96,7 +96,8 @@ impl Timestamp {
 
 /// RFC 3339 in UTC with six digits after the second: `2024-12-06T10:00:00.123456Z`.
 impl fmt::Display for Timestamp {
-    /// Written digit by digit, as every log line and every profile holds one.
+    /// Digit by digit, as every log line and every profile has one: with `write!` a profile took 7 %
+    /// more instructions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let utc = self.to_utc();
         let mut text = *b"0000-00-00T00:00:00.000000Z";

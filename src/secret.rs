@@ -1,17 +1,16 @@
-//! A value that must not be seen: passwords, tokens, keys, mailed links.
+//! Secret values: passwords, tokens, keys, mailed links.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// Holds a secret: no `Display`, no `Serialize`, a `Debug` that shows nothing, and memory that is
-/// wiped when it is dropped. Reading it takes the word [`expose`](Secret::expose), so that every
-/// such place can be found.
+/// A secret: no `Display`, no `Serialize`, a `Debug` that shows nothing, and memory that is
+/// wiped on drop. It is read with [`expose`](Secret::expose), so that every such place can be found.
 #[derive(Clone)]
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes `value` into custody.
+    /// Wraps `value`.
     pub fn new(value: T) -> Self {
         Self(value)
     }

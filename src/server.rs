@@ -160,8 +160,8 @@ impl Accepting {
                 tracing::debug!(%error, "a connection ended before it was accepted");
                 continue;
             }
-            if let Some(unsaid) = self.failed.is_due(Instant::now()) {
-                tracing::warn!(%error, unsaid, "cannot accept connections");
+            if let Some(suppressed) = self.failed.is_due(Instant::now()) {
+                tracing::warn!(%error, suppressed, "cannot accept connections");
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
@@ -195,12 +195,12 @@ impl Server {
             Admission::Welcome => {}
             Admission::AfterAnother => self.wait_for_room().await,
             Admission::TooManyOfItsAddress => {
-                tracing::debug!(%peer, "turned away: too many connections from its address");
+                tracing::debug!(%peer, "connection refused: too many from its address");
                 return;
             }
             Admission::Full => {
-                if let Some(unsaid) = self.turned_away.is_due(Instant::now()) {
-                    tracing::warn!(%peer, unsaid, "turned away: all connections are busy");
+                if let Some(suppressed) = self.turned_away.is_due(Instant::now()) {
+                    tracing::warn!(%peer, suppressed, "connection refused: all others are busy");
                 }
                 return;
             }
@@ -248,7 +248,7 @@ impl Server {
         let is_in_time = tokio::time::timeout(patience, all_ended).await.is_ok();
         let cut = if is_in_time { 0 } else { self.registry.busy() };
         if cut > 0 {
-            tracing::warn!(cut, "requests under way were cut off");
+            tracing::warn!(cut, "requests were cut off");
         }
         self.tasks.shutdown().await;
         Drained { cut }
@@ -260,7 +260,7 @@ impl Server {
 struct Complaint {
     last: Option<Instant>,
     /// How often it has happened since without being logged.
-    unsaid: u64,
+    suppressed: u64,
 }
 
 impl Complaint {
@@ -270,11 +270,11 @@ impl Complaint {
         let is_too_soon =
             self.last.is_some_and(|last| now.saturating_duration_since(last) < COMPLAINT_INTERVAL);
         if is_too_soon {
-            self.unsaid += 1;
+            self.suppressed += 1;
             return None;
         }
         self.last = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 

@@ -1,10 +1,8 @@
 //! Formats `tracing` events as lines.
 //!
-//! One line per event: time, level, message, the fields in their order, and the id of the request
-//! it belongs to. Spans are not supported; this program opens none. Every request logs a line, so
-//! formatting one must be cheap.
+//! One line per event: time, level, message, the fields in their order, and the request id. Spans
+//! are ignored; this program opens none. Every request logs a line, so this is a hot path.
 
-use std::cell::Cell;
 use std::fmt::{self, Debug, Write};
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::{REQUEST, is_mail};
+use super::{REQUEST, is_mail, line};
 use crate::clock::Clock;
 use crate::config::LogFormat;
 
@@ -22,15 +20,10 @@ use crate::config::LogFormat;
 const MESSAGE: &str = "message";
 const REQUEST_ID: &str = "request_id";
 
-/// The most memory that a thread keeps for its next line, in bytes.
-const KEPT: usize = 1024;
+/// Room for the line of a request.
+const USUAL_LINE: usize = 256;
 
-thread_local! {
-    /// The thread's last line, kept for its memory.
-    static LINE: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// Formats every event as a line for the sink.
+/// Formats every event and passes the line to the sink.
 pub(super) struct Events<S> {
     level: LevelFilter,
     format: LogFormat,
@@ -43,14 +36,15 @@ impl<S> Events<S> {
         Self { level, format, clock, sink }
     }
 
-    fn write(&self, event: &Event<'_>, line: &mut String) {
+    fn line(&self, event: &Event<'_>) -> String {
+        let mut line = String::with_capacity(USUAL_LINE);
         let now = self.clock.read().wall;
-        let level = event.metadata().level();
+        let level = *event.metadata().level();
         let request = REQUEST.try_with(Arc::clone).ok();
         match self.format {
             LogFormat::Text => {
                 let _ = write!(line, "{now} {:>5}", level.as_str());
-                let mut fields = Text { line };
+                let mut fields = Text { line: &mut line };
                 event.record(&mut fields);
                 if let Some(request) = &request {
                     let _ = fields.value(REQUEST_ID).write_str(request);
@@ -58,7 +52,7 @@ impl<S> Events<S> {
             }
             LogFormat::Json => {
                 let _ = write!(line, "{{\"timestamp\":\"{now}\",\"level\":\"{level}\"");
-                let mut fields = Json { line };
+                let mut fields = Json { line: &mut line };
                 event.record(&mut fields);
                 if let Some(request) = &request {
                     fields.show(REQUEST_ID, &**request);
@@ -67,6 +61,10 @@ impl<S> Events<S> {
             }
         }
         line.push('\n');
+        if line.len() > line::MAX_LINE {
+            line = line::cut(self.format, now, level, &line);
+        }
+        line
     }
 }
 
@@ -80,14 +78,7 @@ impl<S: Fn(&Metadata<'_>, &str) + 'static> Subscriber for Events<S> {
     }
 
     fn event(&self, event: &Event<'_>) {
-        // Taken out while in use, since formatting a value may log in turn. At the end of a thread
-        // it is gone.
-        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
-        self.write(event, &mut line);
-        (self.sink)(event.metadata(), &line);
-        line.clear();
-        line.shrink_to(KEPT);
-        let _ = LINE.try_with(|kept| kept.set(line));
+        (self.sink)(event.metadata(), &self.line(event));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -109,18 +100,17 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// Where the value of a field is written.
-    fn value(&mut self, name: &str) -> Harmless<'_> {
+    /// Writes the field's name, and returns where its value goes.
+    fn value(&mut self, name: &str) -> EscapeControl<'_> {
         self.line.push(' ');
         if name != MESSAGE {
             self.line.push_str(name);
             self.line.push('=');
         }
-        Harmless(self.line)
+        EscapeControl(self.line)
     }
 }
 
-/// A value that fails to format leaves the line unchanged.
 impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let _ = write!(self.value(field.name()), "{value:?}");
@@ -131,11 +121,10 @@ impl Visit for Text<'_> {
     }
 }
 
-/// Escapes untrusted text, so that it can neither end the line nor control the terminal that shows
-/// it.
-struct Harmless<'a>(&'a mut String);
+/// Escapes characters with which untrusted text could end the line or control the terminal.
+struct EscapeControl<'a>(&'a mut String);
 
-impl Write for Harmless<'_> {
+impl Write for EscapeControl<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             self.0.push_str(text);
@@ -152,11 +141,9 @@ impl Write for Harmless<'_> {
     }
 }
 
-/// Whether a character is not shown as such: control characters, and those that end a line or
-/// change the writing direction.
+/// Control characters, line and paragraph separators, and changes of the writing direction.
 fn is_control(character: char) -> bool {
-    let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') || turns
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes fields for machines: `,"message":"…","name":7`.
@@ -166,13 +153,13 @@ struct Json<'a> {
 
 impl Json<'_> {
     fn show(&mut self, name: &str, value: impl Serialize) {
-        // A value that fails to format is replaced by a placeholder.
+        // A value that cannot be serialized must not break the line.
         let value = serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned());
         let _ = write!(self.line, ",\"{name}\":{value}");
     }
 }
 
-/// Names are identifiers or dotted paths.
+/// Field names are paths of identifiers, so they need no escaping.
 impl Visit for Json<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.show(field.name(), format_args!("{value:?}"));

@@ -1,4 +1,4 @@
-//! The waiting lines, and the thread that writes them.
+//! The queue of lines, and the thread that writes them.
 
 use std::io::{self, Write};
 use std::mem;
@@ -7,39 +7,33 @@ use std::thread;
 use std::time::Duration;
 
 use super::line;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::LogFormat;
 
-/// How many bytes of lines may wait while others are being written.
+/// How many bytes of lines may wait. A line beyond that is dropped.
 pub(super) const CAPACITY: usize = 1024 * 1024;
 
-/// How much memory is kept while there are no lines, in bytes.
+/// The same for lines that are mails: a dropped one would be a lost mail.
+pub(super) const MAIL_CAPACITY: usize = 2 * CAPACITY;
+
+/// How much memory is kept for lines while there are none.
 const KEPT: usize = 16 * 1024;
 
-/// How long to wait before writing again to a non-blocking stderr that is full. Another program may
-/// have made the terminal or pipe non-blocking.
+/// How long to wait when a non-blocking stderr is full. Another program that shares the terminal or
+/// pipe may have made it non-blocking.
 const NONBLOCKING_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long lines are collected between two writes. Waking the thread for each line would cost more
-/// than the line, and the delay is not noticeable.
+/// How long lines gather after a write, before the next one. Waking the thread for each line costs
+/// more than the line.
 const GATHERING: Duration = Duration::from_millis(2);
 
-/// Which lines are dropped when there is little room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// Dropped when the queue is full.
-    Ordinary,
-    /// A mail, which would be lost with its line. It has the same amount of extra room.
-    Mail,
-}
-
-/// Queued lines. Pushing never waits for the reader.
+/// Lines that wait to be written.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Notified when there is something to write.
+    /// Signalled when an idle writer has something to write.
     arrived: Condvar,
-    /// Notified when everything has been written.
+    /// Signalled when everything has been written.
     done: Condvar,
     format: LogFormat,
     clock: Clock,
@@ -50,24 +44,9 @@ struct State {
     /// Whole lines, one after the other.
     waiting: Vec<u8>,
     /// How many lines were dropped and not reported yet.
-    dropped: u64,
-    thread: Thread,
-}
-
-/// What the thread is doing.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Thread {
-    /// It will look at the state next, or has not started.
-    #[default]
-    Underway,
-    /// It waits for a line.
-    Idle,
-}
-
-/// What the thread takes from the state at once.
-struct Batch {
-    lines: Vec<u8>,
-    dropped: u64,
+    dropped: usize,
+    /// Whether the thread waits for a line. Otherwise it writes, or has not started.
+    is_writer_idle: bool,
 }
 
 impl Queue {
@@ -76,82 +55,67 @@ impl Queue {
         Self { state, arrived: Condvar::new(), done: Condvar::new(), format, clock }
     }
 
-    /// The time, for the lines that the log writes about itself.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.read().wall
-    }
-
-    /// Adds a line if there is room.
-    pub(super) fn push(&self, line: &str, urgency: Urgency) {
-        let capacity = match urgency {
-            Urgency::Ordinary => CAPACITY,
-            Urgency::Mail => 2 * CAPACITY,
-        };
+    /// Adds a line, if no more than `capacity` bytes wait with it.
+    pub(super) fn push(&self, line: &str, capacity: usize) {
         let mut state = self.lock();
         if state.waiting.len() + line.len() > capacity {
-            state.dropped = state.dropped.saturating_add(1);
+            state.dropped += 1;
             return;
         }
         state.waiting.extend_from_slice(line.as_bytes());
-        // Waking a thread costs a system call, even if it is awake.
-        if mem::take(&mut state.thread) == Thread::Idle {
+        // Notifying costs a system call, even if nobody waits.
+        if mem::take(&mut state.is_writer_idle) {
             drop(state);
             self.arrived.notify_one();
         }
     }
 
-    /// Waits until all lines have been written or given up, at most `patience`.
-    pub(super) fn flush(&self, patience: Duration) {
-        let is_under_way = |state: &mut State| state.thread == Thread::Underway;
-        // There is nothing left to do, whether it was in time or not.
-        let _ = self.done.wait_timeout_while(self.lock(), patience, is_under_way);
+    /// Waits until all lines have been written or lost, or `timeout` has passed.
+    pub(super) fn flush(&self, timeout: Duration) {
+        let is_writing = |state: &mut State| !state.is_writer_idle;
+        // After a timeout there is nothing more to do.
+        let _ = self.done.wait_timeout_while(self.lock(), timeout, is_writing);
     }
 
-    /// The body of the thread: writes to `output` until the process ends.
+    /// The writing thread: writes lines to `output` for as long as the process lives.
     pub(super) fn write(&self, output: impl Write) -> ! {
         let mut output = Output { output, is_mid_line: false };
-        let mut kept = Vec::new();
+        let mut lines = Vec::new();
         loop {
-            let Batch { mut lines, dropped } = self.next_batch(mem::take(&mut kept));
-            let mut lost = output.write(&lines);
-            if lost == 0 && dropped > 0 {
-                let notice = line::dropped(self.format, self.now(), dropped);
-                lost = if output.write(notice.as_bytes()) == 0 { 0 } else { dropped };
-            } else {
-                lost = lost.saturating_add(dropped);
-            }
-            if lost > 0 {
-                let mut state = self.lock();
-                state.dropped = state.dropped.saturating_add(lost);
+            let dropped = self.next_batch(&mut lines);
+            let lost = output.write(&lines);
+            let is_reported = lost == 0 && (dropped == 0 || self.report(&mut output, dropped));
+            if !is_reported {
+                self.lock().dropped += lost + dropped;
             }
             lines.clear();
             lines.shrink_to(KEPT);
-            kept = lines;
             thread::park_timeout(GATHERING);
         }
     }
 
-    /// Waits for lines. Dropped lines are reported after the next ones, never alone, so that a
-    /// stderr that is gone is not retried for ever.
-    fn next_batch(&self, room: Vec<u8>) -> Batch {
+    /// Waits for lines, moves them into the empty `lines`, and returns how many others were dropped
+    /// meanwhile. Those are reported after the lines and never alone: each failed report would
+    /// cause another.
+    fn next_batch(&self, lines: &mut Vec<u8>) -> usize {
         let mut state = self.lock();
         if state.waiting.is_empty() {
-            state.thread = Thread::Idle;
+            state.is_writer_idle = true;
             self.done.notify_all();
         }
         let mut state = self
             .arrived
             .wait_while(state, |state| state.waiting.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        state.thread = Thread::Underway;
-        let lines = mem::replace(&mut state.waiting, room);
-        Batch { lines, dropped: mem::take(&mut state.dropped) }
+        state.is_writer_idle = false;
+        mem::swap(&mut state.waiting, lines);
+        mem::take(&mut state.dropped)
     }
 
-    /// How many bytes wait.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().waiting.len()
+    /// Writes that lines were dropped; returns whether that succeeded.
+    fn report(&self, output: &mut Output<impl Write>, dropped: usize) -> bool {
+        let line = line::dropped(self.format, self.clock.read().wall, dropped);
+        output.write(line.as_bytes()) == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -159,37 +123,34 @@ impl Queue {
     }
 }
 
-/// The output.
+/// Where lines are written to.
 struct Output<W> {
     output: W,
-    /// Whether the last write stopped inside a line.
+    /// Whether the last write failed in the middle of a line.
     is_mid_line: bool,
 }
 
 impl<W: Write> Output<W> {
-    /// Writes as many lines as possible, and returns how many could not be written in full.
-    fn write(&mut self, lines: &[u8]) -> u64 {
-        if lines.is_empty() {
-            return 0;
-        }
+    /// Writes lines as far as possible, and returns how many were not written whole.
+    fn write(&mut self, lines: &[u8]) -> usize {
         if self.is_mid_line {
-            self.is_mid_line = !self.rest_of(b"\n").is_empty();
+            self.is_mid_line = self.write_some(b"\n") == 0;
         }
-        let rest = if self.is_mid_line { lines } else { self.rest_of(lines) };
-        let written = lines.len() - rest.len();
-        if let Some(last) = written.checked_sub(1).and_then(|last| lines.get(last)) {
+        let written = if self.is_mid_line { 0 } else { self.write_some(lines) };
+        let (written, rest) = lines.split_at_checked(written).unwrap_or((lines, &[]));
+        if let Some(last) = written.last() {
             self.is_mid_line = *last != b'\n';
         }
-        let ends = rest.iter().filter(|byte| **byte == b'\n');
-        u64::try_from(ends.count()).unwrap_or(u64::MAX)
+        rest.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// The rest of `bytes` that cannot be written.
-    fn rest_of<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
-        while !bytes.is_empty() {
-            match self.output.write(bytes) {
+    /// Writes until nothing more can be written, and returns the number of bytes written.
+    fn write_some(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = bytes.get(written..) {
+            match self.output.write(rest) {
                 Ok(0) => break,
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     thread::park_timeout(NONBLOCKING_PAUSE);
@@ -197,7 +158,7 @@ impl<W: Write> Output<W> {
                 Err(_) => break,
             }
         }
-        bytes
+        written
     }
 }
 
@@ -207,6 +168,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::clock::Timestamp;
 
     /// Longer than anything here takes.
     const LONG: Duration = Duration::from_secs(60);
@@ -248,7 +210,7 @@ mod tests {
         }
 
         fn push(&self, line: &str) {
-            self.queue.push(&format!("{line}\n"), Urgency::Ordinary);
+            self.queue.push(&format!("{line}\n"), CAPACITY);
         }
 
         /// What is being written at this moment.
@@ -266,8 +228,8 @@ mod tests {
         }
     }
 
-    const NOTICE: &str = "1970-01-01T00:00:00.000000Z  WARN log lines were dropped: stderr is too \
-                          slow, or was away";
+    const NOTICE: &str = "1970-01-01T00:00:00.000000Z  WARN log lines were dropped: stderr was too \
+                          slow or closed";
 
     #[test]
     fn lines_are_written_in_order_while_others_wait() {
@@ -293,7 +255,7 @@ mod tests {
         for _ in 0..CAPACITY / 1_024 + 7 {
             test.push(&line);
         }
-        test.queue.push("mail\n", Urgency::Mail);
+        test.queue.push("mail\n", MAIL_CAPACITY);
         test.goes_through();
         let waited = test.asked();
         assert_eq!(waited.len(), CAPACITY + 5);
@@ -312,11 +274,11 @@ mod tests {
         let test = Test::start(LogFormat::Text);
         test.push("first");
         assert_eq!(test.asked(), "first\n");
-        for _ in 0..2 * CAPACITY / 1_024 + 3 {
-            test.queue.push(&"x".repeat(1_024), Urgency::Mail);
+        for _ in 0..MAIL_CAPACITY / 1_024 + 3 {
+            test.queue.push(&"x".repeat(1_024), MAIL_CAPACITY);
         }
         let state = test.queue.lock();
-        assert_eq!((state.waiting.len(), state.dropped), (2 * CAPACITY, 3));
+        assert_eq!((state.waiting.len(), state.dropped), (MAIL_CAPACITY, 3));
     }
 
     #[test]
@@ -385,6 +347,6 @@ mod tests {
         test.push("one");
         assert_eq!(test.asked(), "one\n");
         test.queue.flush(Duration::from_millis(1));
-        assert_eq!(test.queue.lock().thread, Thread::Underway);
+        assert!(!test.queue.lock().is_writer_idle);
     }
 }

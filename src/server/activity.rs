@@ -106,13 +106,12 @@ impl Activity {
     pub(super) fn pause(&self, earliest: Instant) -> Option<Instant> {
         let state = self.lock();
         let deadline = state.deadline(self.patience)?;
-        let since = match state.phase {
-            Phase::New { since } | Phase::Idle { since } | Phase::Head { since } => since,
-            Phase::Request | Phase::Answer { .. } | Phase::Lingering { .. } | Phase::Evicted => {
-                return Some(deadline);
+        Some(match state.phase {
+            Phase::New { since } | Phase::Idle { since } | Phase::Head { since } => {
+                deadline.min(earliest.max(since + REST_AFTER))
             }
-        };
-        Some(deadline.min(earliest.max(since + REST_AFTER)))
+            _ => deadline,
+        })
     }
 
     /// Since when the connection has been idle; `None` if it is not.
@@ -160,10 +159,7 @@ impl Activity {
             Phase::New { since } => state.phase = Phase::Head { since },
             Phase::Idle { .. } => state.phase = Phase::Head { since: Instant::now() },
             Phase::Evicted => return Err(Evicted),
-            Phase::Head { .. }
-            | Phase::Request
-            | Phase::Answer { .. }
-            | Phase::Lingering { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -129,11 +129,10 @@ impl Registry {
     }
 
     fn evict_longest_idle(&mut self) -> bool {
-        if self.evict_next() {
-            return true;
+        self.evict_next() || {
+            self.find_idle();
+            self.evict_next()
         }
-        self.look_for_idle();
-        self.evict_next()
     }
 
     /// Evicts the first connection of the last scan that is still idle.
@@ -149,7 +148,7 @@ impl Registry {
         false
     }
 
-    fn look_for_idle(&mut self) {
+    fn find_idle(&mut self) {
         let idle = self.connections.iter().filter_map(|(id, connection)| {
             connection.activity.idle_since().map(|since| (since, *id))
         });

@@ -91,11 +91,10 @@ impl State {
             let longest = self.waiting.first_key_value().map(|(first, _)| *first);
             let Some(longest) = longest.filter(|first| *first < number) else { return false };
             self.give_back(longest);
-            if let Some(unsaid) = self.gave_way.is_due(Instant::now()) {
+            if let Some(suppressed) = self.gave_way.is_due(Instant::now()) {
                 tracing::warn!(
-                    unsaid,
-                    "an unfinished body gave way to others: together they hold all the memory \
-                     that there is for them"
+                    suppressed,
+                    "the memory for unfinished bodies is used up: the oldest was dropped"
                 );
             }
         }
