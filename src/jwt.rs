@@ -17,7 +17,7 @@ use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
-use crate::domain::hex::Digits;
+use crate::domain::hex;
 use crate::domain::{Session, SessionId, UserId};
 use crate::keys::{JwtKey, KeyId, Keys, LiveKeys};
 use crate::secret::Secret;
@@ -160,7 +160,7 @@ impl Tokens {
             exp: expiry.into(),
             iat: now.into(),
             nbf: None,
-            jti: Cow::Owned(hex(jti)),
+            jti: Cow::Owned(hex::text(&jti)),
             user_id: session.user,
             iss: Cow::Borrowed(&self.settings.issuer),
             aud: self.settings.audience.as_deref(),
@@ -178,7 +178,7 @@ impl Tokens {
             exp: session.token_expires_at.into(),
             iat: session.rotated_at.into(),
             nbf: None,
-            jti: Cow::Owned(hex(refresh_jti(session))),
+            jti: Cow::Owned(hex::text(&refresh_jti(session))),
             user_id: session.user,
             sid: session.id,
             generation: session.generation,
@@ -382,10 +382,6 @@ fn refresh_jti(session: &Session) -> [u8; 16] {
     hash.update(&session.generation.to_be_bytes());
     let hash = hash.finish();
     hash.as_ref().first_chunk().copied().unwrap_or_default()
-}
-
-fn hex(bytes: [u8; 16]) -> String {
-    Digits::of(&bytes).as_str().to_owned()
 }
 
 #[cfg(test)]

@@ -2,41 +2,21 @@
 
 use std::fmt;
 
-/// The digits of 16 bytes. Every request has some written, so they are not formatted one by one.
-pub(crate) struct Digits([u8; 32]);
-
-impl Digits {
-    pub(crate) fn of(bytes: &[u8; 16]) -> Self {
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-            if let [high, low] = pair {
-                (*high, *low) = (digit(byte >> 4), digit(byte & 0xf));
-            }
-        }
-        Self(digits)
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-/// Written to `f` as they are.
+/// Writes the digits to `f`.
 pub(crate) fn write(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(Digits::of(bytes).as_str())
+    write!(f, "{:032x}", u128::from_be_bytes(*bytes))
 }
 
-const fn digit(half: u8) -> u8 {
-    if half < 10 { b'0' + half } else { b'a' + half - 10 }
+/// The digits as text.
+pub(crate) fn text(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
-/// Reads 32 lower-case hexadecimal digits; anything else is none.
+/// Reads 32 lower-case hexadecimal digits; anything else is `None`.
 pub(crate) fn parse16(text: &str) -> Option<[u8; 16]> {
-    let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 32 || !text.bytes().all(is_lower_hex) {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+    let number = u128::from_str_radix(text, 16).ok()?;
+    // A sign, upper case or another number of digits would be read as well.
+    (format!("{number:032x}") == text).then(|| number.to_be_bytes())
 }
 
 /// Serde for identifiers: the hexadecimal text.
@@ -44,7 +24,7 @@ macro_rules! serde_as_hex {
     ($id:ty) => {
         impl serde::Serialize for $id {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(crate::domain::hex::Digits::of(&self.0).as_str())
+                serializer.collect_str(self)
             }
         }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
+use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
@@ -87,21 +88,8 @@ fn read_form(body: &[u8]) -> Result<Fields, ApiError> {
 /// anything else, and so change a password without a word. The form can be looked at as a whole,
 /// since no character of several bytes reaches across its separators.
 fn is_utf8_once_decoded(form: &[u8]) -> bool {
-    let hex_digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut decoded = Zeroizing::new(Vec::with_capacity(form.len()));
-    let mut rest = form.iter();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let high = hex_digit(ahead.next());
-        let low = hex_digit(ahead.next());
-        match (byte, high, low) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                rest = ahead;
-            }
-            _ => decoded.push(*byte),
-        }
-    }
+    decoded.extend(percent_decode(form));
     std::str::from_utf8(&decoded).is_ok()
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::client::is_trusted;
 use super::respond::Answer;
-use crate::domain::hex::Digits;
+use crate::domain::hex;
 
 /// The header that carries it, both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +35,7 @@ impl RequestId {
         given
             .and_then(|value| value.to_str().ok())
             .filter(|name| is_acceptable(name))
-            .map_or_else(|| Self(Digits::of(&random()).as_str().into()), |name| Self(name.into()))
+            .map_or_else(|| Self(hex::text(&random()).into()), |name| Self(name.into()))
     }
 
     /// Names the request in its answer.
