@@ -15,7 +15,7 @@
 //! application    flows (the use cases), app (what they reach for)
 //! adapters       store, hasher, keys, jwt, throttle, mail, logging
 //! configuration  config (as written → as meant)
-//! values         domain, clock, paths, random, secret
+//! values         domain, clock, paths, private_files, random, secret
 //! ```
 //!
 //! Only `store` knows the database, only `http` what the API answers, and only `clock` asks the
@@ -74,6 +74,7 @@ pub mod keys_command;
 pub mod logging;
 pub mod mail;
 pub mod paths;
+pub mod private_files;
 pub mod random;
 pub mod secret;
 pub mod serve;

@@ -7,12 +7,12 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::clock::Timestamp;
 use crate::config::{MailConfig, MailTransport, PublicUrl};
 use crate::domain::{MailId, MailKind, MessageId, QueuedMail, TicketId, UserId};
+use crate::private_files::FileError;
 
 mod backoff;
 mod collector;
@@ -94,27 +94,8 @@ pub enum MailSetupError {
         /// Why.
         source: io::Error,
     },
-    /// The directory for mails cannot be made.
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others than its owner have rights to the directory for mails.
-    DirectoryTooOpen {
-        /// Which.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The directory for mails belongs to another user.
-    DirectoryNotOwned {
-        /// Which.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
+    /// The directory for mails cannot be made or is not private.
+    Directory(FileError),
     /// `[mail] smtp_ca_file` holds no usable certificates.
     Certificates {
         /// The file.
@@ -137,22 +118,8 @@ impl Mailer {
     /// [`MailSetupError`] names the setting or file, and for a template the line.
     pub fn new(config: &MailConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let mailer = Self::prepare(config, public_url)?;
-        if let (Transport::File(mails), MailTransport::File { directory }) =
-            (&mailer.transport, &config.transport)
-        {
-            let path = directory.clone();
-            let metadata = mails
-                .make()
-                .map_err(|source| MailSetupError::Directory { path: path.clone(), source })?;
-            let owner = metadata.uid();
-            if owner != rustix::process::geteuid().as_raw() {
-                return Err(MailSetupError::DirectoryNotOwned { path, owner });
-            }
-            let mode = metadata.mode() & 0o7777;
-            let is_open_to_others = mode & 0o077 != 0;
-            if is_open_to_others {
-                return Err(MailSetupError::DirectoryTooOpen { path, mode });
-            }
+        if let Transport::File(directory) = &mailer.transport {
+            directory.prepare().map_err(MailSetupError::Directory)?;
         }
         Ok(mailer)
     }
@@ -232,7 +199,7 @@ impl Mailer {
             Transport::Log => log(mail, link, &composed),
             Transport::File(directory) => match directory.deliver(mail, composed.raw).await {
                 Ok(()) => Delivery::Sent,
-                Err(error) => Delivery::Deferred { reason: format!("writing the file: {error}") },
+                Err(reason) => Delivery::Deferred { reason },
             },
             Transport::Smtp(smtp) => smtp.deliver(&composed).await,
             Transport::Collector(collector) => {
@@ -306,21 +273,7 @@ impl fmt::Display for MailSetupError {
             Self::Unreadable { path, source } => {
                 write!(f, "cannot read {}: {source}", path.display())
             }
-            Self::Directory { path, source } => {
-                write!(f, "cannot make the directory for mails {}: {source}", path.display())
-            }
-            Self::DirectoryTooOpen { path, mode } => write!(
-                f,
-                "{path} will hold mails whose links open accounts, and others may use it (mode \
-                 {mode:04o}); run: chmod 700 {path}",
-                path = path.display()
-            ),
-            Self::DirectoryNotOwned { path, owner } => write!(
-                f,
-                "the directory for mails {path} belongs to user {owner}; start latchkey as that \
-                 user, or run: chown -R \"$(id -u)\" {path}",
-                path = path.display()
-            ),
+            Self::Directory(error) => write!(f, "[mail] directory: {error}"),
             Self::Certificates { path, problem } => {
                 write!(f, "[mail] smtp_ca_file {}: {problem}", path.display())
             }
@@ -332,11 +285,10 @@ impl fmt::Display for MailSetupError {
 impl std::error::Error for MailSetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable { source, .. } | Self::Directory { source, .. } => Some(source),
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Directory(error) => Some(error),
             Self::From { .. }
             | Self::Template { .. }
-            | Self::DirectoryTooOpen { .. }
-            | Self::DirectoryNotOwned { .. }
             | Self::Certificates { .. }
             | Self::Tls { .. } => None,
         }

@@ -10,14 +10,11 @@ use std::time::Duration;
 
 use super::KeysError;
 use super::directory::{Audience, KeyDirectory};
-use super::id::{FileName, KeyId, KeyKind};
+use super::id::{FORGOTTEN, FileName, KeyId, KeyKind};
 use super::material::KeyMaterial;
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
 use crate::random::Random;
-
-/// The list of forgotten keys, one name a line.
-pub(super) const FORGOTTEN: &str = ".forgotten";
 
 /// The times in names are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);

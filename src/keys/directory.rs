@@ -1,25 +1,20 @@
-//! The directory of key files: its rights, and files that are either there whole or not at all.
+//! The directory of key files: its lock, and what is read, written and removed in it.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::contents::FORGOTTEN;
 use super::error::KeysError;
-use super::id::{FileName, KeyId};
+use super::id::{FORGOTTEN, FileName, KeyId};
+use crate::private_files::{self, FILE_MODE, FileError, UNFINISHED};
 
-/// Rights of the directory, of a private and of a public file.
-const DIRECTORY_MODE: u32 = 0o700;
-const PRIVATE_MODE: u32 = 0o600;
+/// The mode of a public half.
 const PUBLIC_MODE: u32 = 0o644;
-
-/// How a file that is still being written is named: this, and the name it will have.
-const UNFINISHED: &str = ".new-";
 
 /// The most bytes of a key file; a key takes a few hundred.
 const MAX_FILE: u64 = 16 * 1024;
@@ -47,8 +42,8 @@ impl KeyDirectory {
     /// # Errors
     /// If it cannot be made or read, or if others than its owner have rights to it.
     pub(super) fn open(path: &Path) -> Result<Self, KeysError> {
-        create_directory(path)?;
-        let handle = open_handle(path)?;
+        private_files::create_directory(path)?;
+        let handle = private_files::open_directory(path)?;
         // Where the file system knows no locks, the database's lock is the only one.
         let _ = flock(&handle, FlockOperation::LockExclusive);
         Self::locked(path, handle)
@@ -60,7 +55,7 @@ impl KeyDirectory {
     /// # Errors
     /// If it cannot be read, or if others than its owner have rights to it.
     pub(super) fn try_open(path: &Path) -> Result<Option<Self>, KeysError> {
-        let handle = open_handle(path)?;
+        let handle = private_files::open_directory(path)?;
         match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(None),
             _ => Self::locked(path, handle).map(Some),
@@ -85,7 +80,7 @@ impl KeyDirectory {
 
     /// The names of all that lies in it, sorted. A name that is not UTF-8 is none of ours.
     pub(super) fn names(&self) -> Result<Vec<String>, KeysError> {
-        let failed = || io_error("read the key directory", &self.path);
+        let failed = || FileError::io("read", &self.path);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(failed())? {
             names.extend(entry.map_err(failed())?.file_name().into_string().ok());
@@ -104,19 +99,19 @@ impl KeyDirectory {
         // A pipe under this name would otherwise hold up the start for ever.
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        let file = file.map_err(io_error("read key file", &path))?;
-        let metadata = file.metadata().map_err(io_error("read key file", &path))?;
+        let file = file.map_err(FileError::io("read", &path))?;
+        let metadata = file.metadata().map_err(FileError::io("read", &path))?;
         if !metadata.is_file() {
             return Err(KeysError::Damaged { path, problem: "it is not a file" });
         }
         if audience == Audience::Owner {
-            check_rights(&path, &metadata, PRIVATE_MODE)?;
+            private_files::check(&path, &metadata, FILE_MODE)?;
         }
         if metadata.len() > MAX_FILE {
             return Err(KeysError::Damaged { path, problem: "it is too long for a key" });
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize));
-        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(io_error("read key file", &path))?;
+        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(FileError::io("read", &path))?;
         match str::from_utf8(&bytes) {
             Ok(text) => Ok(Zeroizing::new(text.to_owned())),
             Err(_) => Err(KeysError::Damaged { path, problem: "it is not text" }),
@@ -131,16 +126,11 @@ impl KeyDirectory {
         text: &str,
         audience: Audience,
     ) -> Result<(), KeysError> {
-        let path = self.path_of(name);
-        let unfinished = self.path_of(&format!("{UNFINISHED}{name}"));
-        let written = write_whole(&unfinished, text, audience)
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .and_then(|()| flush_directory(&self.handle));
-        written.map_err(|error| {
-            // If even that fails, the next start removes it.
-            let _ = fs::remove_file(&unfinished);
-            io_error("write key file", &path)(error)
-        })
+        let mode = match audience {
+            Audience::Owner => FILE_MODE,
+            Audience::All => PUBLIC_MODE,
+        };
+        Ok(private_files::replace(&self.path, name, text.as_bytes(), mode)?)
     }
 
     /// Removes the files of a key, to stay removed. The public half goes first: alone it would
@@ -155,13 +145,9 @@ impl KeyDirectory {
     /// Removes a file, to stay removed; one that is not there is fine.
     pub(super) fn remove(&self, name: &str) -> Result<(), KeysError> {
         let path = self.path_of(name);
-        let removed = match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        };
-        removed
-            .and_then(|()| flush_directory(&self.handle))
-            .map_err(io_error("remove key file", &path))
+        let removed = private_files::remove_if_exists(&path)
+            .and_then(|()| private_files::sync_directory(&self.handle));
+        Ok(removed.map_err(FileError::io("remove", &path))?)
     }
 
     /// Flushes the directory's and its own entry: a process that was killed may have left files
@@ -169,8 +155,8 @@ impl KeyDirectory {
     pub(super) fn sync(&self) {
         // A read-only file system may refuse, and a parent may be closed to us. What was made in
         // this run has been flushed, or has failed, already.
-        let _ = flush_directory(&self.handle);
-        let _ = sync_parent(&self.path);
+        let _ = private_files::sync_directory(&self.handle);
+        let _ = private_files::sync_parent(&self.path);
     }
 
     fn remove_unfinished(&self) -> Result<(), KeysError> {
@@ -201,7 +187,7 @@ impl Listing {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn of(path: &Path) -> Result<Self, KeysError> {
-        let failed = || io_error("read the key directory", path);
+        let failed = || FileError::io("read", path);
         let mut files = Vec::new();
         for entry in fs::read_dir(path).map_err(failed())? {
             let entry = entry.map_err(failed())?;
@@ -216,86 +202,4 @@ impl Listing {
         files.sort_unstable();
         Ok(Self { files })
     }
-}
-
-fn open_handle(path: &Path) -> Result<File, KeysError> {
-    let handle = File::open(path).map_err(io_error("read the key directory", path))?;
-    let metadata = handle.metadata().map_err(io_error("read the key directory", path))?;
-    check_rights(path, &metadata, DIRECTORY_MODE)?;
-    Ok(handle)
-}
-
-/// Makes a directory, with the ones above it, for its owner alone and to stay.
-fn create_directory(path: &Path) -> Result<(), KeysError> {
-    let failed = || io_error("create the key directory", path);
-    let create = || DirBuilder::new().mode(DIRECTORY_MODE).create(path);
-    let created = match (create(), path.parent()) {
-        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
-            create_directory(parent)?;
-            create()
-        }
-        (created, _) => created,
-    };
-    match created {
-        Ok(()) => {
-            // The umask may have taken rights from the owner.
-            fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)).map_err(failed())?;
-            sync_parent(path).map_err(failed())
-        }
-        // A directory on a read-only file system is reported as such even where it exists.
-        Err(_) if path.is_dir() => Ok(()),
-        Err(error) => Err(failed()(error)),
-    }
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => flush_directory(&File::open(".")?),
-        Some(parent) => flush_directory(&File::open(parent)?),
-        None => Ok(()),
-    }
-}
-
-fn flush_directory(directory: &File) -> io::Result<()> {
-    match directory.sync_all() {
-        // Some network file systems have no such thing for a directory and keep it safe otherwise,
-        // or not: there is nothing more to be done.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
-        {
-            Ok(())
-        }
-        flushed => flushed,
-    }
-}
-
-fn write_whole(path: &Path, text: &str, audience: Audience) -> io::Result<()> {
-    let mode = match audience {
-        Audience::Owner => PRIVATE_MODE,
-        Audience::All => PUBLIC_MODE,
-    };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_MODE).open(path)?;
-    // Only now the rights as meant: the umask had its say in the line above.
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// Refuses what others than its owner, the user of this process, have any right to.
-fn check_rights(path: &Path, metadata: &Metadata, mend: u32) -> Result<(), KeysError> {
-    let us = rustix::process::geteuid().as_raw();
-    if metadata.uid() != us {
-        return Err(KeysError::ForeignOwner { path: path.to_owned(), owner: metadata.uid(), us });
-    }
-    let mode = metadata.mode() & 0o7777;
-    let is_open_to_others = mode & 0o077 != 0;
-    if is_open_to_others {
-        return Err(KeysError::TooOpen { path: path.to_owned(), mode, mend });
-    }
-    Ok(())
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeysError {
-    let path = path.to_owned();
-    move |source| KeysError::Io { action, path, source }
 }

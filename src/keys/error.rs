@@ -2,41 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::id::{KeyId, KeyKind};
 use crate::clock::Timestamp;
+use crate::private_files::FileError;
 
 /// Why the keys cannot be used. Each message is one line and names the file.
 #[derive(Debug)]
 pub enum KeysError {
-    /// The system refused to do something with a file or the directory.
-    Io {
-        /// What was tried, as in "cannot … PATH".
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others than the owner may read or write it.
-    TooOpen {
-        /// The file or directory.
-        path: PathBuf,
-        /// Its rights as they are.
-        mode: u32,
-        /// Its rights as they should be.
-        mend: u32,
-    },
-    /// It belongs to somebody else, who could change it.
-    ForeignOwner {
-        /// The file or directory.
-        path: PathBuf,
-        /// Its owner's number.
-        owner: u32,
-        /// The number of the user this process runs as.
-        us: u32,
-    },
+    /// The directory or a file cannot be used.
+    File(FileError),
     /// A key file is there, and cannot be what it was. No new key is made in its place.
     Damaged {
         /// The file.
@@ -91,30 +67,19 @@ pub enum KeysError {
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { action, path, source } => {
-                write!(f, "cannot {action} {}: {source}", path.display())?;
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => {
-                        f.write_str(" (the user that latchkey runs as needs read and write rights to the key directory)")
+            Self::File(error) => {
+                error.fmt(f)?;
+                match error {
+                    FileError::Io { source, .. }
+                        if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+                    {
+                        f.write_str(
+                            " (keys are missing; make them where the directory can be written to)",
+                        )
                     }
-                    io::ErrorKind::ReadOnlyFilesystem => f.write_str(
-                        " (keys are missing; make them where the directory can be written to)",
-                    ),
                     _ => Ok(()),
                 }
             }
-            Self::TooOpen { path, mode, mend } => write!(
-                f,
-                "{} holds secrets and others may use it (mode {mode:04o}); run: chmod {mend:o} {}",
-                path.display(),
-                Quoted(path)
-            ),
-            Self::ForeignOwner { path, owner, us } => write!(
-                f,
-                "{} belongs to user {owner}, not to user {us} that latchkey runs as; run: chown {us} {}",
-                path.display(),
-                Quoted(path)
-            ),
             Self::Damaged { path, problem } => write!(
                 f,
                 "key file {} is damaged: {problem}; put it back from a backup, or remove it: what it \
@@ -167,24 +132,15 @@ impl fmt::Display for KeysError {
 impl std::error::Error for KeysError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::File(error) => error.source(),
             _ => None,
         }
     }
 }
 
-/// A path as a shell takes it for one word.
-struct Quoted<'a>(&'a Path);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.0.to_string_lossy();
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-        if !path.starts_with('-') && path.bytes().all(is_plain) {
-            return f.write_str(&path);
-        }
-        let dashed = if path.starts_with('-') { "./" } else { "" };
-        write!(f, "'{dashed}{}'", path.replace('\'', "'\\''"))
+impl From<FileError> for KeysError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
     }
 }
 
@@ -193,28 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_can_be_pasted_into_a_shell() {
-        let command = |path: &str| {
-            let error = KeysError::TooOpen { path: path.into(), mode: 0o644, mend: 0o600 };
-            error.to_string().split_once("run: ").unwrap().1.to_owned()
-        };
-        assert_eq!(command("data/keys"), "chmod 600 data/keys");
-        assert_eq!(command("my data/it's"), "chmod 600 'my data/it'\\''s'");
-        assert_eq!(command("-R"), "chmod 600 './-R'");
-    }
-
-    #[test]
-    fn a_refused_write_is_one_line_that_says_what_is_needed() {
-        let message = |kind: io::ErrorKind| {
-            let path = "data/keys/access.pem".into();
-            KeysError::Io { action: "write key file", path, source: kind.into() }.to_string()
-        };
-        let denied = message(io::ErrorKind::PermissionDenied);
-        assert!(
-            denied.starts_with("cannot write key file data/keys/access.pem: permission denied")
-        );
-        assert!(denied.contains("needs read and write rights to the key directory"), "{denied}");
-        let read_only = message(io::ErrorKind::ReadOnlyFilesystem);
-        assert!(read_only.contains("keys are missing"), "{read_only}");
+    fn where_nothing_can_be_written_the_message_says_what_to_do() {
+        let source = io::ErrorKind::ReadOnlyFilesystem.into();
+        let error = FileError::Io { action: "write", path: "data/keys/a.pem".into(), source };
+        let message = KeysError::from(error).to_string();
+        assert!(message.starts_with("cannot write data/keys/a.pem: read-only filesystem"));
+        assert!(message.contains("keys are missing"), "{message}");
     }
 }

@@ -139,6 +139,9 @@ impl KeyId {
     }
 }
 
+/// The name of the list of revoked keys, one name a line.
+pub(super) const FORGOTTEN: &str = ".forgotten";
+
 const PAIR_SUFFIX: &str = ".pem";
 const PUBLIC_SUFFIX: &str = ".pub.pem";
 const SECRET_SUFFIX: &str = ".secret";

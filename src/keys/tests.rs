@@ -239,8 +239,8 @@ fn a_file_of_another_owner_is_refused() {
     for path in [place.file("ticket-", ".secret"), place.path()] {
         std::os::unix::fs::chown(&path, Some(4_242), None).unwrap();
         let message = place.refusal(EdDsa);
-        assert!(message.contains("belongs to user 4242, not to user 0"), "{message}");
-        assert!(message.ends_with(&format!("run: chown 0 {}", path.display())), "{message}");
+        assert!(message.contains("belongs to user 4242, but latchkey runs as user 0"), "{message}");
+        assert!(message.ends_with(&format!("run: chown -R 0 {}", path.display())), "{message}");
         std::os::unix::fs::chown(&path, Some(us), None).unwrap();
     }
     place.load(EdDsa).unwrap();
@@ -285,7 +285,7 @@ fn what_is_no_file_is_refused() {
     fs::remove_dir(&path).unwrap();
     symlink("/nowhere", &path).unwrap();
     let message = place.load(EdDsa).unwrap_err().to_string();
-    assert!(message.starts_with(&format!("cannot read key file {}: ", path.display())));
+    assert!(message.starts_with(&format!("cannot read {}: ", path.display())));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_directory_that_cannot_be_made_is_named() {
     fs::write(place.root.path().join("data"), "a file").unwrap();
     let message = place.load(EdDsa).unwrap_err().to_string();
     let path = place.path();
-    assert!(message.starts_with(&format!("cannot create the key directory {}", path.display())));
+    assert!(message.starts_with(&format!("cannot create {}", path.display())));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// The floors, lowest first, each with the modules that live there.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("values", &["clock", "random", "secret", "domain", "paths"]),
+    ("values", &["clock", "random", "secret", "domain", "paths", "private_files"]),
     ("configuration", &["config"]),
     ("adapters", &["store", "hasher", "keys", "jwt", "throttle", "mail", "logging"]),
     ("application", &["app"]),

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::config::SigningAlgorithm::{self, EdDsa, Es256, Hs256};
-use crate::keys::contents::FORGOTTEN;
+use crate::keys::id::FORGOTTEN;
 use crate::keys::tests::{Place, chmod};
 use crate::keys::{Keys, TicketKey};
 
