@@ -21,11 +21,14 @@ Usage:
                                         once and signs tokens.key_activation later
 
 Options:
-  --config FILE  the configuration; ./config.toml where there is one, else the defaults
-  --compromised  others know the keys, or they are lost: replace and forget all of them at once,
-                 which ends all sessions and voids all mailed links
+  --config FILE  the configuration; else ./config.toml, then /etc/latchkey/config.toml, then the
+                 defaults
+  --compromised  others know the keys, or they are lost: replace all of them at once, which ends
+                 all sessions and voids all mailed links
   --help         this text
   --version      the version
+
+Run by root, the clock and keys commands act as the owner of the data directory.
 
 Every key of the configuration can be set by an environment variable as well:
 LATCHKEY_SERVER_LISTEN=0.0.0.0:8000, or LATCHKEY_MAIL_SMTP_PASSWORD_FILE=/run/secrets/smtp to read

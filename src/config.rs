@@ -29,7 +29,7 @@ use crate::secret::Secret;
 
 pub use problems::ConfigProblems;
 pub use public_url::PublicUrl;
-pub use written::Loaded;
+pub use written::{DataConfig, Loaded};
 
 /// Everything an operator can say.
 #[derive(Clone, Debug)]

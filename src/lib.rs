@@ -10,7 +10,7 @@
 //! Imports point downwards only.
 //!
 //! ```text
-//! start          main → serve, cli, clock_command, keys_command
+//! start          main → commands (one file each) → serve, cli
 //! edge           server (connections and their limits) → http (requests and answers)
 //! application    flows (the use cases), app (what they reach for)
 //! adapters       store, hasher, keys, jwt, throttle, mail, logging
@@ -38,8 +38,8 @@
 //! # Modules in reading order
 //!
 //! - Values: [`domain`] has the words everything else speaks in, [`clock`] what a moment is and
-//!   when it is to be believed, [`paths`] where mailed links lead, [`random`] and [`secret`] the
-//!   rest.
+//!   when it is to be believed, [`paths`] where mailed links lead, [`private_files`] what only its
+//!   owner may use, [`random`] and [`secret`] the rest.
 //! - [`config`]: everything an operator can say.
 //! - [`store`]: sentences, each one transaction, and the writer that makes them durable together.
 //!   `domain::session` has the rule that the most delicate of them follows. `store::account`,
@@ -56,13 +56,13 @@
 //! - [`http`]: `routes` is the list of endpoints and `openapi` its description, `router` the way
 //!   from a request to its answer, `errors` every answer outside 2xx, `pages` what people see.
 //! - [`server`] knows sockets, and nothing of what is said over them.
-//! - [`serve`]: all of it put together and taken down again; [`cli`], [`clock_command`] and
-//!   [`keys_command`] are what the executable needs besides.
+//! - [`serve`]: all of it put together and taken down again; [`cli`] reads the command line, and
+//!   [`commands`] has one file for each command of the executable.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
-pub mod clock_command;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod flows;
@@ -70,7 +70,6 @@ pub mod hasher;
 pub mod http;
 pub mod jwt;
 pub mod keys;
-pub mod keys_command;
 pub mod logging;
 pub mod mail;
 pub mod paths;

@@ -26,12 +26,10 @@ use crate::server::{self, Handler};
 use crate::store::{DataDirectory, EngineSettings, Policy, Store, WriterThread};
 use crate::throttle::Throttle;
 
-mod autogroup;
 mod dumps;
 mod error;
 mod stop;
 
-pub use autogroup::make_way_for_kernel;
 pub use dumps::forgo_core_dumps;
 pub use error::StartError;
 pub use stop::block_on;
@@ -93,7 +91,7 @@ impl Server {
         let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
         let clock = Clock::system();
         let keys = open_keys(&config, clock.read().wall, &random)?;
-        let (settings, policy) = (EngineSettings::from(&config), Policy::from(&config));
+        let (settings, policy) = (EngineSettings::from(&config.storage), Policy::from(&config));
         let (store, writer) =
             Store::open(directory, settings, policy).map_err(StartError::Store)?;
         let hasher =

@@ -214,7 +214,7 @@ fn open(directory: &Path, config: &Config) -> Result<(Store, WriterThread)> {
     let settings = EngineSettings {
         cache: 1 << 30,
         write_queue: NonZeroUsize::MIN.saturating_add(usize::try_from(4 * AT_ONCE)?),
-        ..EngineSettings::from(config)
+        ..EngineSettings::from(&config.storage)
     };
     let policy = Policy { max_events: MAX_EVENTS, ..Policy::from(config) };
     Ok(Store::open(DataDirectory::open(directory)?, settings, policy)?)

@@ -104,10 +104,20 @@ impl Reader {
     /// # Errors
     /// Every problem that was found.
     pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<(T, Vec<String>), ConfigProblems> {
-        self.find_unknown_keys();
+        self.find_unknown_sections();
         self.find_unknown_variables();
+        let warnings = std::mem::take(&mut self.warnings);
+        Ok((self.finish_sections(made)?, warnings))
+    }
+
+    /// What was made of the sections that were asked for; others are not looked at.
+    ///
+    /// # Errors
+    /// Every problem that was found.
+    pub(super) fn finish_sections<T>(mut self, made: Option<T>) -> Result<T, ConfigProblems> {
+        self.find_unknown_keys();
         match made {
-            Some(made) if self.problems.is_empty() => Ok((made, self.warnings)),
+            Some(made) if self.problems.is_empty() => Ok(made),
             _ => Err(ConfigProblems::new(self.problems)),
         }
     }

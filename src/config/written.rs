@@ -77,6 +77,37 @@ impl Config {
     }
 }
 
+/// What a command needs that works on the data directory.
+#[derive(Clone, Debug)]
+pub struct DataConfig {
+    /// Where data is.
+    pub storage: StorageConfig,
+    /// What tokens are like.
+    pub tokens: TokenConfig,
+    /// How long events are kept.
+    pub audit: AuditConfig,
+}
+
+impl DataConfig {
+    /// Reads these sections as [`Config::load`] does. What is wrong with others does not matter, so
+    /// that a command needs no secret that it does not use.
+    ///
+    /// # Errors
+    /// Everything that is wrong with these sections, all at once.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Self, ConfigProblems> {
+        let mut reader = Reader::new(file, environment)?;
+        let sections = (storage(&mut reader), tokens(&mut reader), audit(&mut reader));
+        let config = match sections {
+            (Some(storage), Some(tokens), Some(audit)) => Some(Self { storage, tokens, audit }),
+            _ => None,
+        };
+        reader.finish_sections(config)
+    }
+}
+
 /// Reads every key, good or bad, before the first `?`, so that all problems come to light.
 fn config(reader: &mut Reader) -> Option<Config> {
     let listen = server::listen(reader);

@@ -3,7 +3,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::keys_command;
+use crate::commands;
+use crate::config::DataConfig;
 use crate::random::Random;
 use crate::store::DataDirectory;
 
@@ -48,6 +49,11 @@ fn copy(from: &Path, to: &Path) {
 
 fn now() -> Timestamp {
     Clock::system().read().wall
+}
+
+fn replace_keys(config: &Config) -> Result<String, KeysError> {
+    let Config { storage, tokens, audit, .. } = config.clone();
+    commands::replace_keys(&DataConfig { storage, tokens, audit }, now(), &Random::system())
 }
 
 fn key_names(config: &Config) -> Vec<String> {
@@ -142,7 +148,7 @@ fn beside_a_database_no_key_is_made_anew_without_a_word() {
     assert!(!config.storage.keys.exists());
 
     // The operator's word.
-    keys_command::replace_compromised(&config, now()).unwrap();
+    replace_keys(&config).unwrap();
     let new = key_names(&config);
     assert!(new.len() == 3 && new.iter().all(|name| !names.contains(name)), "{new:?}");
     serve_once(&config).unwrap();
@@ -153,7 +159,7 @@ fn beside_a_database_no_key_is_made_anew_without_a_word() {
 fn where_there_is_no_database_no_lost_key_is_replaced() {
     let root = tempfile::tempdir().unwrap();
     let config = config(root.path());
-    let error = keys_command::replace_compromised(&config, now()).unwrap_err().to_string();
+    let error = replace_keys(&config).unwrap_err().to_string();
     assert!(error.starts_with("there are no keys in "), "{error}");
     assert!(!config.storage.keys.exists());
 }
@@ -201,9 +207,12 @@ fn what_hangs_in_the_background_is_cut_off_and_the_database_closed() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("data");
     let config = config(root.path());
-    let (store, writer) =
-        Store::open(DataDirectory::open(&path).unwrap(), (&config).into(), (&config).into())
-            .unwrap();
+    let (store, writer) = Store::open(
+        DataDirectory::open(&path).unwrap(),
+        (&config.storage).into(),
+        (&config).into(),
+    )
+    .unwrap();
     block_on(async move {
         let mut background = JoinSet::new();
         background.spawn(async move {

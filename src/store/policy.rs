@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::engine::{EngineSettings, MAX_ROTATED};
-use crate::config::Config;
+use crate::config::{AuditConfig, Config, DataConfig, StorageConfig, TokenConfig};
 use crate::domain::session::SessionLifetimes;
 
 /// The limits and lifetimes that operations go by, as configured.
@@ -27,12 +27,12 @@ pub struct Policy {
     pub max_events: u64,
 }
 
-impl From<&Config> for EngineSettings {
-    fn from(config: &Config) -> Self {
+impl From<&StorageConfig> for EngineSettings {
+    fn from(config: &StorageConfig) -> Self {
         Self {
-            cache: config.storage.cache,
-            min_free: config.storage.min_free,
-            write_queue: config.storage.write_queue,
+            cache: config.cache,
+            min_free: config.min_free,
+            write_queue: config.write_queue,
             max_rotated: MAX_ROTATED,
         }
     }
@@ -40,14 +40,32 @@ impl From<&Config> for EngineSettings {
 
 impl From<&Config> for Policy {
     fn from(config: &Config) -> Self {
+        let data = Self::new(&config.tokens, &config.audit);
         Self {
-            sessions: config.tokens.sessions,
-            access_lifetime: config.tokens.access_lifetime,
-            sessions_per_user: config.tokens.sessions_per_user,
             mails_per_mailbox: config.mail.per_mailbox_per_day,
             keep_failed_mail: config.mail.keep_failed,
-            keep_events: config.audit.retention,
-            max_events: config.audit.max_events,
+            ..data
+        }
+    }
+}
+
+/// For a command, which neither queues mail nor sweeps any.
+impl From<&DataConfig> for Policy {
+    fn from(config: &DataConfig) -> Self {
+        Self::new(&config.tokens, &config.audit)
+    }
+}
+
+impl Policy {
+    fn new(tokens: &TokenConfig, audit: &AuditConfig) -> Self {
+        Self {
+            sessions: tokens.sessions,
+            access_lifetime: tokens.access_lifetime,
+            sessions_per_user: tokens.sessions_per_user,
+            mails_per_mailbox: None,
+            keep_failed_mail: Duration::MAX,
+            keep_events: audit.retention,
+            max_events: audit.max_events,
         }
     }
 }

@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("application", &["app"]),
     ("flows", &["flows"]),
     ("edge", &["server", "http"]),
-    ("start", &["serve", "cli", "clock_command", "keys_command", "main", "lib"]),
+    ("start", &["serve", "cli", "commands", "main", "lib"]),
 ];
 
 /// What only some modules may name, and which: each as a folder or file below `src`.
@@ -108,7 +108,7 @@ fn the_search_finds_what_it_is_there_to_find() {
     for (path, text) in [
         ("flows/login.rs", "use redb::Database;\n"),
         ("app.rs", "fn f(status: hyper::StatusCode) {}\n"),
-        ("clock_command.rs", "    redb::Builder::new();\n"),
+        ("commands/list_keys.rs", "    redb::Builder::new();\n"),
     ] {
         assert_eq!(breaches(&[source(path, text)]).len(), 1, "{path}: {text}");
     }

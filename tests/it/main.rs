@@ -15,6 +15,7 @@ mod audit;
 mod authorisation;
 mod change_password;
 mod clock;
+mod commands;
 mod cookies;
 mod crash;
 mod delete_account;

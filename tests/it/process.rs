@@ -1,7 +1,6 @@
 //! The real executable, on a real directory and a real socket.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -115,20 +114,6 @@ fn what_it_keeps_is_for_its_owner_alone() {
         let expected = if name.ends_with(".pub.pem") { 0o644 } else { 0o600 };
         assert_eq!(mode(&directory.path().join(name)), expected, "{name}");
     }
-}
-
-/// See `autogroup.rs` of the server.
-#[test]
-fn in_a_session_of_its_own_it_makes_way_for_the_kernel() {
-    // Not every kernel has such groups, and a container may not be let near its own.
-    if File::options().write(true).open("/proc/self/autogroup").is_err() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let running = Program::in_directory(directory.path()).in_own_session().serve();
-    let group = std::fs::read_to_string(format!("/proc/{}/autogroup", running.pid())).unwrap();
-    assert!(group.trim_end().ends_with(" nice 3"), "{group}");
-    running.stop();
 }
 
 #[test]

@@ -5,26 +5,43 @@ use crate::config::problems::{Problem, clipped, nearest, printable};
 use crate::config::source::{PREFIX, WrittenSection};
 
 impl Reader {
-    /// Collects the sections and keys of the file that nobody asked for.
+    /// Collects the sections of the file that nobody asked for.
+    pub(super) fn find_unknown_sections(&mut self) {
+        let Some(file) = &self.file else { return };
+        for (name, section) in &file.sections {
+            if !self.is_section(name) {
+                let message = self.about_unknown_section(name, section);
+                self.problems.push(Problem::new(file.place(section.line), message));
+            }
+        }
+    }
+
+    /// Collects the keys that nobody asked for, of the sections that somebody asked for.
     pub(super) fn find_unknown_keys(&mut self) {
         let Some(file) = &self.file else { return };
         for (name, section) in &file.sections {
-            let is_known = self.keys.iter().any(|key| key.section == name);
-            match &section.keys {
-                Some(keys) if is_known => {
-                    let is_unknown =
-                        |key: &str| !self.keys.iter().any(|k| k.section == name && k.name == key);
-                    for (key, (line, _)) in keys.iter().filter(|(key, _)| is_unknown(key)) {
-                        let message = self.about_unknown_key(name, key);
-                        self.problems.push(Problem::new(file.place(*line), message));
-                    }
-                }
-                _ => {
-                    let message = self.about_unknown_section(name, section, is_known);
-                    self.problems.push(Problem::new(file.place(section.line), message));
-                }
+            if !self.is_section(name) {
+                continue;
+            }
+            let Some(keys) = &section.keys else {
+                let shown = clipped(name);
+                let message = format!(
+                    "{shown}: found a value, but it is a section: write [{shown}] above its keys"
+                );
+                self.problems.push(Problem::new(file.place(section.line), message));
+                continue;
+            };
+            let is_unknown =
+                |key: &str| !self.keys.iter().any(|k| k.section == name && k.name == key);
+            for (key, (line, _)) in keys.iter().filter(|(key, _)| is_unknown(key)) {
+                let message = self.about_unknown_key(name, key);
+                self.problems.push(Problem::new(file.place(*line), message));
             }
         }
+    }
+
+    fn is_section(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.section == name)
     }
 
     fn about_unknown_key(&self, section: &str, name: &str) -> String {
@@ -41,20 +58,13 @@ impl Reader {
         }
     }
 
-    fn about_unknown_section(
-        &self,
-        name: &str,
-        section: &WrittenSection,
-        is_known: bool,
-    ) -> String {
+    fn about_unknown_section(&self, name: &str, section: &WrittenSection) -> String {
         let is_table = section.keys.is_some();
         let mut sections: Vec<_> = self.keys.iter().map(|key| key.section).collect();
         sections.dedup();
         let all = sections.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ");
         let shown = clipped(name);
-        if is_known {
-            format!("{shown}: found a value, but it is a section: write [{shown}] above its keys")
-        } else if let (false, Some(key)) = (is_table, self.key_like(name)) {
+        if let (false, Some(key)) = (is_table, self.key_like(name)) {
             format!("{shown}: no such key outside a section; did you mean {key}?")
         } else if let Some(near) = nearest(name, sections) {
             format!("{shown}: no such section; did you mean [{near}]?")

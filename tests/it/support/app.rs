@@ -170,7 +170,8 @@ impl TestApp {
 
     fn on(disk: Disk, clock: Clock, keys: Keys, config: Config, starts: u64) -> Self {
         let random = Random::seeded(starts);
-        let settings = EngineSettings { max_rotated: MAX_ROTATED, ..EngineSettings::from(&config) };
+        let settings =
+            EngineSettings { max_rotated: MAX_ROTATED, ..EngineSettings::from(&config.storage) };
         let policy = Policy::from(&config);
         let (store, writer) = Store::open(disk.clone(), settings, policy).unwrap();
         let public_url = config.server.public_url.clone().unwrap();

@@ -21,17 +21,12 @@ pub(crate) struct Program {
     directory: PathBuf,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
-    has_session: bool,
 }
 
 impl Program {
     pub(crate) fn in_directory(directory: &Path) -> Self {
-        let program = Self {
-            directory: directory.to_owned(),
-            variables: Vec::new(),
-            arguments: Vec::new(),
-            has_session: false,
-        };
+        let program =
+            Self { directory: directory.to_owned(), variables: Vec::new(), arguments: Vec::new() };
         program
             .with("SERVER_LISTEN", "127.0.0.1:0")
             .with("PASSWORDS_MEMORY", "256KiB")
@@ -54,18 +49,8 @@ impl Program {
         self
     }
 
-    /// In a session of its own, as a service manager starts it.
-    pub(crate) fn in_own_session(self) -> Self {
-        Self { has_session: true, ..self }
-    }
-
     fn spawn(&self) -> Child {
-        let executable = env!("CARGO_BIN_EXE_latchkey");
-        let mut command = Command::new(if self.has_session { "setsid" } else { executable });
-        if self.has_session {
-            command.arg(executable);
-        }
-        command
+        Command::new(env!("CARGO_BIN_EXE_latchkey"))
             .args(&self.arguments)
             .env_clear()
             .envs(self.variables.iter().map(|(key, value)| (key, value)))
@@ -162,10 +147,6 @@ impl Running {
                 return line;
             }
         }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap().child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,25 +1,25 @@
-//! `latchkey clock accept`: the operator's word that the clock is right although it lies behind
-//! the data.
+//! `latchkey clock accept`: the operator says that the clock is right although it lies behind the
+//! data.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::clock::{BEHIND_TOLERANCE, Timestamp};
-use crate::config::Config;
+use crate::config::DataConfig;
 use crate::store::{DataDirectory, DirectoryProblem, OpenError, Store, StoreError};
 
-/// Why it was not done.
+/// Why the clock was not accepted.
 #[derive(Debug)]
 pub enum AcceptError {
-    /// There is nothing whose time could be behind: the command has mistaken the place.
+    /// There is no database here, so the directory is most likely the wrong one.
     NoDatabase(PathBuf),
-    /// The clock is as right as it needs to be, and sessions would end for nothing.
+    /// The clock is not behind: sessions would end for nothing.
     NotBehind {
         /// What the clock says.
         now: Timestamp,
         /// The latest committed time.
-        mark: Timestamp,
+        last_commit: Timestamp,
     },
     /// The data directory; most likely the server still runs.
     Directory(DirectoryProblem),
@@ -40,10 +40,10 @@ impl fmt::Display for AcceptError {
                  runs, or name its configuration with --config",
                 directory.display()
             ),
-            Self::NotBehind { now, mark } => write!(
+            Self::NotBehind { now, last_commit } => write!(
                 f,
                 "the clock is not behind; nothing was changed (it says {now}, and the latest \
-                 commit was at {mark})"
+                 commit was at {last_commit})"
             ),
             Self::Directory(problem) => problem.fmt(f),
             Self::Open(error) => error.fmt(f),
@@ -60,30 +60,29 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// Sets the mark to `now`, which the clock says and which lies behind it, ends all sessions, and
-/// returns `now`.
+/// Sets the last commit time back to `now`, ends all sessions, and says so.
 ///
 /// # Errors
-/// [`AcceptError`]; the server must not be running. But for [`StoreError::Unavailable`], nothing
-/// was changed then.
-pub fn accept(config: &Config, now: Timestamp) -> Result<Timestamp, AcceptError> {
+/// [`AcceptError`]; the server must not be running. Nothing was changed then, unless it is
+/// [`StoreError::Unavailable`].
+pub fn accept_clock(config: &DataConfig, now: Timestamp) -> Result<String, AcceptError> {
     let path = &config.storage.directory;
     if !DataDirectory::holds_database(path) {
         return Err(AcceptError::NoDatabase(path.clone()));
     }
     let directory = DataDirectory::open(path).map_err(AcceptError::Directory)?;
-    let (store, writer) =
-        Store::open(directory, config.into(), config.into()).map_err(AcceptError::Open)?;
+    let (store, writer) = Store::open(directory, (&config.storage).into(), config.into())
+        .map_err(AcceptError::Open)?;
     let accepted = accept_in(&store, now);
     drop(store);
     writer.join();
-    accepted.map(|()| now)
+    accepted.map(|()| format!("the clock is taken as right: {now}; all sessions have ended\n"))
 }
 
 fn accept_in(store: &Store, now: Timestamp) -> Result<(), AcceptError> {
-    let mark = store.last_commit();
-    if now.saturating_add(BEHIND_TOLERANCE) >= mark {
-        return Err(AcceptError::NotBehind { now, mark });
+    let last_commit = store.last_commit();
+    if now.saturating_add(BEHIND_TOLERANCE) >= last_commit {
+        return Err(AcceptError::NotBehind { now, last_commit });
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().build().map_err(AcceptError::Runtime)?;
@@ -94,38 +93,41 @@ fn accept_in(store: &Store, now: Timestamp) -> Result<(), AcceptError> {
 mod tests {
     use super::*;
 
-    const MARK: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
+    const LAST: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
 
-    fn config(root: &tempfile::TempDir) -> Config {
-        let mut config = Config::load(None, &[]).unwrap().config;
+    fn config(root: &tempfile::TempDir) -> DataConfig {
+        let mut config = DataConfig::load(None, &[]).unwrap();
         config.storage.directory = root.path().join("data");
         config
     }
 
-    /// A database whose mark is [`MARK`].
-    fn make_database(config: &Config) {
+    fn open(config: &DataConfig) -> (Store, crate::store::WriterThread) {
         let directory = DataDirectory::open(&config.storage.directory).unwrap();
-        let (store, writer) = Store::open(directory, config.into(), config.into()).unwrap();
+        Store::open(directory, (&config.storage).into(), config.into()).unwrap()
+    }
+
+    /// A database whose last commit was at [`LAST`].
+    fn make_database(config: &DataConfig) {
+        let (store, writer) = open(config);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(store.accept_clock(MARK)).unwrap();
+        runtime.block_on(store.accept_clock(LAST)).unwrap();
         drop(store);
         writer.join();
     }
 
-    fn mark(config: &Config) -> Timestamp {
-        let directory = DataDirectory::open(&config.storage.directory).unwrap();
-        let (store, writer) = Store::open(directory, config.into(), config.into()).unwrap();
-        let mark = store.last_commit();
+    fn last_commit(config: &DataConfig) -> Timestamp {
+        let (store, writer) = open(config);
+        let last_commit = store.last_commit();
         drop(store);
         writer.join();
-        mark
+        last_commit
     }
 
     #[test]
     fn where_there_is_no_database_none_is_made() {
         let root = tempfile::tempdir().unwrap();
         let config = config(&root);
-        let error = accept(&config, MARK).unwrap_err().to_string();
+        let error = accept_clock(&config, LAST).unwrap_err().to_string();
         assert!(error.starts_with("there is no database in "), "{error}");
         assert!(!config.storage.directory.exists());
     }
@@ -136,15 +138,15 @@ mod tests {
         let config = config(&root);
         make_database(&config);
         for now in
-            [MARK, MARK.saturating_add(BEHIND_TOLERANCE), MARK.saturating_sub(BEHIND_TOLERANCE)]
+            [LAST, LAST.saturating_add(BEHIND_TOLERANCE), LAST.saturating_sub(BEHIND_TOLERANCE)]
         {
-            let error = accept(&config, now).unwrap_err().to_string();
+            let error = accept_clock(&config, now).unwrap_err().to_string();
             assert!(error.starts_with("the clock is not behind; nothing was changed"), "{error}");
-            assert_eq!(mark(&config), MARK);
+            assert_eq!(last_commit(&config), LAST);
         }
-        let behind = MARK.saturating_sub(BEHIND_TOLERANCE * 2);
-        assert_eq!(accept(&config, behind).unwrap(), behind);
-        assert_eq!(mark(&config), behind);
+        let behind = LAST.saturating_sub(BEHIND_TOLERANCE * 2);
+        assert!(accept_clock(&config, behind).unwrap().contains(&behind.to_string()));
+        assert_eq!(last_commit(&config), behind);
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
         let mut config = config(&root);
         make_database(&config);
         config.storage.min_free = u64::MAX;
-        let error = accept(&config, MARK.saturating_sub(BEHIND_TOLERANCE * 2)).unwrap_err();
+        let error = accept_clock(&config, LAST.saturating_sub(BEHIND_TOLERANCE * 2)).unwrap_err();
         assert!(error.to_string().contains("it may or may not have happened"), "{error}");
     }
 }
