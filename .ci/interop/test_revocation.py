@@ -28,27 +28,7 @@ def log_out(client: httpx.Client, person: Person) -> None:
     assert client.post("/api/logout/", headers=person.bearer).status_code == 204
 
 
-def log_out_everywhere(client: httpx.Client, person: Person) -> None:
-    assert client.post("/api/logout/all/", headers=person.bearer).status_code == 204
-
-
-def end_from_the_list(client: httpx.Client, person: Person) -> None:
-    (session,) = [one for one in client.get("/api/sessions/", headers=person.bearer).json() if one["current"]]
-    other = person.in_another_session().log_in(client)
-    answer = client.delete(f"/api/sessions/{session['id']}/", headers=other.bearer)
-    assert answer.status_code == 204
-
-
-def delete_the_account(client: httpx.Client, person: Person) -> None:
-    answer = client.request(
-        "DELETE", "/api/profile/", json={"password": person.password}, headers=person.bearer
-    )
-    assert answer.status_code == 204
-
-
-@pytest.mark.parametrize(
-    "end", [log_out, log_out_everywhere, end_from_the_list, delete_the_account, reuse_a_token]
-)
+@pytest.mark.parametrize("end", [log_out, reuse_a_token])
 def test_an_ended_session_is_refused_after_the_next_reading(
     end: Callable[[httpx.Client, Person], None], install: Install
 ) -> None:

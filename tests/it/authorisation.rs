@@ -61,7 +61,13 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
     let table = [
         (String::new(), &none),
         ("Basic YTpi".to_owned(), &none),
+        ("Token abc".to_owned(), &none),
+        (tokens.access.clone(), &none),
         ("Bearer".to_owned(), &bad_header),
+        ("bearer ".to_owned(), &bad_header),
+        (format!("Bearer {0} {0}", tokens.access), &bad_header),
+        ("Bearer garbage".to_owned(), &invalid),
+        (format!("Bearer {}", "x".repeat(10_000)), &invalid),
         (format!("Bearer {FORGED}"), &invalid),
         (format!("Bearer {}", foreign.access), &invalid),
         (format!("Bearer {}", expired.access), &invalid),
@@ -80,6 +86,8 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
         }
     }
+    let not_text = app.get("/api/profile/").header("authorization", b"Bearer \xff\xfe");
+    assert_eq!(not_text.await.told(), (401, invalid));
     // The account of a good token may be gone meanwhile.
     assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
     for endpoint in endpoints(&tokens) {
@@ -173,6 +181,8 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
         app.press("cancel", &change.cancel),
         app.press("disown_confirmed", &token),
         app.press("reset", &token),
+        app.post("/api/logout/", &json!({"refresh": ann.refresh})),
+        app.call("POST", "/api/logout/").bearer(&ann.access),
     ];
     for endpoint in endpoints(&ann) {
         if endpoint.0 != "GET" {

@@ -44,22 +44,6 @@ async fn without_the_password_nothing_is_deleted() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_count_with_those_of_the_login() {
-    let app = TestApp::start();
-    let ann = named(&app).await;
-    for _ in 0..5 {
-        assert_eq!(app.deleting(&ann, WRONG).await.status, 400);
-    }
-    let locked_out = json!({"detail": "Too many failed attempts. Please try again later."});
-    for call in [app.deleting(&ann, PASSWORD), app.login(EMAIL, PASSWORD)] {
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), (429, locked_out.clone()));
-    }
-    app.advance(15 * 60);
-    assert_eq!(app.deleting(&ann, PASSWORD).await.status, 204);
-}
-
-#[tokio::test]
 async fn everything_of_the_account_goes_and_a_mail_says_so() {
     for is_form in [false, true] {
         let app = TestApp::start();
@@ -118,18 +102,6 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
         assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400);
         assert_eq!(app.confirming(&verification).await.status, 400);
     }
-}
-
-#[tokio::test]
-async fn what_cannot_be_written_deletes_nothing() {
-    let app = TestApp::start();
-    let ann = named(&app).await;
-    app.disk.set_full(true);
-    let reply = app.unchanged(async || app.deleting(&ann, PASSWORD).await).await;
-    assert_eq!(reply.status, 503);
-    app.disk.set_full(false);
-    assert!(app.is_live(&ann).await);
-    assert_eq!(app.deleting(&ann, PASSWORD).await.status, 204);
 }
 
 #[tokio::test]

@@ -308,28 +308,6 @@ async fn the_address_becomes_what_was_last_asked_for_to_the_letter() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_count_with_those_of_the_login() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
-    let asking =
-        |password: &str| app.patch(&ann, &json!({"email": NEW, "current_password": password}));
-    for _ in 0..3 {
-        assert_eq!(asking("wrong-Lamp 7 orchard").await.status, 400);
-    }
-    for _ in 0..2 {
-        assert_eq!(app.login(OLD, "wrong-Lamp 7 orchard").await.status, 401);
-    }
-    let locked_out = json!({"detail": "Too many failed attempts. Please try again later."});
-    for reply in [asking(PASSWORD).await, app.login(OLD, PASSWORD).await] {
-        assert_eq!(reply.told(), (429, locked_out.clone()));
-        assert_eq!(reply.retry_after(), Some(15 * 60));
-    }
-    // Whoever is locked out changes what asks for no password.
-    assert_eq!(app.patch(&ann, &json!({"username": "Ann"})).await.status, 200);
-    assert_eq!(asking(PASSWORD).from("198.51.100.7").await.status, 200);
-}
-
-#[tokio::test]
 async fn of_two_changes_at_once_one_is_left_pending() {
     let app = TestApp::start();
     let ann = app.newcomer(OLD).await;

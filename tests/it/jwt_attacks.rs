@@ -180,26 +180,6 @@ async fn every_attack_on_hs256_fails() {
     every_attack_fails(SigningAlgorithm::Hs256).await;
 }
 
-/// Neither kind passes for the other, at any endpoint.
-#[tokio::test]
-async fn a_token_of_the_other_kind_is_refused_by_its_name() {
-    for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Hs256] {
-        let target = Target::new(algorithm).await;
-        let Tokens { access, refresh } = &target.tokens;
-        target
-            .app
-            .unchanged(async || {
-                let reply = target.app.profile(refresh).await;
-                assert_eq!(reply.status, 401);
-                assert_eq!(reply.json()["messages"][0]["message"], "Token has wrong type");
-                let wrong = json!({"detail": "Token has wrong type", "code": "token_not_valid"});
-                assert_eq!(target.app.refreshing(access).await.told(), (401, wrong));
-            })
-            .await;
-        target.is_unharmed().await;
-    }
-}
-
 /// Whatever only an authentic token can bring about, no forgery does: those that end sessions take
 /// expired ones too, so they are told apart by the signature alone.
 #[tokio::test]

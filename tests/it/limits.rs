@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde_json::{Value, json};
 
-use crate::support::{NEW_PASSWORD, PASSWORD, Reply, TestApp, Tokens, at_once};
+use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, TestApp, Tokens, at_once};
 
 const EMAIL: &str = "ann@example.com";
 const WRONG: &str = "wrong-Lamp 7 orchard";
@@ -108,6 +108,60 @@ async fn parallel_guesses_cannot_slip_through() {
     // Whatever is left of the five, no more than five are ever looked at.
     fail(&app, 5 - tried).await;
     assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+}
+
+/// Wherever the current password is asked for, a wrong one counts with those of the login.
+#[tokio::test]
+async fn wrong_passwords_count_together_wherever_they_are_given() {
+    type Asking = fn(&TestApp, &Tokens, &str) -> Call;
+    let table: [(Asking, u16); 3] = [
+        (|app, ann, password| app.deleting(ann, password), 204),
+        (
+            |app, ann, password| {
+                app.patch(ann, &json!({"email": "new@example.com", "current_password": password}))
+            },
+            200,
+        ),
+        (
+            |app, ann, password| {
+                let body = json!({
+                    "current_password": password, "new_password": NEW_PASSWORD,
+                    "confirm_password": NEW_PASSWORD,
+                });
+                app.post("/api/change-password/", &body).bearer(&ann.access)
+            },
+            200,
+        ),
+    ];
+    for (asking, done) in table {
+        let app = TestApp::start();
+        let ann = app.newcomer(EMAIL).await;
+        for _ in 0..2 {
+            for _ in 0..4 {
+                assert_eq!(asking(&app, &ann, WRONG).await.status, 400);
+            }
+            app.log_in(EMAIL).await;
+        }
+        for _ in 0..3 {
+            assert_eq!(asking(&app, &ann, WRONG).await.status, 400);
+        }
+        fail(&app, 2).await;
+        for call in
+            [asking(&app, &ann, WRONG), asking(&app, &ann, PASSWORD), app.login(EMAIL, PASSWORD)]
+        {
+            let reply = app.unchanged(async || call.await).await;
+            assert_locked_out(&reply);
+            assert_eq!(reply.retry_after(), Some(15 * 60));
+        }
+        // What asks for no password is still done, and everything from elsewhere or later.
+        assert_eq!(app.patch(&ann, &json!({"username": "Ann"})).await.status, 200);
+        if done == 204 {
+            app.advance(15 * 60);
+            assert_eq!(asking(&app, &ann, PASSWORD).await.status, done);
+        } else {
+            assert_eq!(asking(&app, &ann, PASSWORD).from(ELSEWHERE).await.status, done);
+        }
+    }
 }
 
 #[tokio::test]

@@ -56,4 +56,3 @@ mod sick_disk;
 mod support;
 mod token_endpoints;
 mod verification;
-mod whole_life;

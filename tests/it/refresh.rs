@@ -1,7 +1,5 @@
 //! `POST /api/token/refresh/`
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
@@ -24,15 +22,6 @@ fn events(app: &TestApp) -> Vec<EventKind> {
     app.token_events().iter().map(|event| event.kind).collect()
 }
 
-/// The token with its payload changed and its signature kept.
-fn tampered(token: &str, change: impl FnOnce(&mut Value)) -> String {
-    let parts: Vec<&str> = token.split('.').collect();
-    let mut payload = claims(token);
-    change(&mut payload);
-    let payload = URL_SAFE_NO_PAD.encode(payload.to_string());
-    format!("{}.{payload}.{}", parts[0], parts[2])
-}
-
 #[tokio::test]
 async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
     let app = TestApp::start();
@@ -50,31 +39,10 @@ async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
         assert_eq!(reply.told(), (400, json!({"refresh": [message]})), "{body}");
     }
 
-    let refresh = tokens.refresh.as_str();
-    let (signed, signature) = refresh.rsplit_once('.').unwrap();
-    let payload = refresh.split('.').nth(1).unwrap();
-    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-    for forged in [
-        "garbage".to_owned(),
-        "a.b.c".to_owned(),
-        "x".repeat(10_000),
-        signed.to_owned(),
-        format!("{signed}."),
-        format!("{signed}.{}", signature.chars().rev().collect::<String>()),
-        format!("{none}.{payload}."),
-        format!("{none}.{payload}.{signature}"),
-        tampered(refresh, |payload| payload["gen"] = json!(1)),
-        tampered(refresh, |payload| payload["exp"] = json!(99_999_999_999_u64)),
-        tampered(refresh, |payload| payload["user_id"] = json!(2)),
-        tampered(&tokens.access, |payload| payload["token_type"] = json!("refresh")),
-    ] {
-        let reply = app.unchanged(async || app.refreshing(&forged).await).await;
-        assert_refused(&reply, &invalid(), &forged);
-    }
     let reply = app.unchanged(async || app.refreshing(&tokens.access).await).await;
     let wrong_type = json!({"detail": "Token has wrong type", "code": "token_not_valid"});
     assert_refused(&reply, &(401, wrong_type), "an access token");
-    app.refresh(refresh).await;
+    app.refresh(&tokens.refresh).await;
 }
 
 #[tokio::test]

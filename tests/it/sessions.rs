@@ -5,7 +5,7 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{bad_access, bad_refresh};
-use crate::support::{Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
+use crate::support::{Call, PASSWORD, TestApp, Tokens, at_once, claims};
 
 const EMAIL: &str = "ann@example.com";
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
@@ -79,40 +79,6 @@ async fn the_list_shows_each_device_newest_first() {
     app.advance(9 * 60 * 60);
     let second = app.refresh(&second.refresh).await;
     assert_eq!(listed(&app, &second).await.len(), 1, "one that is over is no session");
-}
-
-#[tokio::test]
-async fn without_a_good_access_token_nothing_is_told_or_done() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let ended = app.log_in(EMAIL).await;
-    assert_eq!(logging_out(&app, &ended.refresh).await.status, 204);
-    let one = format!("/api/sessions/{}/", id(&tokens));
-    for (method, path) in
-        [("GET", "/api/sessions/"), ("DELETE", one.as_str()), ("POST", "/api/logout/all/")]
-    {
-        for (authorization, expected) in [
-            ("", no_credentials()),
-            ("Basic YTpi", no_credentials()),
-            (&format!("Bearer {FORGED}"), bad_access("Token is invalid or expired")),
-            (&format!("Bearer {}", ended.access), bad_access("Token is invalid or expired")),
-            (&format!("Bearer {}", tokens.refresh), bad_access("Token has wrong type")),
-        ] {
-            let call = app.call(method, path);
-            let call = if authorization.is_empty() {
-                call
-            } else {
-                call.header("authorization", authorization)
-            };
-            let reply = app.unchanged(async || call.await).await;
-            assert_eq!(reply.told(), expected, "{method} {path} {authorization}");
-            assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
-        }
-    }
-    app.advance(30 * 60);
-    let reply = ending(&app, &tokens, &id(&tokens)).await;
-    assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "expired");
-    app.refresh(&tokens.refresh).await;
 }
 
 #[tokio::test]
@@ -343,25 +309,6 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
     let reply = app.unchanged(async || everywhere().await).await;
     assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "a replay");
     app.log_in(EMAIL).await;
-}
-
-#[tokio::test]
-async fn while_the_disk_is_full_nothing_is_said_to_have_ended() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    app.disk.set_full(true);
-    for call in [
-        ending(&app, &tokens, &id(&tokens)),
-        logging_out(&app, &tokens.refresh),
-        app.call("POST", "/api/logout/").bearer(&tokens.access),
-        app.call("POST", "/api/logout/all/").bearer(&tokens.access),
-    ] {
-        let reply: Reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.status, 503);
-        assert!(reply.retry_after().is_some());
-    }
-    app.disk.set_full(false);
-    assert!(app.is_live(&tokens).await);
 }
 
 #[tokio::test]
