@@ -16,6 +16,7 @@ use super::{Findings, Scale};
 use crate::answer::Answer;
 use crate::client::{Client, Script};
 use crate::memory::{Memory, mebibytes};
+use crate::population::Person;
 use crate::server::{Program, Running};
 use crate::{Result, stopwatch};
 
@@ -191,7 +192,7 @@ fn held(what: &str, bytes: &[u8], scale: Scale, findings: &mut Findings) -> Resu
 /// Honest clients of a server.
 struct Honest {
     address: SocketAddr,
-    people: Vec<people::Person>,
+    people: Vec<Person>,
 }
 
 impl Honest {

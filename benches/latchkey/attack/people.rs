@@ -4,17 +4,11 @@ use std::net::SocketAddr;
 
 use super::asker::{Asker, credentials, post};
 use crate::Result;
+use crate::population::Person;
 
 pub(super) const PASSWORD: &str = "tide-Lamp 7 orchard";
 /// Where honest people are.
 pub(super) const HOME: &str = "203.0.113.7";
-
-/// Someone who has logged in from [`HOME`].
-#[derive(Clone, Debug)]
-pub(super) struct Person {
-    pub(super) access: String,
-    pub(super) refresh: String,
-}
 
 /// The address of the person with this number.
 pub(super) fn email(number: usize) -> String {
@@ -43,7 +37,8 @@ pub(super) fn log_in(address: SocketAddr, count: usize) -> Result<Vec<Person>> {
     let mut people = Vec::new();
     for number in 0..count {
         let told = asker.ask(&post("/api/login/", HOME, &credentials(&email(number), PASSWORD)))?;
-        people.push(Person { access: told.field("access")?, refresh: told.field("refresh")? });
+        let (access, refresh) = (told.field("access")?, told.field("refresh")?);
+        people.push(Person { email: email(number), access, refresh });
     }
     Ok(people)
 }

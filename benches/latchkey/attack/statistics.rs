@@ -5,6 +5,8 @@
 //! signed-rank test of whether these differences lie above a margin, or below its opposite. It
 //! looks at ranks, so that a few long pauses of the machine weigh no more than any others.
 
+use crate::contest::median;
+
 /// Differences up to this, in seconds, are told and not held against the server: half of what is
 /// planted. The limits leave nobody the thousands of requests about one account that it would take
 /// to see less than that over a network.
@@ -29,7 +31,7 @@ impl Comparison {
         let above: Vec<f64> = differences.iter().map(|difference| difference - MARGIN).collect();
         let below: Vec<f64> = differences.iter().map(|difference| -difference - MARGIN).collect();
         let evidence = signed_rank(&above).max(signed_rank(&below));
-        Self { median: median(differences), evidence }
+        Self { median: median(differences.to_vec()), evidence }
     }
 
     /// Whether the two are told apart.
@@ -52,10 +54,4 @@ fn signed_rank(values: &[f64]) -> f64 {
     let expected = count * (count + 1.0) / 4.0;
     let variance = count * (count + 1.0) * (2.0 * count + 1.0) / 24.0;
     if variance > 0.0 { (positive - expected) / variance.sqrt() } else { 0.0 }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut ordered = values.to_vec();
-    ordered.sort_by(f64::total_cmp);
-    ordered.get(ordered.len() / 2).copied().unwrap_or(0.0)
 }

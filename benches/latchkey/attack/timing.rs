@@ -8,6 +8,9 @@
 use std::fs;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use super::asker::{Asker, Told, credentials, post};
@@ -127,11 +130,11 @@ fn compare(
 ) -> Result<()> {
     let mut asker = Asker::connect(server.address)?;
     let mut differences: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
-    let mut luck = Luck(0x9E37_79B9_7F4A_7C15);
+    let mut luck = StdRng::seed_from_u64(1);
     let planted = kinds.iter().position(|kind| !kind.adds.is_zero()).unwrap_or(0);
     for round in 0..rounds.most {
         let mut order: Vec<usize> = (0..kinds.len()).collect();
-        luck.shuffle(&mut order);
+        order.shuffle(&mut luck);
         let mut took = vec![0.0; kinds.len()];
         let mut told: Vec<Option<Told>> = vec![None; kinds.len()];
         for index in order {
@@ -253,24 +256,4 @@ fn disable(database: &std::path::Path, number: u64) -> Result<()> {
     }
     write.commit()?;
     Ok(())
-}
-
-/// Numbers in no order that anybody needs to rely on.
-struct Luck(u64);
-
-impl Luck {
-    fn next(&mut self) -> u64 {
-        // Marsaglia's xorshift.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn shuffle(&mut self, items: &mut [usize]) {
-        for end in (1..items.len()).rev() {
-            let bound = u64::try_from(end).unwrap_or(0).saturating_add(1);
-            items.swap(end, usize::try_from(self.next() % bound).unwrap_or(0));
-        }
-    }
 }
