@@ -5,7 +5,7 @@
 //!
 //! - `connections`: thousands of them that are idle, slow, or closed at once
 //! - `flood`: ten times more logins than hashing can do
-//! - `guessing`: passwords guessed and sprayed, mailboxes bombed
+//! - `guessing`: passwords guessed beside a million others
 //! - `timing`: whether the time of an answer tells what its words do not
 
 use std::io::Write;

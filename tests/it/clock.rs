@@ -77,39 +77,6 @@ async fn more_than_a_minute_behind_nothing_is_decided_until_the_clock_has_caught
 }
 
 #[tokio::test]
-async fn the_operators_word_that_the_clock_is_right_ends_all_sessions() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    app.clock.set_wall(before_start(DAY));
-    assert_eq!(app.login(EMAIL, PASSWORD).await.status, 503);
-    assert_eq!(app.app.store.accept_clock(before_start(DAY)).await, Ok(()));
-    let app = app.restart().await;
-    assert_eq!(app.get("/readyz").await.status, 200);
-    assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
-    assert_eq!(app.app.store.count_sessions(), Ok(0));
-    app.log_in(EMAIL).await;
-}
-
-#[tokio::test]
-async fn a_jump_far_ahead_moves_neither_the_mark_nor_the_sweeper() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let mark = app.app.store.last_commit();
-    app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
-    // Served on, by the time that the clock says.
-    assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
-    app.register("bob@example.com").await;
-    app.log_in("bob@example.com").await;
-    Upkeep::default().round(&app.app).await;
-    assert_eq!(app.app.store.last_commit(), mark);
-    assert_eq!(app.app.store.count_sessions(), Ok(2), "nothing was swept");
-    // Set right, it locks nobody out.
-    app.clock.set_wall(START.saturating_add(Duration::from_secs(60)));
-    assert_eq!(app.get("/readyz").await.status, 200);
-    app.refresh(&tokens.refresh).await;
-}
-
-#[tokio::test]
 async fn a_jump_that_has_stood_for_a_day_is_believed() {
     let app = TestApp::start();
     app.newcomer(EMAIL).await;

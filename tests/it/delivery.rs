@@ -57,17 +57,6 @@ impl Running {
     }
 }
 
-/// Tries what is due, and says how many attempts that were.
-async fn attempts_now(app: &TestApp) -> usize {
-    let before = app.mails.attempts();
-    soon(delivery::deliver_due(&app.app, &app.mailer)).await;
-    app.mails.attempts() - before
-}
-
-fn waiting(app: &TestApp) -> u64 {
-    app.app.store.count_mail().unwrap()
-}
-
 fn recipients(mails: &[SentMail]) -> Vec<&str> {
     mails.iter().map(|mail| mail.to.as_str()).collect()
 }
@@ -104,7 +93,7 @@ async fn one_slow_recipient_delays_nobody() {
     app.mails.release();
     assert_eq!(recipients(&soon(app.mails.wait_for(2)).await), [BOB, ANN]);
     running.stop().await;
-    assert_eq!((waiting(&app), app.mails.attempts()), (0, 2));
+    assert_eq!((app.waiting_mails(), app.mails.attempts()), (0, 2));
 }
 
 #[tokio::test]
@@ -126,7 +115,7 @@ async fn a_backlog_that_a_mail_server_keeps_waiting_leaves_room_for_new_mail() {
         app.mails.release();
         soon(app.mails.wait_for(23)).await;
         running.stop().await;
-        assert_eq!((waiting(&app), app.mails.attempts()), (0, 23));
+        assert_eq!((app.waiting_mails(), app.mails.attempts()), (0, 23));
     }
 }
 
@@ -153,7 +142,7 @@ async fn what_comes_due_again_does_not_wait_for_a_backlog_to_be_through() {
     app.mails.release();
     soon(app.mails.wait_for(101)).await;
     running.stop().await;
-    assert_eq!(waiting(&app), 0);
+    assert_eq!(app.waiting_mails(), 0);
 }
 
 #[tokio::test]
@@ -169,7 +158,7 @@ async fn what_is_left_from_before_a_restart_is_tried_at_once_but_only_once() {
         app.register(ANN).await;
         assert_eq!(recipients(&soon(app.mails.wait_for(1)).await), [ANN]);
         running.stop().await;
-        assert_eq!((waiting(&app), app.mails.attempts()), (20, 21));
+        assert_eq!((app.waiting_mails(), app.mails.attempts()), (20, 21));
     }
 }
 
@@ -201,7 +190,7 @@ async fn a_stop_waits_no_longer_than_it_may() {
     app.register(ANN).await;
     soon(app.mails.wait_for_attempts(1)).await;
     running.stop().await;
-    assert_eq!((waiting(&app), app.mails.sent().len()), (1, 0));
+    assert_eq!((app.waiting_mails(), app.mails.sent().len()), (1, 0));
     let app = app.restart().await;
     app.deliver().await;
     assert_eq!(recipients(&app.mails.sent()), [ANN]);
@@ -216,16 +205,16 @@ async fn a_false_jump_of_the_clock_gives_nothing_up() {
     app.deliver().await;
     app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
     for _ in 0..20 {
-        assert_eq!(attempts_now(&app).await, 0, "its link may be dead");
+        assert_eq!(app.attempts_now().await, 0, "its link may be dead");
         app.advance(60);
     }
     // Mail that is queued meanwhile goes out, and may have to be tried again.
     app.register(BOB).await;
     app.mails.fail_next(1, deferred());
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (1, 2));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (1, 2));
     // Set right: nothing waits for the time that was false.
     app.clock.set_wall(START.saturating_add(Duration::from_secs(60 * 60)));
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (2, 0));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (2, 0));
     assert_eq!(app.mails.sent().len(), 2);
 }
 
@@ -234,9 +223,9 @@ async fn a_jump_that_is_confirmed_gives_up_what_is_too_late() {
     let app = TestApp::start();
     app.register(ANN).await;
     app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (0, 1));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (0, 1));
     app.advance(DAY);
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (0, 0));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (0, 0));
 }
 
 #[tokio::test]
@@ -244,11 +233,11 @@ async fn nothing_is_sent_while_the_clock_is_behind() {
     let app = TestApp::start();
     app.register(ANN).await;
     app.clock.set_wall(START.saturating_sub(Duration::from_secs(61)));
-    assert_eq!(attempts_now(&app).await, 0);
+    assert_eq!(app.attempts_now().await, 0);
     soon(app.deliver()).await;
     assert_eq!(app.mails.attempts(), 0);
     app.advance(61);
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (1, 0));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (1, 0));
 }
 
 #[tokio::test]
@@ -258,12 +247,12 @@ async fn nothing_is_sent_that_could_not_be_recorded() {
     app.disk.set_full(true);
     assert_eq!(app.registration(BOB).await.status, 503);
     assert_eq!(app.app.store.health(), Health::LowSpace);
-    assert_eq!(attempts_now(&app).await, 0);
+    assert_eq!(app.attempts_now().await, 0);
     soon(app.deliver()).await;
     assert_eq!(app.mails.attempts(), 0);
     app.disk.set_full(false);
     app.register(CAROL).await;
-    assert_eq!((attempts_now(&app).await, waiting(&app)), (2, 0));
+    assert_eq!((app.attempts_now().await, app.waiting_mails()), (2, 0));
 }
 
 /// Regression: one record that could not be read stopped all mail.
@@ -300,7 +289,7 @@ async fn mail_that_cannot_be_read_stops_no_other_and_is_told_once() {
         soon(app.mails.wait_for(number)).await;
     }
     running.stop().await;
-    assert_eq!(waiting(&app), 2);
+    assert_eq!(app.waiting_mails(), 2);
     let told = lines.with("a stored record is corrupt");
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("outbox_1") && told[0].contains("key=\"1\""), "{told:?}");
@@ -326,7 +315,7 @@ async fn a_mail_whose_attempt_panics_is_left_alone_for_a_while() {
     let sent = soon(app.mails.wait_for(4)).await;
     assert!(recipients(&sent).contains(&ANN));
     running.stop().await;
-    assert_eq!((waiting(&app), app.mails.attempts()), (0, 5));
+    assert_eq!((app.waiting_mails(), app.mails.attempts()), (0, 5));
 }
 
 /// Regression: a mail that was sent while its record could not be read was sent again and again.
@@ -343,9 +332,9 @@ async fn a_mail_that_was_sent_but_cannot_be_recorded_is_not_sent_again() {
     soon(app.mails.wait_for(1)).await;
     app.register(BOB).await;
     soon(app.mails.wait_for(2)).await;
-    until(|| waiting(&app) <= 1).await;
+    until(|| app.waiting_mails() <= 1).await;
     let_others_run().await;
-    assert_eq!(waiting(&app), 1);
+    assert_eq!(app.waiting_mails(), 1);
     app.disk.replace(bad, sound);
     app.register(CAROL).await;
     soon(app.mails.wait_for(3)).await;
@@ -354,5 +343,5 @@ async fn a_mail_that_was_sent_but_cannot_be_recorded_is_not_sent_again() {
     app.register("dora@example.com").await;
     soon(app.mails.wait_for(4)).await;
     running.stop().await;
-    assert_eq!((waiting(&app), app.mails.attempts()), (0, 4));
+    assert_eq!((app.waiting_mails(), app.mails.attempts()), (0, 4));
 }

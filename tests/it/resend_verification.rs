@@ -1,7 +1,6 @@
 //! `POST /api/resend-verification/`. What is no address is in `reset_password`, since both ask for
 //! one.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,35 +13,6 @@ const DAY: u64 = 24 * 60 * 60;
 
 fn told() -> (u16, Value) {
     (200, json!({"message": "If the address needs verification, a mail is on its way."}))
-}
-
-#[tokio::test]
-async fn whoever_asks_is_told_the_same_and_only_who_needs_it_is_mailed() {
-    // With mailboxes limited, and with that switched off.
-    for per_day in [NonZeroU32::new(5), None] {
-        let app = TestApp::start_with(|config| config.mail.per_mailbox_per_day = per_day);
-        let token = app.invited("bob@example.com").await;
-        app.confirm(&token).await;
-        app.register(EMAIL).await;
-        app.deliver().await;
-        let mut headers = Vec::new();
-        for (email, mails) in
-            [(EMAIL, 1), ("bob@example.com", 0), ("nobody@example.com", 0), ("ANN@Example.com", 1)]
-        {
-            app.advance(60);
-            let before = app.mails.sent().len();
-            let reply = app.resending(email).await;
-            assert_eq!(reply.told(), told(), "{email}");
-            // One durable write, or the time it takes would tell.
-            assert_eq!(app.app.store.last_commit(), app.clock.read().wall, "{email}");
-            let mut reply = reply.headers;
-            reply.remove("x-request-id");
-            headers.push(reply);
-            app.deliver().await;
-            assert_eq!(app.mails.sent().len() - before, mails, "{email}");
-        }
-        assert!(headers.windows(2).all(|pair| pair[0] == pair[1]), "{headers:?}");
-    }
 }
 
 #[tokio::test]

@@ -36,30 +36,6 @@ async fn assert_dead(app: &TestApp, token: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn whoever_asks_is_told_the_same_with_an_account_and_without_one() {
-    // With mailboxes limited, and with that switched off.
-    for per_day in [NonZeroU32::new(5), None] {
-        let app = TestApp::start_with(|config| config.mail.per_mailbox_per_day = per_day);
-        app.newcomer(EMAIL_OF_ANN).await;
-        app.deliver().await;
-        let mut headers = Vec::new();
-        for email in [EMAIL_OF_ANN, "ANN@Example.com", NOBODY, "x@localhost"] {
-            app.advance(60);
-            let reply = app.forgetting(email).await;
-            assert_eq!(reply.told(), requested(), "{email}");
-            // One durable write, or the time it takes would tell.
-            assert_eq!(app.app.store.last_commit(), app.clock.read().wall, "{email}");
-            let mut reply = reply.headers;
-            reply.remove("x-request-id");
-            headers.push(reply);
-        }
-        assert!(headers.windows(2).all(|pair| pair[0] == pair[1]), "{headers:?}");
-        assert_eq!(app.letters(EMAIL_OF_ANN, "Choose a new password").await.len(), 2);
-        assert_eq!(app.mails.sent().len(), 3, "and nobody else was mailed");
-    }
-}
-
-#[tokio::test]
 async fn what_is_no_address_is_told_and_a_form_does_as_well() {
     let app = TestApp::start();
     app.register(EMAIL_OF_ANN).await;

@@ -171,25 +171,6 @@ async fn head_tells_of_it_and_other_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn it_passes_for_no_token_and_no_token_for_it() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let jwt = reading(&app).await.text().to_owned();
-    let header = |jwt: &str| {
-        let part = jwt.split('.').next().unwrap();
-        serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-    };
-    let (own, access) = (header(&jwt), header(&tokens.access));
-    assert_eq!(own["typ"], "revoked-sessions+jwt");
-    assert_eq!(access["typ"], "JWT");
-    assert_eq!((&own["kid"], &own["alg"]), (&access["kid"], &access["alg"]));
-    assert_eq!(claims(&jwt).get("sub"), None);
-    assert_eq!(app.profile(&jwt).await.status, 401);
-    assert_eq!(app.refreshing(&jwt).await.status, 401);
-    assert_eq!(app.post("/api/token/verify/", &json!({"token": jwt})).await.status, 401);
-}
-
-#[tokio::test]
 async fn under_a_shared_secret_there_is_none() {
     let app = TestApp::start_with(|config| config.tokens.algorithm = SigningAlgorithm::Hs256);
     for _ in 0..2 {

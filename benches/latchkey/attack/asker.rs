@@ -61,11 +61,6 @@ impl Told {
         let text = answer.text_field(name).map(str::to_owned);
         Ok(text.ok_or_else(|| format!("no {name} in a {} answer", self.status))?)
     }
-
-    /// Whether it says when to come back.
-    pub(super) fn says_when(&self) -> bool {
-        self.head.to_ascii_lowercase().contains("\r\nretry-after: ")
-    }
 }
 
 /// A POST of JSON, as through a proxy for the client at `client`.

@@ -63,10 +63,10 @@ fn is_taken(set: &jwk::JwkSet, token: &str) -> bool {
 }
 
 #[test]
-fn the_published_keys_check_access_tokens_and_are_written_as_the_rfcs_say() {
-    for (algorithm, kty, crv, alg) in [
-        (SigningAlgorithm::EdDsa, "OKP", "Ed25519", "EdDSA"),
-        (SigningAlgorithm::Es256, "EC", "P-256", "ES256"),
+fn the_published_keys_check_access_tokens() {
+    for (algorithm, expected) in [
+        (SigningAlgorithm::EdDsa, KeyAlgorithm::EdDSA),
+        (SigningAlgorithm::Es256, KeyAlgorithm::ES256),
     ] {
         let mut server = Running::new(algorithm, HOUR);
         server.rotate(START);
@@ -78,27 +78,12 @@ fn the_published_keys_check_access_tokens_and_are_written_as_the_rfcs_say() {
         assert!(!is_taken(&Running::new(algorithm, HOUR).published(START), &token));
         for key in &set.keys {
             assert_eq!(key.common.public_key_use, Some(PublicKeyUse::Signature));
-            let expected = if alg == "EdDSA" { KeyAlgorithm::EdDSA } else { KeyAlgorithm::ES256 };
             assert_eq!(key.common.key_algorithm, Some(expected));
             let is_pair = matches!(
                 key.algorithm,
                 AlgorithmParameters::OctetKeyPair(_) | AlgorithmParameters::EllipticCurve(_)
             );
             assert!(is_pair);
-        }
-        let json = serde_json::to_value(server.tokens.jwk_set(START).unwrap()).unwrap();
-        for key in json["keys"].as_array().unwrap() {
-            let mut names: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
-            names.sort_unstable();
-            let coordinates = if kty == "EC" { &["x", "y"][..] } else { &["x"] };
-            let expected = [&["alg", "crv", "kid", "kty", "use"][..], coordinates].concat();
-            assert_eq!(names, expected, "and nothing private");
-            assert_eq!((&key["kty"], &key["crv"]), (&json!(kty), &json!(crv)));
-            assert_eq!((&key["alg"], &key["use"]), (&json!(alg), &json!("sig")));
-            for coordinate in coordinates {
-                let bytes = URL_SAFE_NO_PAD.decode(key[coordinate].as_str().unwrap()).unwrap();
-                assert_eq!(bytes.len(), 32);
-            }
         }
     }
 }

@@ -270,7 +270,7 @@ impl TestApp {
             users: ids.filter_map(|id| store.find_user(id).unwrap()).collect(),
             user_count,
             sessions: store.count_sessions().unwrap(),
-            waiting_mails: store.count_mail().unwrap(),
+            waiting_mails: self.waiting_mails(),
             delivery_attempts: self.mails.attempts(),
             events: self.events_that_matter(),
         }
@@ -322,6 +322,18 @@ impl TestApp {
     /// Tries to deliver all mail that waits, due or not.
     pub(crate) async fn deliver(&self) {
         delivery::deliver_all(&self.app, &self.mailer).await;
+    }
+
+    /// Tries the mail that is due, and says how many attempts that were.
+    pub(crate) async fn attempts_now(&self) -> usize {
+        let before = self.mails.attempts();
+        delivery::deliver_due(&self.app, &self.mailer).await;
+        self.mails.attempts() - before
+    }
+
+    /// How many mails wait.
+    pub(crate) fn waiting_mails(&self) -> u64 {
+        self.app.store.count_mail().unwrap()
     }
 
     /// Delivers the mail, and takes the ticket's token out of the last link.
