@@ -8,7 +8,9 @@ pub mod confirmation;
 pub mod credentials;
 pub mod delivery;
 pub mod key_watch;
+pub mod link;
 pub mod login;
+pub mod mail_request;
 pub mod password;
 pub mod profile;
 pub mod refresh;
@@ -17,6 +19,7 @@ pub mod revocation;
 pub mod sessions;
 pub mod supervise;
 pub mod upkeep;
+pub mod verification;
 
 use std::time::Duration;
 

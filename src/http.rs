@@ -6,6 +6,7 @@
 
 mod bearer;
 pub mod client;
+mod confirmation;
 mod cookies;
 pub mod cors;
 pub mod errors;
@@ -15,11 +16,13 @@ pub mod input;
 mod login;
 mod openapi;
 pub mod pages;
+mod panics;
 mod passwords;
 mod probes;
 mod profile;
 mod refresh;
 mod register;
+pub mod request;
 pub mod request_id;
 mod reset_page;
 pub mod respond;

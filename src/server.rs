@@ -13,7 +13,6 @@
 //! - `framing`: refuses heads that could be read in two ways
 //! - `body`: a request's body within its limits
 //! - `room`: the memory for incomplete bodies
-//! - `panics`: confines a panic to its request
 //! - `open_files`: the system's limit on open files
 
 use std::fmt;
@@ -31,7 +30,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use self::activity::{Activity, Patience};
-use self::connection::Shared;
+use self::connection::Connections;
 use self::registry::{Admission, Registry};
 use crate::config::ServerConfig;
 
@@ -41,14 +40,12 @@ mod connection;
 mod framing;
 mod io;
 mod open_files;
-mod panics;
 mod registry;
 mod request;
 mod room;
 
 pub use self::body::BodyProblem;
 pub use self::open_files::raise_open_file_limit;
-pub(crate) use self::panics::{Panicked, caught};
 
 /// How long the server waits after it could not accept a connection, for example because the limit
 /// on open files was reached.
@@ -66,8 +63,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Answers requests.
 ///
-/// It limits its own time. The server adds `Connection: close` if the connection ends, leaves out
-/// the body of an answer to `HEAD`, and answers a panic with a 500.
+/// It limits its own time and answers its own panics. The server adds `Connection: close` where the
+/// connection ends, and leaves out the body of an answer to `HEAD`. A panic that gets this far ends
+/// the connection.
 pub type Handler =
     Arc<dyn Fn(Box<Incoming>) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
 
@@ -125,7 +123,7 @@ pub async fn run(
         registry: Registry::new(&settings),
         tasks: JoinSet::new(),
         turned_away: Complaint::default(),
-        shared: Arc::new(Shared::new(settings, handler)),
+        shared: Arc::new(Connections::new(settings, handler)),
     };
     let mut accepting = Accepting { listener, failed: Complaint::default() };
     let mut shutdown = pin!(shutdown);
@@ -184,7 +182,7 @@ struct Server {
     /// The log of connections that found no room.
     turned_away: Complaint,
     /// What all connections share.
-    shared: Arc<Shared>,
+    shared: Arc<Connections>,
 }
 
 impl Server {
@@ -208,7 +206,7 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let patience = Patience::from(&self.shared.settings);
+        let patience = Patience::from(&self.shared.requests.settings);
         let activity = Arc::new(Activity::new(patience, Instant::now()));
         let serving = connection::serve(stream, peer, self.shared.clone(), activity.clone());
         let task = self.tasks.spawn(serving);
@@ -239,7 +237,7 @@ impl Server {
 
     async fn drain(mut self) -> Drained {
         self.registry.drain();
-        let patience = self.shared.settings.shutdown_timeout;
+        let patience = self.shared.requests.settings.shutdown_timeout;
         let all_ended = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
                 self.forget(ended);

@@ -94,6 +94,11 @@ impl NewPassword {
         if problems.is_empty() { Ok(Self(password.clone())) } else { Err(problems) }
     }
 
+    /// The password itself, for comparison.
+    pub fn as_secret(&self) -> &Secret<String> {
+        &self.0
+    }
+
     /// The password itself, for hashing.
     pub fn into_secret(self) -> Secret<String> {
         self.0

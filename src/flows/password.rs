@@ -1,135 +1,46 @@
-//! Passwords after the first: forgotten and reset by mail, or changed by who knows the old one.
+//! Passwords after the first: reset by mail, or changed by someone who knows the current one.
 
+use super::Failure;
 use super::credentials::{PasswordRefused, check_password};
-use super::{Failure, Throttled};
+use super::link::{Link, LinkOutcome};
+use super::mail_request::{self, RequestRefused};
 use crate::app::App;
 use crate::domain::password::forms::is_same;
 use crate::domain::{
-    Actor, Client, Email, MessageId, NewPassword, PasswordProblem, Purpose, Session, TicketId,
-    TicketState, User,
+    Actor, Client, Email, MessageId, NewPassword, PasswordProblem, Purpose, Session, TicketId, User,
 };
 use crate::secret::Secret;
-use crate::store::{NewPasswordHash, NewTicket, PasswordChange, ResetOutcome, ResetRequest};
+use crate::store::{NewPasswordHash, NewTicket, PasswordChange, ResetOutcome};
 
-/// Why a mail was not even asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestRefused {
-    /// Too many requests from this address.
-    Throttled(Throttled),
-    /// It could not be carried out.
-    Failed(Failure),
-}
-
-impl<F: Into<Failure>> From<F> for RequestRefused {
-    fn from(failure: F) -> Self {
-        Self::Failed(failure.into())
-    }
-}
-
-/// Asks for a link that resets the password. Whether there is an account makes no difference to
-/// who asks.
+/// Asks for a link that resets the password. The answer is the same whether or not there is an
+/// account.
 ///
 /// # Errors
 /// [`RequestRefused`].
 pub async fn request_reset(app: &App, email: Email, client: Client) -> Result<(), RequestRefused> {
-    let at = app.moment()?;
-    count(app, &client)?;
     let lifetime = app.config.recovery.ticket_lifetime;
-    let request = request(app, email, at.now.saturating_add(lifetime), client);
+    let (request, at) = mail_request::admit(app, email, lifetime, client)?;
     app.store.request_password_reset(request, at).await?;
     Ok(())
 }
 
-/// Asks for the verification mail again. Whether there is an account, and whether it needs one,
-/// makes no difference to who asks.
+/// The token of a reset link in exchange for a verification link: for someone who reads the
+/// address's mail, but did not choose the password.
 ///
 /// # Errors
-/// [`RequestRefused`].
-pub async fn request_verification(
-    app: &App,
-    email: Email,
-    client: Client,
-) -> Result<(), RequestRefused> {
-    let at = app.moment()?;
-    count(app, &client)?;
-    let lifetime = app.config.registration.ticket_lifetime;
-    let request = request(app, email, at.now.saturating_add(lifetime), client);
-    app.store.request_verification(request, at).await?;
-    Ok(())
-}
-
-/// Requests for mail count with the logins of their address, and within the same limit.
-fn count(app: &App, client: &Client) -> Result<(), RequestRefused> {
-    let now = app.clock.read().wall;
-    app.throttle
-        .login_attempt(client.block(), now)
-        .map_err(|after| RequestRefused::Throttled(after.into()))
-}
-
-fn request(
-    app: &App,
-    email: Email,
-    expires_at: crate::clock::Timestamp,
-    client: Client,
-) -> ResetRequest {
-    ResetRequest {
-        email,
-        ticket: NewTicket { id: TicketId::from_bytes(app.random.bytes()), expires_at },
-        message_id: MessageId::from_bytes(app.random.bytes()),
-        client,
+/// The [`LinkOutcome`] of a link that cannot be exchanged.
+pub async fn exchange_for_reset(app: &App, link: &Link) -> Result<Secret<String>, LinkOutcome> {
+    let invalid = LinkOutcome::Invalid(Some(Purpose::ResetPassword));
+    if link.purpose != Purpose::VerifyEmail {
+        return Err(invalid);
     }
-}
-
-/// The user whose password a mailed link resets, if it still does; changes nothing.
-///
-/// # Errors
-/// [`Failure`].
-pub fn look_at_reset(app: &App, token: &str) -> Result<Option<User>, Failure> {
-    let now = app.moment()?.now;
-    let Some(id) = app.keys.ticket().open(Purpose::ResetPassword, token) else { return Ok(None) };
-    let found = app.store.find_ticket(id)?.filter(|(ticket, user)| {
-        ticket.purpose == Purpose::ResetPassword && ticket.state(user, now) == TicketState::Open
-    });
-    Ok(found.map(|(_, user)| user))
-}
-
-/// Turns a verification link into a reset link, for whoever reads the address's mail but did not
-/// choose the password.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn exchange_for_reset(app: &App, token: &str) -> Result<Option<Secret<String>>, Failure> {
     let at = app.moment()?;
-    let Some(id) = app.keys.ticket().open(Purpose::VerifyEmail, token) else { return Ok(None) };
     let new = NewTicket {
         id: TicketId::from_bytes(app.random.bytes()),
         expires_at: at.now.saturating_add(app.config.recovery.ticket_lifetime),
     };
-    let ticket = app.store.exchange_for_reset(id, new, at).await?;
-    Ok(ticket.map(|id| app.keys.ticket().seal(Purpose::ResetPassword, id)))
-}
-
-/// Why a password was not set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SetRefused {
-    /// The new one breaks these rules.
-    Weak(Vec<PasswordProblem>),
-    /// The new one is the current one.
-    SameAsCurrent,
-    /// The current one does not count.
-    Current(PasswordRefused),
-    /// The link is unknown, used, superseded or expired.
-    InvalidLink,
-    /// The session has ended, or the credentials have changed, while the password was hashed.
-    NotAuthorised,
-    /// It could not be carried out.
-    Failed(Failure),
-}
-
-impl<F: Into<Failure>> From<F> for SetRefused {
-    fn from(failure: F) -> Self {
-        Self::Failed(failure.into())
-    }
+    let ticket = app.store.exchange_for_reset(link.ticket, new, at).await?.ok_or(invalid)?;
+    Ok(app.keys.ticket().seal(Purpose::ResetPassword, ticket))
 }
 
 /// Checks a new password by the rules, for `user` where there is one.
@@ -146,36 +57,46 @@ pub fn check_new(
     NewPassword::check(password, policy, user.map(|user| &user.email), username)
 }
 
-/// Sets the password of the user behind a mailed link. The link is checked before anything is
-/// hashed, and a password that is refused leaves it good.
+/// Sets the password of the user behind a mailed link.
 ///
 /// # Errors
-/// [`SetRefused`]; nothing was changed then.
+/// [`Failure`].
 pub async fn reset(
     app: &App,
-    token: &str,
-    password: &Secret<String>,
+    link: &Link,
+    new: NewPassword,
     client: Client,
-) -> Result<User, SetRefused> {
-    let user = look_at_reset(app, token)?.ok_or(SetRefused::InvalidLink)?;
-    let ticket = app.keys.ticket().open(Purpose::ResetPassword, token);
-    let ticket = ticket.ok_or(SetRefused::InvalidLink)?;
-    let new = check_new(app, password, Some(&user)).map_err(SetRefused::Weak)?;
+) -> Result<LinkOutcome, Failure> {
     let new = hash(app, new, &client).await?;
     let at = app.moment()?;
-    match app.store.reset_password(ticket, new, client, at).await? {
+    Ok(match app.store.reset_password(link.ticket, new, client, at).await? {
         ResetOutcome::Done(user) => {
             app.throttle.clear(user.email.key());
-            Ok(user)
+            LinkOutcome::PasswordReset
         }
-        ResetOutcome::Invalid => Err(SetRefused::InvalidLink),
+        ResetOutcome::Invalid => link.invalid(),
+    })
+}
+
+/// Why a password was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordChangeRefused {
+    /// The new one is the current one.
+    SameAsCurrent,
+    /// The current one does not count, or who acts has been logged out meanwhile.
+    Current(PasswordRefused),
+}
+
+impl<F: Into<Failure>> From<F> for PasswordChangeRefused {
+    fn from(failure: F) -> Self {
+        Self::Current(PasswordRefused::Failed(failure.into()))
     }
 }
 
 /// Changes the password of who acts, who knows the current one.
 ///
 /// # Errors
-/// [`SetRefused`]; nothing was changed then.
+/// [`PasswordChangeRefused`]; nothing was changed then.
 pub async fn change(
     app: &App,
     user: &User,
@@ -183,15 +104,14 @@ pub async fn change(
     current: Secret<String>,
     new: NewPassword,
     client: Client,
-) -> Result<(), SetRefused> {
-    let new = new.into_secret();
-    let is_same = is_same(&current, &new);
-    let credential_version =
-        check_password(app, user, current, &client).await.map_err(SetRefused::Current)?;
+) -> Result<(), PasswordChangeRefused> {
+    let is_same = is_same(&current, new.as_secret());
+    let credential_version = check_password(app, user, current, &client)
+        .await
+        .map_err(PasswordChangeRefused::Current)?;
     if is_same {
-        return Err(SetRefused::SameAsCurrent);
+        return Err(PasswordChangeRefused::SameAsCurrent);
     }
-    let new = check_new(app, &new, Some(user)).map_err(SetRefused::Weak)?;
     let new = hash(app, new, &client).await?;
     let by = Actor::logged_in(session, client);
     let at = app.moment()?;
@@ -199,7 +119,7 @@ pub async fn change(
     if app.store.change_password(change, at).await? {
         Ok(())
     } else {
-        Err(SetRefused::NotAuthorised)
+        Err(PasswordChangeRefused::Current(PasswordRefused::NotAuthorised))
     }
 }
 
@@ -207,7 +127,7 @@ async fn hash(
     app: &App,
     password: NewPassword,
     client: &Client,
-) -> Result<NewPasswordHash, SetRefused> {
+) -> Result<NewPasswordHash, Failure> {
     let password = app.hasher.hash(password, app.random.bytes(), client.block()).await?;
     Ok(NewPasswordHash { password, message_id: MessageId::from_bytes(app.random.bytes()) })
 }

@@ -2,25 +2,40 @@
 
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Client, Email, MessageId, NewPassword, TicketId, User, Username};
+use crate::domain::{
+    Client, Email, MessageId, NewPassword, PasswordProblem, TicketId, User, Username,
+};
+use crate::secret::Secret;
 use crate::store::{NewTicket, NewUser, RegisterOutcome, Taken};
 
-/// What is registered, each value checked on its own.
+/// What someone asks to register, as far as each field is good on its own; a field with an error
+/// is `None`.
 #[derive(Debug)]
-pub struct Registration {
+pub struct Draft {
     /// The address.
-    pub email: Email,
-    /// The name, where one was chosen.
-    pub username: Option<Username>,
+    pub email: Option<Email>,
+    /// The name, or `Some(None)` where none was chosen.
+    pub username: Option<Option<Username>>,
     /// The password.
-    pub password: NewPassword,
+    pub password: Option<Secret<String>>,
+    /// The password once more.
+    pub repeated: Option<Secret<String>>,
 }
 
 /// Why nobody was registered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RegistrationRefused {
-    /// Someone has the address or the name.
-    Taken(Taken),
+    /// Fields are missing from the draft, or have these problems besides.
+    Fields {
+        /// What someone else has already.
+        taken: Taken,
+        /// The rules that the password breaks.
+        password: Vec<PasswordProblem>,
+    },
+    /// Every field is good, but the two passwords differ.
+    PasswordsDiffer,
+    /// Too many attempts from this address.
+    Throttled(Throttled),
     /// It could not be carried out.
     Failed(Failure),
 }
@@ -36,45 +51,49 @@ pub fn is_open(app: &App) -> bool {
     app.config.registration.is_enabled
 }
 
-/// Counts an attempt that will tell whether an address or a name is taken.
-///
-/// # Errors
-/// [`Throttled`], if there were too many from that address.
-pub fn count_attempt(app: &App, client: &Client) -> Result<(), Throttled> {
-    let now = app.clock.read().wall;
-    app.throttle.registration(client.block(), now).map_err(Throttled::from)
-}
-
-/// Whether someone has the address or the name, so that this can be said together with whatever
-/// else is wrong. [`register`] looks again.
-///
-/// # Errors
-/// [`Failure`].
-pub fn look_for_taken(
-    app: &App,
-    email: Option<&Email>,
-    username: Option<&Username>,
-) -> Result<Taken, Failure> {
-    Ok(app.store.find_taken(email, username)?)
-}
-
 /// Makes the account and queues the verification mail, durably, all or nothing.
+///
+/// The answer tells whether an address or a name is taken. So an attempt that holds either of them
+/// counts before anything else about it is judged, and a client over the limit is told only that:
+/// otherwise a bad password in the same request would be a way around the limit.
 ///
 /// # Errors
 /// [`RegistrationRefused`]; nothing was written then.
 pub async fn register(
     app: &App,
-    registration: Registration,
+    draft: Draft,
     client: &Client,
 ) -> Result<User, RegistrationRefused> {
+    let Draft { email, username, password, repeated } = draft;
+    let name = username.as_ref().and_then(Option::as_ref);
+    let mut taken = Taken::default();
+    if email.is_some() || name.is_some() {
+        app.throttle
+            .registration(client.block(), app.clock.read().wall)
+            .map_err(|after| RegistrationRefused::Throttled(after.into()))?;
+        taken = app.store.find_taken(email.as_ref(), name)?;
+    }
+    let policy = &app.config.passwords.policy;
+    let checked = password.as_ref().map(|it| NewPassword::check(it, policy, email.as_ref(), name));
+    let (email, username, new, repeated) = match (email, username, checked, repeated) {
+        (Some(email), Some(username), Some(Ok(new)), Some(repeated)) if !taken.any() => {
+            (email, username, new, repeated)
+        }
+        (_, _, checked, _) => {
+            let password = checked.and_then(Result::err).unwrap_or_default();
+            return Err(RegistrationRefused::Fields { taken, password });
+        }
+    };
+    if password.is_none_or(|password| password.expose() != repeated.expose()) {
+        return Err(RegistrationRefused::PasswordsDiffer);
+    }
     app.moment()?;
-    let salt = app.random.bytes();
-    let password = app.hasher.hash(registration.password, salt, client.block()).await?;
+    let password = app.hasher.hash(new, app.random.bytes(), client.block()).await?;
     // Hashing may have waited: what follows happens now.
     let at = app.moment()?;
     let new = NewUser {
-        email: registration.email,
-        username: registration.username,
+        email,
+        username,
         password,
         ticket: NewTicket {
             id: TicketId::from_bytes(app.random.bytes()),
@@ -85,6 +104,8 @@ pub async fn register(
     };
     match app.store.register_user(new, at).await? {
         RegisterOutcome::Registered(user) => Ok(user),
-        RegisterOutcome::Taken(taken) => Err(RegistrationRefused::Taken(taken)),
+        RegisterOutcome::Taken(taken) => {
+            Err(RegistrationRefused::Fields { taken, password: Vec::new() })
+        }
     }
 }

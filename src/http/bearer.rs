@@ -6,17 +6,17 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
 use super::errors::ApiError;
+use super::request::Request;
 use crate::app::App;
 use crate::domain::{Session, User};
-use crate::flows::profile::{self, NotAuthenticated};
-use crate::jwt::TokenError;
+use crate::flows::profile;
 
 /// The user and session behind the access token of a request.
 pub(super) fn authenticate(
     app: &App,
-    headers: &HeaderMap,
+    request: &Request,
 ) -> Result<(Arc<User>, Arc<Session>), ApiError> {
-    Ok(profile::authenticate(app, token(headers)?)?)
+    Ok(profile::authenticate(app, token(&request.head.headers)?)?)
 }
 
 /// The one token after `Bearer`, a word that is read without regard to letter case (RFC 9110,
@@ -41,19 +41,6 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
         return Err(ApiError::BadAuthorizationHeader);
     }
     std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken)
-}
-
-impl From<NotAuthenticated> for ApiError {
-    fn from(refused: NotAuthenticated) -> Self {
-        match refused {
-            NotAuthenticated::Token(TokenError::WrongType) => Self::AccessTokenWrongType,
-            NotAuthenticated::Token(TokenError::Invalid) | NotAuthenticated::NoSession => {
-                Self::InvalidAccessToken
-            }
-            NotAuthenticated::NoUser => Self::UserNotFound,
-            NotAuthenticated::Failed(failure) => failure.into(),
-        }
-    }
 }
 
 #[cfg(test)]

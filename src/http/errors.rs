@@ -7,8 +7,24 @@ use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 
-use super::field_errors::FieldErrors;
+use super::field_errors::{FieldErrors, FieldProblem};
 use super::respond::{self, Answer, Detail};
+use crate::clock::ClockBehind;
+use crate::flows::credentials::PasswordRefused;
+use crate::flows::mail_request::RequestRefused;
+use crate::flows::profile::NotAuthenticated;
+use crate::flows::refresh::RefreshRefused;
+use crate::flows::{Failure, Throttled};
+use crate::jwt::TokenError;
+use crate::server::BodyProblem;
+use crate::store::StoreError;
+
+/// When it is worth trying again after storage was away.
+pub(super) const STORAGE_RETRY: Duration = Duration::from_secs(2);
+/// The longest wait that is given while the clock is behind: it may be set at any moment.
+const CLOCK_RETRY: Duration = Duration::from_secs(60);
+/// How soon there may be room for a body again: slow clients hold theirs for seconds.
+const BODY_RETRY: Duration = Duration::from_secs(5);
 
 /// What the API refuses, and why as far as the client is told. The log is told elsewhere.
 #[derive(Clone, Debug)]
@@ -85,7 +101,94 @@ impl From<FieldErrors> for ApiError {
     }
 }
 
+impl From<BodyProblem> for ApiError {
+    fn from(problem: BodyProblem) -> Self {
+        match problem {
+            BodyProblem::TooLarge => Self::BodyTooLarge,
+            BodyProblem::TooSlow => Self::TimedOut,
+            BodyProblem::Broken => Self::BadBody,
+            BodyProblem::NoRoom => Self::Unavailable { retry_after: BODY_RETRY },
+        }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::ClockBehind(behind) => behind.into(),
+            Failure::Busy { retry_after } => Self::Unavailable { retry_after },
+            Failure::Store(StoreError::Unavailable) => {
+                Self::Unavailable { retry_after: STORAGE_RETRY }
+            }
+            Failure::Store(StoreError::Corrupt) => Self::Internal,
+        }
+    }
+}
+
+impl From<ClockBehind> for ApiError {
+    fn from(behind: ClockBehind) -> Self {
+        Self::Unavailable { retry_after: behind.catches_up_in().min(CLOCK_RETRY) }
+    }
+}
+
+impl From<Throttled> for ApiError {
+    fn from(throttled: Throttled) -> Self {
+        Self::Throttled { retry_after: throttled.retry_after }
+    }
+}
+
+impl From<RequestRefused> for ApiError {
+    fn from(refused: RequestRefused) -> Self {
+        match refused {
+            RequestRefused::Throttled(throttled) => throttled.into(),
+            RequestRefused::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<NotAuthenticated> for ApiError {
+    fn from(refused: NotAuthenticated) -> Self {
+        match refused {
+            NotAuthenticated::Token(TokenError::WrongType) => Self::AccessTokenWrongType,
+            NotAuthenticated::Token(TokenError::Invalid) | NotAuthenticated::NoSession => {
+                Self::InvalidAccessToken
+            }
+            NotAuthenticated::NoUser => Self::UserNotFound,
+            NotAuthenticated::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<RefreshRefused> for ApiError {
+    fn from(refused: RefreshRefused) -> Self {
+        match refused {
+            RefreshRefused::Token(TokenError::WrongType) => Self::RefreshTokenWrongType,
+            RefreshRefused::Token(TokenError::Invalid) | RefreshRefused::Session => {
+                Self::InvalidRefreshToken
+            }
+            RefreshRefused::Failed(failure) => failure.into(),
+        }
+    }
+}
+
 impl ApiError {
+    /// The refusal of a current password, which is called `field`; `wrong` is the problem of a
+    /// wrong one.
+    pub(super) fn current_password(
+        refused: PasswordRefused,
+        field: &'static str,
+        wrong: FieldProblem,
+    ) -> Self {
+        match refused {
+            PasswordRefused::Wrong => FieldErrors::of(field, wrong).into(),
+            PasswordRefused::LockedOut(Throttled { retry_after }) => {
+                Self::LockedOut { retry_after }
+            }
+            PasswordRefused::NotAuthorised => Self::InvalidAccessToken,
+            PasswordRefused::Failed(failure) => failure.into(),
+        }
+    }
+
     /// The answer.
     pub fn into_answer(self) -> Answer {
         match self {

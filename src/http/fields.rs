@@ -1,11 +1,11 @@
 //! The fields of a request's body, and typed readers that collect what is wrong with them.
 //!
-//! A reader hands out either a value of the domain or nothing, and in the latter case has put
-//! exactly one problem of that field into the [`FieldErrors`]. So all errors of all fields come
-//! in one answer.
+//! A reader returns a value of the domain, or `None` after adding exactly one problem of that field
+//! to the form's errors. So all errors of all fields come in one answer.
 
 use std::collections::BTreeMap;
 
+use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
 use crate::domain::password::MAX_PASSWORD;
 use crate::domain::{Email, Username, invisible};
@@ -26,11 +26,11 @@ pub(super) enum Value {
     Text(Secret<String>),
     /// `true` or `false`.
     Bool(bool),
-    /// Any other JSON: no field takes it, so none is kept.
+    /// Any other JSON: no reader accepts it, so its value is not kept.
     Other,
 }
 
-/// What a field is, before anything is asked of it.
+/// A field as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Field<'a> {
     /// It is not there.
@@ -39,17 +39,8 @@ pub enum Field<'a> {
     Null,
     /// It is a bool, a number, a list or an object.
     WrongType,
-    /// It is a string, as it was sent.
+    /// It is a string.
     Text(&'a Secret<String>),
-}
-
-/// Whether blanks around a text belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trim {
-    /// They do not: they are taken off.
-    Yes,
-    /// They do.
-    No,
 }
 
 impl Fields {
@@ -82,71 +73,106 @@ impl Fields {
         }
     }
 
-    /// A text that must be there and hold more than blanks: a token, say.
-    pub fn required_text(
-        &self,
-        name: &'static str,
-        trim: Trim,
-        errors: &mut FieldErrors,
-    ) -> Option<Secret<String>> {
-        let text = self.required(name, errors)?;
-        Some(match trim {
-            Trim::Yes => Secret::new(text.expose().trim().to_owned()),
-            Trim::No => text.clone(),
-        })
+    /// A text without surrounding white space; empty where there is none.
+    pub(super) fn trimmed(&self, name: &str) -> Secret<String> {
+        match self.text(name) {
+            Field::Text(text) => Secret::new(text.expose().trim().to_owned()),
+            Field::Absent | Field::Null | Field::WrongType => Secret::new(String::new()),
+        }
     }
 
-    /// A password, old or new: never trimmed, and no longer than anything may be that is hashed.
-    /// Whether a new one is good enough is for
-    /// [`NewPassword::check`](crate::domain::NewPassword::check) to say.
-    pub fn password(&self, name: &'static str, errors: &mut FieldErrors) -> Option<Secret<String>> {
-        let text = self.required(name, errors)?;
+    /// The form that `read` makes of these fields. It is to call every reader before it gives up,
+    /// so that the answer names the problems of all fields.
+    ///
+    /// # Errors
+    /// Every problem that was found.
+    pub fn form<T>(&self, read: impl FnOnce(&mut Form<'_>) -> Option<T>) -> Result<T, ApiError> {
+        match self.partial_form(read) {
+            (Some(value), errors) if errors.is_empty() => Ok(value),
+            (None, errors) if errors.is_empty() => Err(ApiError::Internal),
+            (_, errors) => Err(errors.into()),
+        }
+    }
+
+    /// What `read` makes of these fields whether or not all of them are good, and the problems that
+    /// were found.
+    pub(super) fn partial_form<T>(
+        &self,
+        read: impl FnOnce(&mut Form<'_>) -> T,
+    ) -> (T, FieldErrors) {
+        let mut form = Form { fields: self, errors: FieldErrors::default() };
+        (read(&mut form), form.errors)
+    }
+}
+
+/// Reads typed values out of [`Fields`].
+#[derive(Debug)]
+pub struct Form<'a> {
+    fields: &'a Fields,
+    /// The problems that were found so far; a handler adds those of several fields together.
+    pub errors: FieldErrors,
+}
+
+impl Form<'_> {
+    /// See [`Fields::has`].
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.has(name)
+    }
+
+    /// A token, without surrounding white space.
+    pub fn token(&mut self, name: &'static str) -> Option<Secret<String>> {
+        let text = self.required(name)?;
+        Some(Secret::new(text.expose().trim().to_owned()))
+    }
+
+    /// A password, old or new: never trimmed, and no longer than anything that is hashed may be.
+    /// Whether a new one is good enough is decided by
+    /// [`NewPassword::check`](crate::domain::NewPassword::check).
+    pub fn password(&mut self, name: &'static str) -> Option<Secret<String>> {
+        let text = self.required(name)?;
         if text.expose().len() > MAX_PASSWORD {
-            errors.add(name, FieldProblem::PasswordTooLong);
+            self.errors.add(name, FieldProblem::PasswordTooLong);
             return None;
         }
         Some(text.clone())
     }
 
     /// An email address.
-    pub fn email(&self, name: &'static str, errors: &mut FieldErrors) -> Option<Email> {
-        let text = self.required(name, errors)?;
-        Email::parse(text.expose()).map_err(|problem| errors.add(name, problem.into())).ok()
+    pub fn email(&mut self, name: &'static str) -> Option<Email> {
+        let text = self.required(name)?;
+        let email = Email::parse(text.expose());
+        email.map_err(|problem| self.errors.add(name, problem.into())).ok()
     }
 
-    /// A user name, or `Some(None)` where none is wanted: `""`, `null` and an absent field say so.
-    /// `None` if there is something wrong with it.
-    pub fn optional_username(
-        &self,
-        name: &'static str,
-        errors: &mut FieldErrors,
-    ) -> Option<Option<Username>> {
-        if self.is_blank(name) {
+    /// A user name, or `Some(None)` where the field is absent, `null` or blank. `None` if there is
+    /// something wrong with it.
+    pub fn optional_username(&mut self, name: &'static str) -> Option<Option<Username>> {
+        if self.fields.is_blank(name) {
             return Some(None);
         }
-        let text = self.required(name, errors)?;
-        Username::parse(text.expose())
-            .map(Some)
-            .map_err(|problem| errors.add(name, problem.into()))
-            .ok()
+        let text = self.required(name)?;
+        let username = Username::parse(text.expose());
+        username.map(Some).map_err(|problem| self.errors.add(name, problem.into())).ok()
     }
 
-    /// `true` or `false` in JSON; `false` where it is absent. No form can say it: a form may come
-    /// from any page of the web.
-    pub fn flag(&self, name: &'static str, errors: &mut FieldErrors) -> Option<bool> {
-        let problem = match self.values.get(name) {
+    /// `true` or `false` in JSON; `false` where it is absent. A form field is never one: a form
+    /// may come from any page of the web.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let problem = match self.fields.values.get(name) {
             None => return Some(false),
             Some(Value::Bool(flag)) => return Some(*flag),
             Some(Value::Null) => FieldProblem::Null,
             Some(Value::Text(_) | Value::Other) => FieldProblem::NotABool,
         };
-        errors.add(name, problem);
+        self.errors.add(name, problem);
         None
     }
+}
 
+impl<'a> Form<'a> {
     /// The rules that hold for every required text.
-    fn required(&self, name: &'static str, errors: &mut FieldErrors) -> Option<&Secret<String>> {
-        let problem = match self.text(name) {
+    fn required(&mut self, name: &'static str) -> Option<&'a Secret<String>> {
+        let problem = match self.fields.text(name) {
             Field::Absent => FieldProblem::Required,
             Field::Null => FieldProblem::Null,
             Field::WrongType => FieldProblem::NotAString,
@@ -154,7 +180,7 @@ impl Fields {
             Field::Text(text) if text.expose().contains('\0') => FieldProblem::NullCharacters,
             Field::Text(text) => return Some(text),
         };
-        errors.add(name, problem);
+        self.errors.add(name, problem);
         None
     }
 }
@@ -179,13 +205,12 @@ mod tests {
         fields(&if value.is_empty() { "{}".to_owned() } else { format!(r#"{{"f": {value}}}"#) })
     }
 
-    fn error_of<T>(
-        value: &str,
-        read: impl Fn(&Fields, &'static str, &mut FieldErrors) -> Option<T>,
-    ) -> String {
-        let mut errors = FieldErrors::default();
-        let result = read(&with(value), "f", &mut errors);
-        assert_eq!(result.is_some(), errors.is_empty(), "{value}");
+    fn error_of<T>(value: &str, read: impl Fn(&mut Form<'_>, &'static str) -> Option<T>) -> String {
+        let errors = match with(value).form(|form| read(form, "f")) {
+            Ok(_) => FieldErrors::default(),
+            Err(ApiError::Fields(errors)) => errors,
+            Err(other) => panic!("{value}: {other:?}"),
+        };
         serde_json::to_value(&errors).unwrap()["f"]
             .as_array()
             .map(|messages| {
@@ -218,13 +243,13 @@ mod tests {
             ("{}", NOT_A_STRING),
             (r#""a\u0000b""#, NUL),
         ] {
-            assert_eq!(error_of(value, Fields::email), message, "email {value}");
-            assert_eq!(error_of(value, Fields::password), message, "password {value}");
-            for trim in [Trim::Yes, Trim::No] {
-                let read =
-                    |f: &Fields, n, e: &mut FieldErrors| f.required_text(n, trim, e).map(drop);
-                assert_eq!(error_of(value, read), message, "text {value}");
-            }
+            assert_eq!(error_of(value, |form, name| form.email(name)), message, "email {value}");
+            assert_eq!(
+                error_of(value, |form, name| form.password(name)),
+                message,
+                "password {value}"
+            );
+            assert_eq!(error_of(value, |form, name| form.token(name)), message, "token {value}");
         }
     }
 
@@ -237,9 +262,9 @@ mod tests {
             (r#""a@b@c""#, INVALID_EMAIL),
             (long.as_str(), "Ensure this field has no more than 254 characters."),
         ] {
-            assert_eq!(error_of(value, Fields::email), message, "{value}");
+            assert_eq!(error_of(value, |form, name| form.email(name)), message, "{value}");
         }
-        let email = with(r#"" A@Example.com\n""#).email("f", &mut FieldErrors::default());
+        let email = with(r#"" A@Example.com\n""#).form(|form| form.email("f"));
         assert_eq!(email.unwrap().as_str(), "A@example.com");
     }
 
@@ -258,10 +283,14 @@ mod tests {
             (r#""a b""#, NAME),
             (long.as_str(), "Ensure this field has no more than 150 characters."),
         ] {
-            assert_eq!(error_of(value, Fields::optional_username), message, "{value}");
+            assert_eq!(
+                error_of(value, |form, name| form.optional_username(name)),
+                message,
+                "{value}"
+            );
         }
         let read = |value: &str| {
-            let username = with(value).optional_username("f", &mut FieldErrors::default()).unwrap();
+            let username = with(value).form(|form| form.optional_username("f")).unwrap();
             username.map(|username| username.as_str().to_owned())
         };
         assert_eq!(read(r#"" ann ""#).as_deref(), Some("ann"));
@@ -286,42 +315,41 @@ mod tests {
             ("[true]", NOT_A_BOOL),
             ("{}", NOT_A_BOOL),
         ] {
-            assert_eq!(error_of(value, Fields::flag), message, "{value}");
+            assert_eq!(error_of(value, |form, name| form.flag(name)), message, "{value}");
         }
-        let read = |value: &str| with(value).flag("f", &mut FieldErrors::default());
+        let read = |value: &str| with(value).form(|form| form.flag("f")).ok();
         assert_eq!([read(""), read("false"), read("true")], [false, false, true].map(Some));
     }
 
     #[test]
     fn passwords_are_never_trimmed_and_end_at_1024_bytes() {
-        let read = |value: &str| with(value).password("f", &mut FieldErrors::default()).unwrap();
+        let read = |value: &str| with(value).form(|form| form.password("f")).unwrap();
         assert_eq!(read(r#""  two words ""#).expose(), "  two words ");
         let of_length = |bytes: usize| format!(r#""{}""#, "é".repeat(bytes / 2));
-        assert_eq!(error_of(&of_length(1024), Fields::password), "");
+        assert_eq!(error_of(&of_length(1024), |form, name| form.password(name)), "");
         assert_eq!(
-            error_of(&of_length(1026), Fields::password),
+            error_of(&of_length(1026), |form, name| form.password(name)),
             "Ensure this field has no more than 1024 bytes."
         );
     }
 
     #[test]
-    fn other_texts_are_trimmed_if_asked_to() {
-        let read = |trim| {
-            let text = with(r#"" t o k ""#).required_text("f", trim, &mut FieldErrors::default());
-            text.unwrap().expose().clone()
-        };
-        assert_eq!(read(Trim::Yes), "t o k");
-        assert_eq!(read(Trim::No), " t o k ");
+    fn tokens_are_trimmed() {
+        let token = with(r#"" t o k ""#).form(|form| form.token("f")).unwrap();
+        assert_eq!(token.expose(), "t o k");
     }
 
     #[test]
     fn all_errors_of_all_fields_come_together() {
         let fields = fields(r#"{"email": null, "password": 1, "username": "a b"}"#);
-        let mut errors = FieldErrors::default();
-        assert!(fields.email("email", &mut errors).is_none());
-        assert!(fields.password("password", &mut errors).is_none());
-        assert!(fields.password("password_confirm", &mut errors).is_none());
-        assert!(fields.optional_username("username", &mut errors).is_none());
+        let refused = fields.form(|form| {
+            let email = form.email("email");
+            let password = form.password("password");
+            let repeated = form.password("password_confirm");
+            let username = form.optional_username("username");
+            Some((email?, password?, repeated?, username?))
+        });
+        let Err(ApiError::Fields(errors)) = refused else { panic!("{refused:?}") };
         assert_eq!(
             serde_json::to_string(&errors).unwrap(),
             format!(

@@ -9,7 +9,6 @@ mod policy;
 mod question;
 mod reset;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use hyper::StatusCode;
@@ -29,7 +28,7 @@ use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
 use crate::secret::Secret;
 
 pub use notice::Notice;
-pub use question::{CancelChangePage, ChangePage, ConfirmPage, DisownPage, PageAction};
+pub use question::{PageAction, Question};
 pub use reset::{ResetPage, ResetProblems};
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -37,19 +36,15 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const STYLE: &str = include_str!("../templates/pages/style.css");
 
 const LAYOUT: &str = "layout.html";
-const CONFIRM: &str = "confirm.html";
-const DISOWN: &str = "disown.html";
-const CHANGE: &str = "change.html";
-const CANCEL_CHANGE: &str = "cancel_change.html";
 const RESET: &str = "reset.html";
 const NOTICE: &str = "notice.html";
 
 const TEMPLATES: [(&str, &str); 7] = [
     (LAYOUT, include_str!("../templates/pages/layout.html")),
-    (CONFIRM, include_str!("../templates/pages/confirm.html")),
-    (DISOWN, include_str!("../templates/pages/disown.html")),
-    (CHANGE, include_str!("../templates/pages/change.html")),
-    (CANCEL_CHANGE, include_str!("../templates/pages/cancel_change.html")),
+    ("confirm.html", include_str!("../templates/pages/confirm.html")),
+    ("disown.html", include_str!("../templates/pages/disown.html")),
+    ("change.html", include_str!("../templates/pages/change.html")),
+    ("cancel_change.html", include_str!("../templates/pages/cancel_change.html")),
     (RESET, include_str!("../templates/pages/reset.html")),
     (NOTICE, include_str!("../templates/pages/notice.html")),
 ];
@@ -118,114 +113,70 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Asks whether to confirm an address.
-    pub fn confirm(&self, page: &ConfirmPage) -> Answer {
-        self.answer(StatusCode::OK, self.render_confirm(page))
+    /// Asks about the account or the change with this address, made or asked for at `since`. The
+    /// form sends `token` on, which its link carries.
+    pub fn ask(
+        &self,
+        question: Question,
+        email: &Email,
+        since: Timestamp,
+        token: &Secret<String>,
+    ) -> Answer {
+        self.answer(StatusCode::OK, self.render_question(question, email, since, token))
     }
 
-    /// Asks whether to remove an account.
-    pub fn disown(&self, page: &DisownPage) -> Answer {
-        self.answer(StatusCode::OK, self.render_disown(page))
-    }
-
-    /// Asks whether an account is to get a new address.
-    pub fn change(&self, page: &ChangePage) -> Answer {
-        self.answer(StatusCode::OK, self.render_change(page))
-    }
-
-    /// Asks whether a change of address is to be called off.
-    pub fn cancel_change(&self, page: &CancelChangePage) -> Answer {
-        self.answer(StatusCode::OK, self.render_cancel_change(page))
-    }
-
-    /// Asks for a new password; with status 400 where there was one that will not do, so that no
+    /// Asks for a new password; with status 400 where there was one that is refused, so that no
     /// password manager keeps it.
-    pub fn reset(&self, page: &ResetPage) -> Answer {
+    pub fn reset(&self, page: &ResetPage<'_>) -> Answer {
         let is_good = page.problems.is_empty();
         let status = if is_good { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         self.answer(status, self.render_reset(page))
     }
 
-    /// Says something.
+    /// Tells something.
     pub fn notice(&self, notice: Notice) -> Answer {
-        let answer = self.answer(notice.status(), self.render_notice(notice));
+        let (status, ..) = notice.content();
+        let answer = self.answer(status, self.render_notice(notice));
         match notice {
             Notice::Unavailable { retry_after } => respond::retry_after(answer, retry_after),
             _ => answer,
         }
     }
 
-    /// Renders every page once, so that a broken one shows at the start and not in use.
+    /// Renders every template, so that a broken one shows at the start and not in use.
     fn rehearse(&self) -> Result<(), minijinja::Error> {
-        let token = || Secret::new("sample".to_owned());
-        let (created_at, requested_at) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        if let Ok(email) = Email::parse("sample@localhost") {
-            let email = || email.clone();
-            for can_reset in [true, false] {
-                let (email, token) = (email(), token());
-                self.render_confirm(&ConfirmPage { email, created_at, token, can_reset })?;
+        let token = &Secret::new("sample".to_owned());
+        if let Ok(email) = &Email::parse("sample@localhost") {
+            for question in Question::ALL {
+                self.render_question(question, email, Timestamp::EPOCH, token)?;
             }
-            self.render_disown(&DisownPage { email: email(), created_at, token: token() })?;
-            let new_email = email();
-            self.render_change(&ChangePage { new_email, requested_at, token: token() })?;
-            let new_email = email();
-            self.render_cancel_change(&CancelChangePage {
-                new_email,
-                requested_at,
-                token: token(),
-            })?;
             for problems in [vec![], vec![FieldProblem::Blank]] {
-                self.render_reset(&ResetPage {
-                    email: email(),
-                    token: token(),
-                    min_length: 1,
-                    problems: ResetProblems {
-                        new_password: problems.clone(),
-                        confirm_password: problems,
-                    },
-                })?;
+                let problems =
+                    ResetProblems { new_password: problems.clone(), confirm_password: problems };
+                self.render_reset(&ResetPage { email, token, min_length: 1, problems })?;
             }
         }
-        Notice::ALL.into_iter().try_for_each(|notice| self.render_notice(notice).map(drop))
+        self.render_notice(Notice::Internal).map(drop)
     }
 
-    fn render_confirm(&self, page: &ConfirmPage) -> Result<String, minijinja::Error> {
-        let question = self.question(&page.email, page.created_at, &page.token);
-        let question = context! { can_reset => page.can_reset, ..question };
-        self.render(CONFIRM, "Confirm your address", question)
-    }
-
-    fn render_disown(&self, page: &DisownPage) -> Result<String, minijinja::Error> {
-        let question = self.question(&page.email, page.created_at, &page.token);
-        self.render(DISOWN, "Remove this account?", question)
-    }
-
-    fn render_change(&self, page: &ChangePage) -> Result<String, minijinja::Error> {
-        let question = self.question(&page.new_email, page.requested_at, &page.token);
-        self.render(CHANGE, "Confirm your new address", question)
-    }
-
-    fn render_cancel_change(&self, page: &CancelChangePage) -> Result<String, minijinja::Error> {
-        let question = self.question(&page.new_email, page.requested_at, &page.token);
-        self.render(CANCEL_CHANGE, "Call off the change of address?", question)
-    }
-
-    /// What every page with a question is filled in with: which address, since when, and its buttons.
-    fn question(&self, email: &Email, at: Timestamp, token: &Secret<String>) -> Value {
-        context! {
+    fn render_question(
+        &self,
+        question: Question,
+        email: &Email,
+        since: Timestamp,
+        token: &Secret<String>,
+    ) -> Result<String, minijinja::Error> {
+        let form = context! {
             form_action => self.confirm_action.as_str(),
-            actions => PageAction::ALL
-                .map(|action| (action.as_str(), action.as_str()))
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
             email => email.as_str(),
-            at => at.for_people(),
-            at_machine => at.to_string(),
+            at => since.for_people(),
+            at_machine => since.to_string(),
             token => token.expose().as_str(),
-        }
+        };
+        self.render(question.template(), question.title(), form)
     }
 
-    fn render_reset(&self, page: &ResetPage) -> Result<String, minijinja::Error> {
+    fn render_reset(&self, page: &ResetPage<'_>) -> Result<String, minijinja::Error> {
         let form = context! {
             form_action => self.reset_action.as_str(),
             email => page.email.as_str(),
@@ -240,11 +191,12 @@ impl Pages {
     }
 
     fn render_notice(&self, notice: Notice) -> Result<String, minijinja::Error> {
+        let (status, title, paragraphs) = notice.content();
         let content = context! {
-            tone => if notice.status().is_success() { "good" } else { "note" },
-            paragraphs => Vec::from(notice.paragraphs()),
+            tone => if status.is_success() { "good" } else { "note" },
+            paragraphs => Vec::from(paragraphs),
         };
-        self.render(NOTICE, notice.title(), content)
+        self.render(NOTICE, title, content)
     }
 
     /// A whole page: one template, filled in, within the layout.

@@ -1,155 +1,111 @@
-//! Forgotten passwords, changed ones, and asking for the verification mail again.
-
-use std::sync::Arc;
-
-use hyper::StatusCode;
-use serde::Serialize;
+//! Forgotten passwords, and changed ones.
 
 use super::bearer;
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
-use super::fields::{Fields, Trim};
-use super::profile::password_refusal;
+use super::fields::{Fields, Form};
+use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::router::Request;
 use crate::app::App;
-use crate::domain::{Client, Email};
-use crate::flows::password::{self, RequestRefused, SetRefused};
-
-#[derive(Serialize)]
-struct Message {
-    message: &'static str,
-}
+use crate::domain::{NewPassword, Purpose, User};
+use crate::flows::link::{Link, LinkOutcome};
+use crate::flows::password::{self, PasswordChangeRefused};
+use crate::secret::Secret;
 
 /// The same for every address, whether or not it has an account.
-const RESET_REQUESTED: Message = Message {
-    message: "Password reset instructions have been sent to your email if an account exists with \
-              this email address.",
-};
-const VERIFICATION_REQUESTED: Message =
-    Message { message: "If the address needs verification, a mail is on its way." };
-const RESET: Message = Message { message: "Password has been reset successfully." };
-const CHANGED: Message = Message { message: "Password successfully changed" };
+const RESET_REQUESTED: &str = "Password reset instructions have been sent to your email if an \
+                               account exists with this email address.";
+const RESET: &str = "Password has been reset successfully.";
+const CHANGED: &str = "Password successfully changed";
 
 /// `POST /api/forgot-password/`
-pub(super) async fn forgot(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
-    let email = email(&request.fields()?)?;
-    password::request_reset(app, email, request.client).await?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &RESET_REQUESTED)))
-}
-
-/// `POST /api/resend-verification/`
-pub(super) async fn resend_verification(
-    app: &Arc<App>,
-    request: Request,
-) -> Result<Answer, ApiError> {
-    let email = email(&request.fields()?)?;
-    password::request_verification(app, email, request.client).await?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &VERIFICATION_REQUESTED)))
-}
-
-fn email(fields: &Fields) -> Result<Email, ApiError> {
-    let mut errors = FieldErrors::default();
-    let email = fields.email("email", &mut errors);
-    errors.into_result()?;
-    email.ok_or(ApiError::Internal)
+pub(super) async fn forgot(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let email = request.form(|form| form.email("email"))?;
+    password::request_reset(&context.app, email, request.client).await?;
+    Ok(respond::message(RESET_REQUESTED))
 }
 
 /// `POST /api/reset-password/`
-pub(super) async fn reset(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
+pub(super) async fn reset(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let app = &context.app;
     let fields = request.fields()?;
-    set_by_link(app, &fields, request.client).await?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &RESET)))
+    let link = Link::open(app, &fields.trimmed("token"), &[Purpose::ResetPassword]);
+    if let Err(LinkOutcome::Failed(failure)) = link {
+        return Err(failure.into());
+    }
+    let new = new_password(app, &fields, link.as_ref().ok().map(|link| &link.user))?;
+    let outcome = match link {
+        Ok(link) => password::reset(app, &link, new, request.client).await?,
+        Err(outcome) => outcome,
+    };
+    match outcome {
+        LinkOutcome::PasswordReset => Ok(respond::message(RESET)),
+        _ => Err(FieldErrors::non_field(FieldProblem::InvalidResetToken).into()),
+    }
 }
 
-/// Sets a password as the fields of a reset say, whoever asks, a program or the page.
-pub(super) async fn set_by_link(
-    app: &Arc<App>,
+/// The new password in the fields of a reset, of `user` where the link is good.
+///
+/// # Errors
+/// What is wrong with the fields.
+pub(super) fn new_password(
+    app: &App,
     fields: &Fields,
-    client: Client,
-) -> Result<(), ApiError> {
-    let mut errors = FieldErrors::default();
-    let token = fields.required_text("token", Trim::Yes, &mut errors);
-    let new = fields.password("new_password", &mut errors);
-    let repeated = fields.password("confirm_password", &mut errors);
-    let user = match &token {
-        Some(token) => password::look_at_reset(app, token.expose())?,
-        None => None,
-    };
-    if let Some(new) = &new
-        && let Err(problems) = password::check_new(app, new, user.as_ref())
-    {
-        errors.add_password("new_password", &problems, &app.config.passwords.policy);
+    user: Option<&User>,
+) -> Result<NewPassword, ApiError> {
+    let (new, repeated) = fields.form(|form| {
+        let token = form.token("token");
+        let new = form.password("new_password");
+        let repeated = form.password("confirm_password");
+        let new = new.and_then(|new| accepted(app, form, &new, user));
+        token?;
+        Some((new?, repeated?))
+    })?;
+    if new.as_secret().expose() == repeated.expose() {
+        Ok(new)
+    } else {
+        Err(FieldErrors::non_field(FieldProblem::PasswordsDiffer).into())
     }
-    errors.into_result()?;
-    let (Some(token), Some(new), Some(repeated)) = (token, new, repeated) else {
-        return Err(ApiError::Internal);
-    };
-    if new.expose() != repeated.expose() {
-        return Err(FieldErrors::non_field(FieldProblem::PasswordsDiffer).into());
-    }
-    password::reset(app, token.expose(), &new, client)
-        .await
-        .map(drop)
-        .map_err(|refused| refusal(app, refused))
 }
 
 /// `POST /api/change-password/`
-pub(super) async fn change(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
-    let (user, session) = bearer::authenticate(app, &request.head.headers)?;
-    let fields = request.fields()?;
-    let mut errors = FieldErrors::default();
-    let current = fields.password("current_password", &mut errors);
-    let new = fields.password("new_password", &mut errors);
-    let repeated = fields.password("confirm_password", &mut errors);
-    let accepted = new.as_ref().and_then(|new| {
-        password::check_new(app, new, Some(&user))
-            .map_err(|problems| {
-                errors.add_password("new_password", &problems, &app.config.passwords.policy);
-            })
-            .ok()
-    });
-    if let (Some(new), Some(repeated)) = (&new, &repeated)
-        && new.expose() != repeated.expose()
-    {
-        errors.add("confirm_password", FieldProblem::NewPasswordsDiffer);
-    }
-    errors.into_result()?;
-    let (Some(current), Some(accepted)) = (current, accepted) else {
-        return Err(ApiError::Internal);
-    };
-    password::change(app, &user, &session, current, accepted, request.client)
-        .await
-        .map_err(|refused| refusal(app, refused))?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &CHANGED)))
-}
-
-fn refusal(app: &App, refused: SetRefused) -> ApiError {
-    match refused {
-        SetRefused::Weak(problems) => {
-            let mut errors = FieldErrors::default();
-            errors.add_password("new_password", &problems, &app.config.passwords.policy);
-            errors.into()
+pub(super) async fn change(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let app = &context.app;
+    let (user, session) = bearer::authenticate(app, &request)?;
+    let (current, new) = request.form(|form| {
+        let current = form.password("current_password");
+        let new = form.password("new_password");
+        let repeated = form.password("confirm_password");
+        let accepted = new.as_ref().and_then(|new| accepted(app, form, new, Some(&user)));
+        if let (Some(new), Some(repeated)) = (&new, &repeated)
+            && new.expose() != repeated.expose()
+        {
+            form.errors.add("confirm_password", FieldProblem::NewPasswordsDiffer);
         }
-        SetRefused::SameAsCurrent => {
-            FieldErrors::of("new_password", FieldProblem::SameAsCurrent).into()
+        Some((current?, accepted?))
+    })?;
+    match password::change(app, &user, &session, current, new, request.client).await {
+        Ok(()) => Ok(respond::message(CHANGED)),
+        Err(PasswordChangeRefused::SameAsCurrent) => {
+            Err(FieldErrors::of("new_password", FieldProblem::SameAsCurrent).into())
         }
-        SetRefused::Current(refused) => {
-            password_refusal(refused, "current_password", FieldProblem::IncorrectCurrent)
-        }
-        SetRefused::InvalidLink => FieldErrors::non_field(FieldProblem::InvalidResetToken).into(),
-        SetRefused::NotAuthorised => ApiError::InvalidAccessToken,
-        SetRefused::Failed(failure) => failure.into(),
+        Err(PasswordChangeRefused::Current(refused)) => Err(ApiError::current_password(
+            refused,
+            "current_password",
+            FieldProblem::IncorrectCurrent,
+        )),
     }
 }
 
-impl From<RequestRefused> for ApiError {
-    fn from(refused: RequestRefused) -> Self {
-        match refused {
-            RequestRefused::Throttled(throttled) => {
-                Self::Throttled { retry_after: throttled.retry_after }
-            }
-            RequestRefused::Failed(failure) => failure.into(),
-        }
-    }
+/// The new password, if it keeps the rules.
+fn accepted(
+    app: &App,
+    form: &mut Form<'_>,
+    new: &Secret<String>,
+    user: Option<&User>,
+) -> Option<NewPassword> {
+    let policy = &app.config.passwords.policy;
+    password::check_new(app, new, user)
+        .map_err(|problems| form.errors.add_password("new_password", &problems, policy))
+        .ok()
 }

@@ -1,13 +1,11 @@
 //! `/healthz` and `/readyz`, for whoever watches over the process. Neither writes anything.
 
-use std::sync::Arc;
-
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::errors::ApiError;
+use super::request::Context;
 use super::respond::{self, Answer};
-use crate::app::App;
 use crate::store::Health;
 
 #[derive(Serialize)]
@@ -17,13 +15,14 @@ struct Status {
 
 /// The process answers.
 pub(super) fn alive() -> Answer {
-    respond::no_store(respond::json(StatusCode::OK, &Status { status: "ok" }))
+    respond::private(StatusCode::OK, &Status { status: "ok" })
 }
 
 /// The process can serve: it is not going down, the clock is sane, and the last commit went well.
-pub(super) fn ready(app: &Arc<App>, is_stopping: bool) -> Result<Answer, ApiError> {
+pub(super) fn ready(context: &Context) -> Result<Answer, ApiError> {
     let not_ready = |reason: &str| Err(ApiError::NotReady(reason.to_owned()));
-    if is_stopping {
+    let app = &context.app;
+    if context.is_stopping() {
         return not_ready("The server is stopping.");
     }
     if let Err(behind) = app.moment() {

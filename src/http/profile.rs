@@ -1,58 +1,49 @@
 //! `/api/profile/`
 
-use std::sync::Arc;
-
 use hyper::{Method, StatusCode};
 
 use super::bearer;
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
+use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::router::Request;
 use super::user::UserBody;
-use crate::app::App;
 use crate::flows::account::{self, ChangeRefused, ProfileChange};
-use crate::flows::credentials::PasswordRefused;
 
 /// `GET`
-pub(super) fn show(app: &Arc<App>, request: &Request) -> Result<Answer, ApiError> {
-    let (user, _) = bearer::authenticate(app, &request.head.headers)?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(&*user))))
+pub(super) fn show(context: &Context, request: &Request) -> Result<Answer, ApiError> {
+    let (user, _) = bearer::authenticate(&context.app, request)?;
+    Ok(respond::private(StatusCode::OK, &UserBody::from(&*user)))
 }
 
-/// `PATCH` changes what it names; `PUT` wants the address, and no name in it means none.
-pub(super) async fn change(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
-    let (user, session) = bearer::authenticate(app, &request.head.headers)?;
-    let fields = request.fields()?;
+/// `PATCH` changes what it names; `PUT` requires the address, and removes a name it does not give.
+pub(super) async fn change(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let (user, session) = bearer::authenticate(&context.app, &request)?;
     let is_whole = request.head.method == Method::PUT;
-    let mut errors = FieldErrors::default();
-    let mut change = ProfileChange::default();
-    if is_whole || fields.has("email") {
-        change.email = fields.email("email", &mut errors);
-    }
-    if is_whole || fields.has("username") {
-        change.username = fields.optional_username("username", &mut errors);
-    }
-    let is_new = change.email.as_ref().is_some_and(|email| account::is_new_address(&user, email));
-    if is_new {
-        change.current_password = fields.password("current_password", &mut errors);
-    }
-    errors.into_result()?;
-    let user = account::change_profile(app, &user, &session, change, request.client)
+    let change = request.form(|form| {
+        let mut change = ProfileChange::default();
+        if is_whole || form.has("email") {
+            change.email = form.email("email");
+        }
+        if is_whole || form.has("username") {
+            change.username = form.optional_username("username");
+        }
+        if change.email.as_ref().is_some_and(|email| account::is_new_address(&user, email)) {
+            change.current_password = form.password("current_password");
+        }
+        Some(change)
+    })?;
+    let user = account::change_profile(&context.app, &user, &session, change, request.client)
         .await
         .map_err(|refused| refusal(refused, "current_password", FieldProblem::IncorrectCurrent))?;
-    Ok(respond::no_store(respond::json(StatusCode::OK, &UserBody::from(&user))))
+    Ok(respond::private(StatusCode::OK, &UserBody::from(&user)))
 }
 
 /// `DELETE`
-pub(super) async fn delete(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
-    let (user, session) = bearer::authenticate(app, &request.head.headers)?;
-    let fields = request.fields()?;
-    let mut errors = FieldErrors::default();
-    let password = fields.password("password", &mut errors);
-    errors.into_result()?;
-    let Some(password) = password else { return Err(ApiError::Internal) };
-    account::delete(app, &user, &session, password, request.client)
+pub(super) async fn delete(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let (user, session) = bearer::authenticate(&context.app, &request)?;
+    let password = request.form(|form| form.password("password"))?;
+    account::delete(&context.app, &user, &session, password, request.client)
         .await
         .map_err(|refused| refusal(refused, "password", FieldProblem::IncorrectPassword))?;
     Ok(respond::no_store(respond::no_content()))
@@ -62,28 +53,10 @@ pub(super) async fn delete(app: &Arc<App>, request: Request) -> Result<Answer, A
 fn refusal(refused: ChangeRefused, field: &'static str, wrong: FieldProblem) -> ApiError {
     match refused {
         ChangeRefused::PasswordRequired => FieldErrors::of(field, FieldProblem::Required).into(),
-        ChangeRefused::Password(refused) => password_refusal(refused, field, wrong),
+        ChangeRefused::Password(refused) => ApiError::current_password(refused, field, wrong),
         ChangeRefused::Taken(taken) => FieldErrors::taken(taken).into(),
-        ChangeRefused::Throttled(throttled) => {
-            ApiError::Throttled { retry_after: throttled.retry_after }
-        }
+        ChangeRefused::Throttled(throttled) => throttled.into(),
         ChangeRefused::NotAuthorised => ApiError::InvalidAccessToken,
         ChangeRefused::Failed(failure) => failure.into(),
-    }
-}
-
-/// A current password that does not count, in the field called `field`.
-pub(super) fn password_refusal(
-    refused: PasswordRefused,
-    field: &'static str,
-    wrong: FieldProblem,
-) -> ApiError {
-    match refused {
-        PasswordRefused::Wrong => FieldErrors::of(field, wrong).into(),
-        PasswordRefused::LockedOut(throttled) => {
-            ApiError::LockedOut { retry_after: throttled.retry_after }
-        }
-        PasswordRefused::NotAuthorised => ApiError::InvalidAccessToken,
-        PasswordRefused::Failed(failure) => failure.into(),
     }
 }

@@ -1,84 +1,60 @@
 //! `/reset-password/`: the page behind a mailed reset link, where there is no frontend.
 
-use std::sync::Arc;
-
 use super::errors::ApiError;
-use super::fields::{Field, Fields};
-use super::pages::{Notice, Pages, ResetPage, ResetProblems};
+use super::pages::{Notice, ResetPage, ResetProblems};
 use super::passwords;
+use super::request::{Context, Request};
 use super::respond::Answer;
-use super::router::Request;
-use super::verification::sorry;
-use crate::app::App;
-use crate::flows::{Failure, password};
+use crate::domain::{Email, Purpose};
+use crate::flows::link::{Link, LinkOutcome};
+use crate::flows::password;
 use crate::paths::RESET_PASSWORD;
 use crate::secret::Secret;
 
 /// `GET /reset-password/{token}`
-pub(super) fn open(app: &Arc<App>, pages: &Pages, request: &Request) -> Answer {
+pub(super) fn open(context: &Context, request: &Request) -> Answer {
     let rest = request.head.uri.path().strip_prefix(RESET_PASSWORD).unwrap_or_default();
     let token = Secret::new(rest.trim_matches('/').to_owned());
-    page(app, pages, token).unwrap_or_else(|failure| sorry(pages, failure))
-}
-
-/// The form for a new password, if the token is that of a link that still works.
-pub(super) fn page(app: &App, pages: &Pages, token: Secret<String>) -> Result<Answer, Failure> {
-    form(app, pages, token, ResetProblems::default())
-}
-
-fn form(
-    app: &App,
-    pages: &Pages,
-    token: Secret<String>,
-    problems: ResetProblems,
-) -> Result<Answer, Failure> {
-    let user = password::look_at_reset(app, token.expose())?;
-    Ok(match user {
-        Some(user) => pages.reset(&ResetPage {
-            email: user.email,
-            token,
-            min_length: app.config.passwords.policy.min_length,
-            problems,
-        }),
-        None => pages.notice(Notice::BadResetLink),
-    })
+    match Link::open(&context.app, &token, &[Purpose::ResetPassword]) {
+        Ok(link) => form(context, &link.email, &token, ResetProblems::default()),
+        Err(outcome) => notice(context, outcome),
+    }
 }
 
 /// `POST /reset-password/`, from the form.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    pages: &Pages,
-    request: Request,
-) -> Result<Answer, ApiError> {
+pub(super) async fn answer(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let app = &context.app;
     let fields = request.fields()?;
-    let token = token(&fields);
-    let answered = match passwords::set_by_link(app, &fields, request.client).await {
-        Ok(()) => Ok(pages.notice(Notice::PasswordReset)),
+    let token = fields.trimmed("token");
+    let link = match Link::open(app, &token, &[Purpose::ResetPassword]) {
+        Ok(link) => link,
+        Err(outcome) => return Ok(notice(context, outcome)),
+    };
+    let new = match passwords::new_password(app, &fields, Some(&link.user)) {
+        Ok(new) => new,
         Err(ApiError::Fields(errors)) => {
-            let is_about_the_link =
-                !errors.problems_of("token").is_empty() || is_bad_link(app, &token);
-            let problems = ResetProblems::from(&errors);
-            if is_about_the_link || problems.is_empty() {
-                Ok(pages.notice(Notice::BadResetLink))
-            } else {
-                form(app, pages, token, problems)
-            }
-        }
-        Err(ApiError::Unavailable { retry_after }) => {
-            Ok(pages.notice(Notice::Unavailable { retry_after }))
+            return Ok(form(context, &link.email, &token, ResetProblems::from(&errors)));
         }
         Err(other) => return Err(other),
     };
-    Ok(answered.unwrap_or_else(|failure| sorry(pages, failure)))
+    let outcome = password::reset(app, &link, new, request.client).await;
+    Ok(notice(context, outcome.unwrap_or_else(LinkOutcome::Failed)))
 }
 
-fn is_bad_link(app: &App, token: &Secret<String>) -> bool {
-    matches!(password::look_at_reset(app, token.expose()), Ok(None))
+/// The form for a new password.
+pub(super) fn form(
+    context: &Context,
+    email: &Email,
+    token: &Secret<String>,
+    problems: ResetProblems,
+) -> Answer {
+    let min_length = context.app.config.passwords.policy.min_length;
+    context.pages.reset(&ResetPage { email, token, min_length, problems })
 }
 
-fn token(fields: &Fields) -> Secret<String> {
-    match fields.text("token") {
-        Field::Text(text) => Secret::new(text.expose().trim().to_owned()),
-        Field::Absent | Field::Null | Field::WrongType => Secret::new(String::new()),
-    }
+fn notice(context: &Context, outcome: LinkOutcome) -> Answer {
+    context.pages.notice(match outcome {
+        LinkOutcome::Invalid(_) => Notice::BadResetLink,
+        outcome => outcome.into(),
+    })
 }

@@ -45,6 +45,16 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
+/// An answer in JSON that holds a token or a person's data, and so is never stored.
+pub(super) fn private(status: StatusCode, value: &impl Serialize) -> Answer {
+    no_store(json(status, value))
+}
+
+/// `200` with `{"message": …}`, never stored.
+pub(super) fn message(message: &str) -> Answer {
+    private(StatusCode::OK, &Message { message })
+}
+
 /// `500`, which says only that it is one: what broke is for the log.
 pub fn internal_error() -> Answer {
     let body = Bytes::from_static(br#"{"detail":"Internal server error."}"#);
@@ -156,6 +166,12 @@ pub(super) fn with_body(status: StatusCode, body: Bytes) -> Answer {
         headers.insert(name, value);
     }
     answer
+}
+
+/// The body `{"message": …}`.
+#[derive(Serialize)]
+struct Message<'a> {
+    message: &'a str,
 }
 
 /// The body `{"detail": …}`, perhaps with a code.

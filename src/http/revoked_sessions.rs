@@ -9,21 +9,15 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATC
 use hyper::{HeaderMap, StatusCode};
 
 use super::errors::ApiError;
+use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::router::Request;
-use crate::app::App;
-use crate::flows::revocation::RevocationFeed;
 
 /// How long anyone may pass the list on without asking: what a reader through a cache may be late.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=10");
 
 /// The JWT itself, or `304` to whoever has it.
-pub(super) async fn show(
-    app: &Arc<App>,
-    feed: &RevocationFeed,
-    request: &Request,
-) -> Result<Answer, ApiError> {
-    let signed = feed.read(app).await?.ok_or(ApiError::NotFound)?;
+pub(super) async fn show(context: &Context, request: &Request) -> Result<Answer, ApiError> {
+    let signed = context.revocations.read(&context.app).await?.ok_or(ApiError::NotFound)?;
     let tag = format!("\"{}\"", signed.tag);
     let mut answer = if has(&request.head.headers, &tag) {
         respond::with_body(StatusCode::NOT_MODIFIED, Bytes::new())

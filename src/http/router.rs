@@ -1,7 +1,6 @@
 //! From a request to its answer: who asks, for what, and what came of it.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,39 +9,26 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
-use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use tracing::{debug, error, info, warn};
 
 use super::client::{ProxyNote, client};
-use super::cookies::Cookies;
 use super::cors::{self, Cors};
-use super::errors::ApiError;
-use super::fields::Fields;
-use super::openapi::Description;
+use super::errors::{ApiError, STORAGE_RETRY};
 use super::pages::Pages;
+use super::panics::{Panicked, caught};
+use super::request::{Context, Request};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
-    input, login, passwords, probes, profile, refresh, register, reset_page, revoked_sessions,
-    sessions, token_endpoints, verification, well_known,
+    confirmation, login, passwords, probes, profile, refresh, register, reset_page,
+    revoked_sessions, sessions, token_endpoints, verification, well_known,
 };
 use crate::app::App;
-use crate::clock::ClockBehind;
-use crate::domain::Client;
-use crate::flows::Failure;
-use crate::flows::revocation::RevocationFeed;
 use crate::logging::within_request;
-use crate::server::{BodyProblem, Incoming, Panicked, caught};
-use crate::store::StoreError;
+use crate::server::{BodyProblem, Incoming};
 
-/// When it is worth coming back after storage was away.
-const STORAGE_RETRY: Duration = Duration::from_secs(2);
-/// The longest wait that is named while the clock is behind: it may be set at any moment.
-const CLOCK_RETRY: Duration = Duration::from_secs(60);
-/// How soon there may be room for a body again: slow clients hold theirs for seconds.
-const BODY_RETRY: Duration = Duration::from_secs(5);
 /// What `OPTIONS` has for a path when it asks about the server as a whole (RFC 9110, section
 /// 9.3.7).
 const SERVER_ITSELF: &str = "*";
@@ -51,83 +37,38 @@ const MAX_LOGGED_SEGMENT: usize = 24;
 /// The most parts of an unknown path that are logged.
 const MAX_LOGGED_SEGMENTS: usize = 6;
 
-/// What every handler is given.
-pub struct Request {
-    /// Method, target and header fields.
-    pub head: Parts,
-    /// The body.
-    pub body: Bytes,
-    /// Who asks.
-    pub client: Client,
-}
-
-impl Request {
-    /// The fields of the body.
-    ///
-    /// # Errors
-    /// See [`input::read`].
-    pub fn fields(&self) -> Result<Fields, ApiError> {
-        input::read(&self.head.headers, &self.body)
-    }
-}
-
-/// Shows neither target, fields nor body: each may hold a password or a token.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("method", &self.head.method)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Answers requests.
 #[derive(Debug)]
 pub struct Router {
-    app: Arc<App>,
+    context: Context,
     table: RouteTable,
     cors: Cors,
-    /// Refresh tokens in cookies, as far as that is switched on.
-    cookies: Cookies,
-    /// The list of revoked sessions, kept signed between requests.
-    revocations: RevocationFeed,
-    pages: Pages,
-    description: Description,
     /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
     has_warned_of_proxy: AtomicBool,
-    /// Whether the server is going down, for the readiness probe.
-    is_stopping: AtomicBool,
 }
 
 impl Router {
     /// A router over `app` that shows `pages`.
     pub fn new(app: Arc<App>, pages: Pages) -> Self {
         let cors = Cors::new(app.config.server.allowed_origins.clone());
-        let cookies = Cookies::new(&app.config, &app.public_url);
-        let description = Description::new(&app);
         Self {
-            app,
+            context: Context::new(app, pages),
             table: RouteTable::new(),
             cors,
-            cookies,
-            revocations: RevocationFeed::default(),
-            pages,
-            description,
             has_warned_of_proxy: AtomicBool::new(false),
-            is_stopping: AtomicBool::new(false),
         }
     }
 
-    /// Says from now on that the server is going down.
+    /// Reports from now on that the server is going down.
     pub fn stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
+        self.context.stop();
     }
 
     /// Answers one request, within the configured time, and logs it.
     pub async fn answer(self: Arc<Self>, incoming: Box<Incoming>) -> Answer {
-        let started = self.app.clock.monotonic();
+        let started = self.context.app.clock.monotonic();
         let (asked, request, problem) = self.take(incoming);
-        let limit = self.app.config.server.request_timeout;
+        let limit = self.context.app.config.server.request_timeout;
         let handling = self.handle(&asked, request, problem);
         let handling = pin!(within_request(asked.id.name(), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
@@ -145,7 +86,7 @@ impl Router {
         if asked.method == Method::HEAD {
             answer = respond::for_head(answer);
         }
-        asked.log(answer.status(), self.app.clock.monotonic().saturating_sub(started));
+        asked.log(answer.status(), self.context.app.clock.monotonic().saturating_sub(started));
         answer
     }
 
@@ -153,8 +94,8 @@ impl Router {
     /// given, and why its body is none.
     fn take(&self, incoming: Box<Incoming>) -> (Asked<'_>, Box<Request>, Option<BodyProblem>) {
         let Incoming { head, body, peer } = *incoming;
-        let trusted = &self.app.config.server.trusted_proxies;
-        let random = || self.app.random.name();
+        let trusted = &self.context.app.config.server.trusted_proxies;
+        let random = || self.context.app.random.name();
         let id = RequestId::of(&head.headers, peer.ip(), trusted, random);
         let (client, note) = client(&head, peer, trusted);
         self.warn_of_proxy(note, peer.ip());
@@ -210,39 +151,37 @@ impl Router {
     /// Each handler that waits for something has a box of its own: a request takes as much memory
     /// as its own handler needs, and not as the largest one.
     async fn dispatch(&self, route: Route, request: Box<Request>) -> Result<Answer, ApiError> {
-        let (app, pages, cookies) = (&self.app, &self.pages, &self.cookies);
+        let context = &self.context;
         match route {
-            Route::Register => Box::pin(register::register(app, *request)).await,
-            Route::LogIn => Box::pin(login::log_in(app, cookies, *request)).await,
-            Route::Refresh => Box::pin(refresh::refresh(app, cookies, *request)).await,
-            Route::LogOut => Box::pin(sessions::log_out(app, cookies, *request)).await,
+            Route::Register => Box::pin(register::register(context, *request)).await,
+            Route::LogIn => Box::pin(login::log_in(context, *request)).await,
+            Route::Refresh => Box::pin(refresh::refresh(context, *request)).await,
+            Route::LogOut => Box::pin(sessions::log_out(context, *request)).await,
             Route::LogOutEverywhere => {
-                Box::pin(sessions::log_out_everywhere(app, cookies, *request)).await
+                Box::pin(sessions::log_out_everywhere(context, *request)).await
             }
-            Route::Sessions => sessions::list(app, &request),
-            Route::EndSession => Box::pin(sessions::end(app, *request)).await,
-            Route::VerifyToken => token_endpoints::verify(app, &request),
-            Route::BlacklistToken => Box::pin(token_endpoints::blacklist(app, *request)).await,
-            Route::RevokedSessions => {
-                Box::pin(revoked_sessions::show(app, &self.revocations, &request)).await
+            Route::Sessions => sessions::list(context, &request),
+            Route::EndSession => Box::pin(sessions::end(context, *request)).await,
+            Route::VerifyToken => token_endpoints::verify(context, &request),
+            Route::BlacklistToken => Box::pin(token_endpoints::blacklist(context, *request)).await,
+            Route::RevokedSessions => Box::pin(revoked_sessions::show(context, &request)).await,
+            Route::Profile => profile::show(context, &request),
+            Route::ChangeProfile => Box::pin(profile::change(context, *request)).await,
+            Route::DeleteAccount => Box::pin(profile::delete(context, *request)).await,
+            Route::ForgotPassword => Box::pin(passwords::forgot(context, *request)).await,
+            Route::ResetPassword => Box::pin(passwords::reset(context, *request)).await,
+            Route::ChangePassword => Box::pin(passwords::change(context, *request)).await,
+            Route::ResendVerification => Box::pin(verification::resend(context, *request)).await,
+            Route::OpenResetLink => Ok(reset_page::open(context, &request)),
+            Route::AnswerReset => Box::pin(reset_page::answer(context, *request)).await,
+            Route::OpenVerificationLink => {
+                Ok(Box::pin(confirmation::open(context, *request)).await)
             }
-            Route::Profile => profile::show(app, &request),
-            Route::ChangeProfile => Box::pin(profile::change(app, *request)).await,
-            Route::DeleteAccount => Box::pin(profile::delete(app, *request)).await,
-            Route::ForgotPassword => Box::pin(passwords::forgot(app, *request)).await,
-            Route::ResetPassword => Box::pin(passwords::reset(app, *request)).await,
-            Route::ChangePassword => Box::pin(passwords::change(app, *request)).await,
-            Route::ResendVerification => {
-                Box::pin(passwords::resend_verification(app, *request)).await
-            }
-            Route::OpenResetLink => Ok(reset_page::open(app, pages, &request)),
-            Route::AnswerReset => Box::pin(reset_page::answer(app, pages, *request)).await,
-            Route::OpenVerificationLink => Box::pin(verification::open(app, pages, &request)).await,
-            Route::AnswerVerification => Box::pin(verification::answer(app, pages, *request)).await,
-            Route::KeySet => well_known::jwks(app),
-            Route::Schema => Ok(self.description.show()),
+            Route::AnswerVerification => Box::pin(confirmation::answer(context, *request)).await,
+            Route::KeySet => well_known::jwks(context),
+            Route::Schema => Ok(context.description.show()),
             Route::Alive => Ok(probes::alive()),
-            Route::Ready => probes::ready(app, self.is_stopping.load(Ordering::Relaxed)),
+            Route::Ready => probes::ready(context),
         }
     }
 
@@ -302,39 +241,10 @@ fn loggable(path: &str) -> String {
     text
 }
 
-impl From<BodyProblem> for ApiError {
-    fn from(problem: BodyProblem) -> Self {
-        match problem {
-            BodyProblem::TooLarge => Self::BodyTooLarge,
-            BodyProblem::TooSlow => Self::TimedOut,
-            BodyProblem::Broken => Self::BadBody,
-            BodyProblem::NoRoom => Self::Unavailable { retry_after: BODY_RETRY },
-        }
-    }
-}
-
-impl From<Failure> for ApiError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::ClockBehind(behind) => behind.into(),
-            Failure::Busy { retry_after } => Self::Unavailable { retry_after },
-            Failure::Store(StoreError::Unavailable) => {
-                Self::Unavailable { retry_after: STORAGE_RETRY }
-            }
-            Failure::Store(StoreError::Corrupt) => Self::Internal,
-        }
-    }
-}
-
-impl From<ClockBehind> for ApiError {
-    fn from(behind: ClockBehind) -> Self {
-        Self::Unavailable { retry_after: behind.catches_up_in().min(CLOCK_RETRY) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Client;
 
     #[test]
     fn debug_shows_nothing_that_may_be_secret() {

@@ -1,20 +1,15 @@
 //! `/api/sessions/` and `/api/logout/`
 
-use std::sync::Arc;
-
 use hyper::StatusCode;
 use serde::Serialize;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::bearer;
-use super::cookies::{self, Cookies};
+use super::cookies;
 use super::errors::ApiError;
-use super::field_errors::FieldErrors;
-use super::fields::Trim;
+use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::router::Request;
-use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::{Authorised, Session, SessionId, device};
 use crate::flows::profile::NotAuthenticated;
@@ -50,20 +45,20 @@ impl SessionBody {
 }
 
 /// `GET /api/sessions/`: the caller's, newest first.
-pub(super) fn list(app: &Arc<App>, request: &Request) -> Result<Answer, ApiError> {
-    let (user, session) = bearer::authenticate(app, &request.head.headers)?;
-    let bodies: Vec<SessionBody> = sessions::list(app, user.id)?
+pub(super) fn list(context: &Context, request: &Request) -> Result<Answer, ApiError> {
+    let (user, session) = bearer::authenticate(&context.app, request)?;
+    let bodies: Vec<SessionBody> = sessions::list(&context.app, user.id)?
         .into_iter()
         .map(|found| SessionBody::new(found, session.id))
         .collect();
-    Ok(respond::no_store(respond::json(StatusCode::OK, &bodies)))
+    Ok(respond::private(StatusCode::OK, &bodies))
 }
 
 /// `DELETE /api/sessions/{id}/`
-pub(super) async fn end(app: &Arc<App>, request: Request) -> Result<Answer, ApiError> {
-    let by = authorised(app, &request)?;
+pub(super) async fn end(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let by = authorised(context, &request)?;
     let id = session_of_path(request.head.uri.path()).ok_or(ApiError::NotFound)?;
-    sessions::end(app, by, id).await?;
+    sessions::end(&context.app, by, id).await?;
     Ok(respond::no_content())
 }
 
@@ -71,27 +66,21 @@ pub(super) async fn end(app: &Arc<App>, request: Request) -> Result<Answer, ApiE
 /// since clients send a stale `Authorization` along with everything; else by the one in the cookie
 /// and the access token of the bearer, either or both. Both sessions end where they differ: a user
 /// who logs out wants neither left open.
-pub(super) async fn log_out(
-    app: &Arc<App>,
-    cookies: &Cookies,
-    request: Request,
-) -> Result<Answer, ApiError> {
+pub(super) async fn log_out(context: &Context, request: Request) -> Result<Answer, ApiError> {
+    let app = &context.app;
     let fields = request.fields()?;
     let headers = &request.head.headers;
     if !fields.is_blank("refresh") {
-        let mut errors = FieldErrors::default();
-        let token = fields.required_text("refresh", Trim::Yes, &mut errors);
-        errors.into_result()?;
-        let Some(token) = token else { return Err(ApiError::Internal) };
+        let token = fields.form(|form| form.token("refresh"))?;
         sessions::log_out_by_refresh_token(app, token.expose(), request.client).await?;
         return Ok(respond::no_content());
     }
-    match cookies.refresh_token(headers)? {
-        Some(token) => log_out_by_cookie(app, &token, &request).await,
+    match context.cookies.refresh_token(headers)? {
+        Some(token) => log_out_by_cookie(context, &token, &request).await,
         None => {
             let token = bearer::token(headers).map_err(|error| match error {
                 // As at refresh: the cookie has run out, so the user is logged out.
-                ApiError::NotAuthenticated if cookies.may_use(headers) => {
+                ApiError::NotAuthenticated if context.cookies.may_use(headers) => {
                     ApiError::InvalidRefreshToken
                 }
                 other => other,
@@ -105,11 +94,11 @@ pub(super) async fn log_out(
 /// The cookie is deleted unless its token could not be checked: one that is not valid now never
 /// will be.
 async fn log_out_by_cookie(
-    app: &Arc<App>,
+    context: &Context,
     token: &Secret<String>,
     request: &Request,
 ) -> Result<Answer, ApiError> {
-    let client = &request.client;
+    let (app, client) = (&context.app, &request.client);
     let by_cookie = sessions::log_out_by_refresh_token(app, token.expose(), client.clone()).await;
     let by_bearer = match bearer::token(&request.head.headers) {
         Ok(token) => {
@@ -128,19 +117,18 @@ async fn log_out_by_cookie(
 
 /// `POST /api/logout/all/`: by bearer. A cookie goes with it.
 pub(super) async fn log_out_everywhere(
-    app: &Arc<App>,
-    cookies: &Cookies,
+    context: &Context,
     request: Request,
 ) -> Result<Answer, ApiError> {
-    let by = authorised(app, &request)?;
-    sessions::end_all(app, by).await?;
+    let by = authorised(context, &request)?;
+    sessions::end_all(&context.app, by).await?;
     let answer = respond::no_content();
-    let is_carried = cookies.is_carried(&request.head.headers);
+    let is_carried = context.cookies.is_carried(&request.head.headers);
     Ok(if is_carried { cookies::clear(answer) } else { answer })
 }
 
-fn authorised(app: &Arc<App>, request: &Request) -> Result<Authorised, ApiError> {
-    let (user, session) = bearer::authenticate(app, &request.head.headers)?;
+fn authorised(context: &Context, request: &Request) -> Result<Authorised, ApiError> {
+    let (user, session) = bearer::authenticate(&context.app, request)?;
     Ok(Authorised { user: user.id, session: session.id, client: request.client.clone() })
 }
 

@@ -198,7 +198,10 @@ fn the_newest_key_of_a_use_signs_and_all_verify() {
     let id = TicketId::from_bytes([1; 16]);
     let seal = |keys: &Keys| keys.ticket().seal(Purpose::ResetPassword, id).expose().clone();
     assert_eq!(seal(&both), seal(&new_keys));
-    assert_eq!(both.ticket().open(Purpose::ResetPassword, &seal(&old_keys)), Some(id));
+    assert_eq!(
+        both.ticket().open(&[Purpose::ResetPassword], &seal(&old_keys)),
+        Some((Purpose::ResetPassword, id))
+    );
 }
 
 #[test]

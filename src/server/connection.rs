@@ -19,27 +19,20 @@ use tokio::time::{Instant, Sleep};
 
 use super::Handler;
 use super::activity::Activity;
-use super::io::Io;
-use super::request::respond;
-use super::room::Room;
+use super::io::{Io, MAX_HEAD};
+use super::request::Requests;
 use crate::config::ServerConfig;
-
-/// The longest request head, in bytes; a longer one is answered with 431.
-pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most fields in a request head; more are answered with 431.
 const MAX_FIELDS: usize = 64;
 
 /// What all connections share.
-pub(super) struct Shared {
-    pub(super) settings: ServerConfig,
-    pub(super) handler: Handler,
+pub(super) struct Connections {
     http: http1::Builder,
-    /// The memory for the incomplete bodies of all connections.
-    pub(super) room: Room,
+    pub(super) requests: Requests,
 }
 
-impl Shared {
+impl Connections {
     pub(super) fn new(settings: ServerConfig, handler: Handler) -> Self {
         let mut http = http1::Builder::new();
         // hyper's own time limit for heads also runs while a connection is idle. Ours distinguishes
@@ -50,8 +43,7 @@ impl Shared {
             // A client may close its side once its request is sent and still gets its answer. This
             // also means that a request under way is never dropped because its client left.
             .half_close(true);
-        let room = Room::new(settings.max_body);
-        Self { settings, handler, http, room }
+        Self { http, requests: Requests::new(settings, handler) }
     }
 }
 
@@ -70,7 +62,7 @@ enum Pause {
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<Connections>,
     activity: Arc<Activity>,
 ) {
     let mut io = Io::new(stream, activity.clone());
@@ -102,13 +94,13 @@ pub(super) async fn serve(
 async fn speak(
     io: Io,
     peer: SocketAddr,
-    shared: &Shared,
+    shared: &Connections,
     activity: &Activity,
     alarm: &mut Alarm<'_>,
 ) -> (Io, Pause) {
     // On the heap while there is a request, so that a connection that reads a head needs no space
     // for it.
-    let service = service_fn(|request| Box::pin(respond(shared, activity, peer, request)));
+    let service = service_fn(|request| Box::pin(shared.requests.respond(activity, peer, request)));
     // hyper's state too: an idle connection needs no space for it.
     let mut connection = Box::new(shared.http.serve_connection(TokioIo::new(io), service));
     let mut is_in_order = false;

@@ -9,7 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Evicted};
-use super::connection::MAX_HEAD;
+
+/// The longest request head, in bytes; a longer one is answered with 431.
+pub(super) const MAX_HEAD: usize = 16 * 1024;
 
 /// What ends a head, with as many bytes as any of its forms has: an empty line, before which hyper
 /// takes a line feed for the end of a line as well (RFC 9112, section 2.2).

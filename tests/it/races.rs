@@ -109,7 +109,7 @@ impl Scene {
     }
 
     fn ticket(&self, purpose: Purpose, token: &str) -> TicketId {
-        self.app.app.keys.ticket().open(purpose, token).unwrap()
+        self.app.app.keys.ticket().open(&[purpose], token).unwrap().1
     }
 }
 

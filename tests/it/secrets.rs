@@ -7,9 +7,9 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use latchkey::config::{Config, LogLevel, MailTransport, SmtpConfig, SmtpSecurity};
-use latchkey::domain::{Client, Email, NewPassword, Purpose, TicketId};
+use latchkey::domain::{Client, Email, Purpose, TicketId};
 use latchkey::flows::{login, registration};
-use latchkey::http::{input, router};
+use latchkey::http::{input, request};
 use latchkey::mail::{Delivery, MailLink, Mailer, verify_link};
 use latchkey::secret::Secret;
 use latchkey::server::{BodyProblem, Incoming};
@@ -156,8 +156,6 @@ async fn promise_6_nothing_leaks_into_a_debug() {
     let client = Client::new([192, 0, 2, 1].into(), "tests");
     let email = Email::parse(EMAIL).unwrap();
     let secret = Secret::new(PASSWORD.to_owned());
-    let policy = &app.app.config.passwords.policy;
-    let new_password = NewPassword::check(&secret, policy, None, None).unwrap();
     let shared = &app.app;
     let password = Secret::new(crate::support::PASSWORD.to_owned());
     let bob = Email::parse("bob@example.com").unwrap();
@@ -185,7 +183,7 @@ async fn promise_6_nothing_leaks_into_a_debug() {
     let body = Bytes::from(json!({"password": PASSWORD, "refresh": tokens.refresh}).to_string());
     let peer = "192.0.2.1:5".parse().unwrap();
     let incoming = Incoming { head: head(), body: Ok(body.clone()), peer };
-    let request = router::Request { head: head(), body: body.clone(), client };
+    let request = request::Request { head: head(), body: body.clone(), client };
     let link = MailLink {
         url: verify_link(&shared.public_url, &token),
         created_at: START,
@@ -205,10 +203,15 @@ async fn promise_6_nothing_leaks_into_a_debug() {
         ("Fields", format!("{:?}", input::read(&request.head.headers, &body))),
         ("LoggedIn", format!("{logged_in:?}")),
         (
-            "Registration",
+            "Draft",
             format!(
                 "{:?}",
-                registration::Registration { email, username: None, password: new_password }
+                registration::Draft {
+                    email: Some(email),
+                    username: None,
+                    password: Some(secret.clone()),
+                    repeated: Some(secret),
+                }
             ),
         ),
     ];

@@ -6,8 +6,7 @@ use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use latchkey::http::errors::ApiError;
-use latchkey::http::field_errors::FieldErrors;
-use latchkey::http::fields::{Field, Fields, Trim};
+use latchkey::http::fields::{Field, Fields, Form};
 use latchkey::http::input;
 use serde_json::Value;
 
@@ -105,9 +104,8 @@ fn check_form(body: &[u8]) {
                 }
             }
             check_readers(&fields);
-            let mut errors = FieldErrors::default();
-            let flag = fields.flag("cookie", &mut errors);
-            assert!(flag != Some(true), "a form has set a flag");
+            let flag = fields.form(|form| form.flag("cookie"));
+            assert!(!matches!(flag, Ok(true)), "a form has set a flag");
         }
         (Err(ApiError::BadForm), None) => {}
         (ours, theirs) => panic!("{ours:?} {theirs:?}"),
@@ -153,32 +151,36 @@ fn check_readers(fields: &Fields) {
             Field::Text(text) => Some(text.expose().as_str()),
             _ => None,
         };
-        let password = one_of(name, |errors| fields.password(name, errors));
+        let password = one_of(fields, name, |form| form.password(name));
         if let Some(password) = password {
             let password = password.expose();
             assert_eq!(Some(password.as_str()), sent, "a password was changed");
             assert!(password.len() <= MAX_PASSWORD && !password.contains('\0'));
             assert!(!password.trim().is_empty());
         }
-        for trim in [Trim::Yes, Trim::No] {
-            let text = one_of(name, |errors| fields.required_text(name, trim, errors));
-            let expected = sent.map(|text| if trim == Trim::Yes { text.trim() } else { text });
-            assert!(text.is_none_or(|text| Some(text.expose().as_str()) == expected));
-        }
-        let email = one_of(name, |errors| fields.email(name, errors));
+        let token = one_of(fields, name, |form| form.token(name));
+        assert!(token.is_none_or(|token| Some(token.expose().as_str()) == sent.map(str::trim)));
+        let email = one_of(fields, name, |form| form.email(name));
         assert!(email.is_none_or(|email| Some(email.as_str()) == sent.map(str::trim)));
-        let username = one_of(name, |errors| fields.optional_username(name, errors));
+        let username = one_of(fields, name, |form| form.optional_username(name));
         let named = username.flatten();
         assert!(named.is_none_or(|name| Some(name.as_str()) == sent.map(str::trim)));
-        one_of(name, |errors| fields.flag(name, errors));
+        one_of(fields, name, |form| form.flag(name));
     }
 }
 
 /// What a reader returned; a problem in its place must be one alone, and of this field.
-fn one_of<T>(name: &str, read: impl FnOnce(&mut FieldErrors) -> Option<T>) -> Option<T> {
-    let mut errors = FieldErrors::default();
-    let value = read(&mut errors);
-    assert_eq!(errors.problems_of(name).len(), usize::from(value.is_none()), "{name}");
-    assert_eq!(errors.is_empty(), value.is_some(), "{name}");
-    value
+fn one_of<T>(
+    fields: &Fields,
+    name: &str,
+    read: impl FnOnce(&mut Form<'_>) -> Option<T>,
+) -> Option<T> {
+    match fields.form(read) {
+        Ok(value) => Some(value),
+        Err(ApiError::Fields(errors)) => {
+            assert_eq!(errors.problems_of(name).len(), 1, "{name}");
+            None
+        }
+        Err(other) => panic!("{name}: {other:?}"),
+    }
 }

@@ -269,78 +269,82 @@ fn statuses_of<'a>(description: &'a Value, pointer: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// Where an error is described: a response of the components, or one of an operation.
-///
-/// There is no way around this match: a new error has to be described to compile.
-fn pointer_to(error: &ApiError) -> Option<&'static str> {
-    Some(match error {
-        ApiError::Fields(_) | ApiError::BadJson(_) | ApiError::BadForm => {
-            "/components/responses/BadRequest"
-        }
-        ApiError::BadBody => "/components/responses/BrokenBody",
-        ApiError::UnsupportedMediaType(_) => "/components/responses/UnsupportedMediaType",
-        ApiError::NotFound => "/components/responses/NotFound",
-        ApiError::MethodNotAllowed { .. } => "/components/responses/MethodNotAllowed",
-        ApiError::BodyTooLarge => "/components/responses/BodyTooLarge",
-        ApiError::TimedOut => "/components/responses/TimedOut",
-        ApiError::Unavailable { .. } => "/components/responses/Unavailable",
-        ApiError::NotReady(_) => "/paths/~1readyz/get/responses/503",
-        ApiError::Throttled { .. } => "/components/responses/Throttled",
-        ApiError::LockedOut { .. } => "/components/responses/LockedOut",
-        ApiError::InvalidCredentials => "/components/responses/InvalidCredentials",
-        ApiError::EmailNotVerified => "/components/responses/LoginForbidden",
-        ApiError::CrossSite => "/components/responses/CrossSite",
-        ApiError::RegistrationClosed => "/components/responses/RegistrationClosed",
-        ApiError::NotAuthenticated
-        | ApiError::BadAuthorizationHeader
-        | ApiError::InvalidAccessToken
-        | ApiError::AccessTokenWrongType
-        | ApiError::UserNotFound => "/components/responses/NotAuthenticated",
-        ApiError::InvalidRefreshToken | ApiError::RefreshTokenWrongType => {
-            "/components/responses/TokenRefused"
-        }
-        // Said once, in the introduction.
-        ApiError::Internal => return None,
-    })
+/// Lists refusals, by pattern: where those are described, as a response of the components or one of
+/// an operation, and an example of each. Every pattern has its examples and every refusal a
+/// pattern, or this does not compile.
+macro_rules! refusals {
+    ($($pattern:pat => $pointer:expr, [$($example:expr),+];)+) => {{
+        let pointer_to = |error: &ApiError| -> Option<&'static str> {
+            match error { $($pattern => $pointer,)+ }
+        };
+        let mut refusals = Vec::new();
+        $($(
+            let example: ApiError = $example;
+            assert!(matches!(example, $pattern), "{example:?} is no example of this pattern");
+            refusals.push((pointer_to(&example), example));
+        )+)+
+        refusals
+    }};
 }
 
 #[test]
 fn every_refusal_is_as_described() {
+    const AUTHENTICATION: Option<&str> = Some("/components/responses/NotAuthenticated");
+    const REFRESH: Option<&str> = Some("/components/responses/TokenRefused");
+    const BAD_REQUEST: Option<&str> = Some("/components/responses/BadRequest");
     let retry_after = Duration::from_secs(12);
     let mut fields = FieldErrors::of("email", FieldProblem::Required);
     fields.add("password", FieldProblem::TooCommon);
+    let refusals = refusals! {
+        ApiError::Fields(_) => BAD_REQUEST,
+            [fields.into(), FieldErrors::non_field(FieldProblem::NoData).into()];
+        ApiError::BadJson(_) => BAD_REQUEST,
+            [ApiError::BadJson("expected value at line 1 column 1".to_owned())];
+        ApiError::BadForm => BAD_REQUEST, [ApiError::BadForm];
+        ApiError::BadBody => Some("/components/responses/BrokenBody"), [ApiError::BadBody];
+        ApiError::UnsupportedMediaType(_) => Some("/components/responses/UnsupportedMediaType"),
+            [ApiError::UnsupportedMediaType("text/plain".to_owned())];
+        ApiError::NotFound => Some("/components/responses/NotFound"), [ApiError::NotFound];
+        ApiError::MethodNotAllowed { .. } => Some("/components/responses/MethodNotAllowed"), [
+            ApiError::MethodNotAllowed {
+                method: Method::GET,
+                allow: respond::allow(&[Method::POST]),
+            }
+        ];
+        ApiError::BodyTooLarge => Some("/components/responses/BodyTooLarge"),
+            [ApiError::BodyTooLarge];
+        ApiError::TimedOut => Some("/components/responses/TimedOut"), [ApiError::TimedOut];
+        ApiError::Unavailable { .. } => Some("/components/responses/Unavailable"),
+            [ApiError::Unavailable { retry_after }];
+        ApiError::NotReady(_) => Some("/paths/~1readyz/get/responses/503"),
+            [ApiError::NotReady("The server is stopping.".to_owned())];
+        ApiError::Throttled { .. } => Some("/components/responses/Throttled"),
+            [ApiError::Throttled { retry_after }];
+        ApiError::LockedOut { .. } => Some("/components/responses/LockedOut"),
+            [ApiError::LockedOut { retry_after }];
+        ApiError::InvalidCredentials => Some("/components/responses/InvalidCredentials"),
+            [ApiError::InvalidCredentials];
+        ApiError::EmailNotVerified => Some("/components/responses/LoginForbidden"),
+            [ApiError::EmailNotVerified];
+        ApiError::CrossSite => Some("/components/responses/CrossSite"),
+            [ApiError::CrossSite];
+        ApiError::RegistrationClosed => Some("/components/responses/RegistrationClosed"),
+            [ApiError::RegistrationClosed];
+        ApiError::NotAuthenticated => AUTHENTICATION, [ApiError::NotAuthenticated];
+        ApiError::BadAuthorizationHeader => AUTHENTICATION, [ApiError::BadAuthorizationHeader];
+        ApiError::InvalidAccessToken => AUTHENTICATION, [ApiError::InvalidAccessToken];
+        ApiError::AccessTokenWrongType => AUTHENTICATION, [ApiError::AccessTokenWrongType];
+        ApiError::UserNotFound => AUTHENTICATION, [ApiError::UserNotFound];
+        ApiError::InvalidRefreshToken => REFRESH, [ApiError::InvalidRefreshToken];
+        ApiError::RefreshTokenWrongType => REFRESH, [ApiError::RefreshTokenWrongType];
+        // Described once, in the introduction.
+        ApiError::Internal => None, [ApiError::Internal];
+    };
     let description = description();
     let schemas = Schemas::new(&description);
-    for error in [
-        ApiError::Fields(fields),
-        FieldErrors::non_field(FieldProblem::NoData).into(),
-        ApiError::BadJson("expected value at line 1 column 1".to_owned()),
-        ApiError::BadForm,
-        ApiError::BadBody,
-        ApiError::UnsupportedMediaType("text/plain".to_owned()),
-        ApiError::NotFound,
-        ApiError::MethodNotAllowed { method: Method::GET, allow: respond::allow(&[Method::POST]) },
-        ApiError::BodyTooLarge,
-        ApiError::TimedOut,
-        ApiError::Unavailable { retry_after },
-        ApiError::NotReady("The server is stopping.".to_owned()),
-        ApiError::Throttled { retry_after },
-        ApiError::LockedOut { retry_after },
-        ApiError::InvalidCredentials,
-        ApiError::EmailNotVerified,
-        ApiError::CrossSite,
-        ApiError::RegistrationClosed,
-        ApiError::NotAuthenticated,
-        ApiError::BadAuthorizationHeader,
-        ApiError::InvalidAccessToken,
-        ApiError::AccessTokenWrongType,
-        ApiError::UserNotFound,
-        ApiError::InvalidRefreshToken,
-        ApiError::RefreshTokenWrongType,
-        ApiError::Internal,
-    ] {
+    for (pointer, error) in refusals {
         let shown = format!("{error:?}");
-        let Some(pointer) = pointer_to(&error) else { continue };
+        let Some(pointer) = pointer else { continue };
         let described = description.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
         let answer = error.into_answer();
         let status = answer.status().as_str().to_owned();

@@ -1,57 +1,46 @@
 //! Pages that ask something, and what their buttons answer.
 
-use crate::clock::Timestamp;
-use crate::domain::Email;
-use crate::secret::Secret;
-
-/// The page behind a verification link.
-#[derive(Debug)]
-pub struct ConfirmPage {
-    /// Which address is being confirmed.
-    pub email: Email,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// The ticket that the link carries; the form sends it on.
-    pub token: Secret<String>,
-    /// Whether to offer a new password to someone who did not choose the present one. The button
-    /// leads to a [`ResetPage`](super::ResetPage) at once: who holds the ticket reads the mail.
-    pub can_reset: bool,
+/// What a page asks about an account and an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Behind a verification link: is the address of the account yours? It also offers a new
+    /// password, to someone who did not choose the present one.
+    Confirm,
+    /// Is the account to be removed?
+    Disown,
+    /// Behind the link that was mailed to a new address: is it to be the account's?
+    ///
+    /// The page does not name the address that the account has: whoever mistypes the new one would
+    /// show it to a stranger.
+    Change,
+    /// Behind the link that was mailed to the old address: is the change to be called off?
+    CancelChange,
 }
 
-/// The page behind "this was not me": are you sure?
-#[derive(Debug)]
-pub struct DisownPage {
-    /// The account's address.
-    pub email: Email,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// The ticket that the link carries; the form sends it on.
-    pub token: Secret<String>,
-}
+impl Question {
+    /// Every question, for the rehearsal.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Confirm, Self::Disown, Self::Change, Self::CancelChange];
 
-/// The page behind the link that was mailed to a new address: is it to be the account's?
-///
-/// It does not name the address that the account has: whoever mistypes the new one would show it
-/// to a stranger.
-#[derive(Debug)]
-pub struct ChangePage {
-    /// The address that was asked for.
-    pub new_email: Email,
-    /// When it was asked for.
-    pub requested_at: Timestamp,
-    /// The ticket that the link carries; the form sends it on.
-    pub token: Secret<String>,
-}
+    /// The template of its page.
+    pub(super) const fn template(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm.html",
+            Self::Disown => "disown.html",
+            Self::Change => "change.html",
+            Self::CancelChange => "cancel_change.html",
+        }
+    }
 
-/// The page behind the link that was mailed to the old address: is the change to be called off?
-#[derive(Debug)]
-pub struct CancelChangePage {
-    /// The address that was asked for.
-    pub new_email: Email,
-    /// When it was asked for.
-    pub requested_at: Timestamp,
-    /// The ticket that the link carries; the form sends it on.
-    pub token: Secret<String>,
+    /// The title of its page.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Confirm => "Confirm your address",
+            Self::Disown => "Remove this account?",
+            Self::Change => "Confirm your new address",
+            Self::CancelChange => "Call off the change of address?",
+        }
+    }
 }
 
 /// What a button asks for: the form's field `action`, beside its field `token`.
@@ -74,31 +63,17 @@ pub enum PageAction {
 }
 
 impl PageAction {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Confirm,
-        Self::Reset,
-        Self::Disown,
-        Self::DisownConfirmed,
-        Self::Keep,
-        Self::Cancel,
-        Self::KeepChange,
-    ];
-
-    /// How the form spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirm => "confirm",
-            Self::Reset => "reset",
-            Self::Disown => "disown",
-            Self::DisownConfirmed => "disown_confirmed",
-            Self::Keep => "keep",
-            Self::Cancel => "cancel",
-            Self::KeepChange => "keep_change",
-        }
-    }
-
-    /// Reads the field; nothing for a value that no button sends.
+    /// Reads the field as the templates write it; `None` for a value that no button sends.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == text)
+        Some(match text {
+            "confirm" => Self::Confirm,
+            "reset" => Self::Reset,
+            "disown" => Self::Disown,
+            "disown_confirmed" => Self::DisownConfirmed,
+            "keep" => Self::Keep,
+            "cancel" => Self::Cancel,
+            "keep_change" => Self::KeepChange,
+            _ => return None,
+        })
     }
 }

@@ -10,11 +10,11 @@ use crate::secret::Secret;
 /// Its form has the fields `token`, `new_password`, `confirm_password`, and `username`, which is
 /// there for password managers alone and not to be believed.
 #[derive(Debug)]
-pub struct ResetPage {
+pub struct ResetPage<'a> {
     /// The account's address.
-    pub email: Email,
+    pub email: &'a Email,
     /// The reset ticket; the form sends it on.
-    pub token: Secret<String>,
+    pub token: &'a Secret<String>,
     /// The least number of characters, as the policy has it.
     pub min_length: usize,
     /// What is wrong with what was sent; nothing at first.

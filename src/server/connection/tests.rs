@@ -16,7 +16,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(60);
 struct Ends {
     client: TcpStream,
     activity: Arc<Activity>,
-    shared: Shared,
+    shared: Connections,
 }
 
 impl Ends {
@@ -30,7 +30,7 @@ impl Ends {
             Box::pin(async { Response::new(path.into()) })
         });
         let io = Io::new(stream, activity.clone());
-        (Self { client, activity, shared: Shared::new(settings(), handler) }, io)
+        (Self { client, activity, shared: Connections::new(settings(), handler) }, io)
     }
 
     async fn send(&mut self, text: &str) {

@@ -29,14 +29,16 @@ pub enum DisownOutcome {
 }
 
 impl Store {
-    /// A ticket and the user it concerns; [`Ticket::state`] says what can be done with it.
+    /// A ticket and the user it concerns; [`Ticket::state`] says what can be done with it. There is
+    /// no user if the ticket was used to remove the account.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn find_ticket(&self, id: TicketId) -> Result<Option<(Ticket, User)>, StoreError> {
+    pub fn find_ticket(&self, id: TicketId) -> Result<Option<(Ticket, Option<User>)>, StoreError> {
         self.read(|view| {
             let Some(ticket) = view.ticket(id)? else { return Ok(None) };
-            Ok(view.account(ticket.user)?.map(|account| (ticket, account.user)))
+            let user = view.account(ticket.user)?.map(|account| account.user);
+            Ok(Some((ticket, user)))
         })
     }
 

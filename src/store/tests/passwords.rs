@@ -53,6 +53,7 @@ async fn a_reset_ends_everything_that_was_open() {
     let again = store.reset_password(reset, new_hash(9), client(1), at(START)).await;
     assert_eq!(again, Ok(ResetOutcome::Invalid), "a link resets once");
     let (used, owner) = store.find_ticket(reset).unwrap().unwrap();
+    let owner = owner.unwrap();
     let how = TicketUse { at: START, credential_version: 1 };
     assert_eq!(used.state(&owner, START), TicketState::Used(how));
     assert_eq!(used.state(&owner, used.expires_at), TicketState::Void);

@@ -7,12 +7,12 @@ use std::task::Poll;
 
 /// The future panicked. The panic hook handles the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Panicked;
+pub(super) struct Panicked;
 
 /// The result of `future`, or that it panicked. It is not polled again after that.
 ///
 /// It is pinned in place: moving it here would double the size of every request's future.
-pub(crate) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
+pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|cx| {
         // What the future shares with others is behind locks and channels, which stay consistent
         // after a panic.
