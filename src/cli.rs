@@ -23,6 +23,7 @@ Usage:
 Options:
   --config FILE  the configuration; else ./config.toml, then /etc/latchkey/config.toml, then the
                  defaults
+  --new-database with serve: begin with an empty database although tokens.shared_secret is set
   --compromised  others know the keys, or they are lost: replace all of them at once, which ends
                  all sessions and voids all mailed links
   --help         this text
@@ -39,7 +40,10 @@ the value from a file. config.toml, which comes with Latchkey, describes them al
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
-    Serve,
+    Serve {
+        /// Whether a new database may be begun where only the operator can tell that none was lost.
+        new_database: bool,
+    },
     /// Check the configuration.
     CheckConfig,
     /// Take the clock as right.
@@ -88,11 +92,13 @@ pub fn parse(
     let mut words = Vec::new();
     let mut config = None;
     let mut is_compromised = false;
+    let mut new_database = false;
     let usage = |error: lexopt::Error| UsageError(error.to_string());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Arg::Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Arg::Long("compromised") => is_compromised = true,
+            Arg::Long("new-database") => new_database = true,
             Arg::Short('h') | Arg::Long("help") => {
                 return Ok(CommandLine { command: Command::Help, config: None });
             }
@@ -105,7 +111,7 @@ pub fn parse(
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let command = match words.as_slice() {
-        [] | ["serve"] => Command::Serve,
+        [] | ["serve"] => Command::Serve { new_database },
         ["check-config"] => Command::CheckConfig,
         ["clock", "accept"] => Command::AcceptClock,
         ["keys", "list"] => Command::ListKeys,
@@ -116,12 +122,17 @@ pub fn parse(
     if is_compromised && command != Command::ReplaceKeys {
         return Err(UsageError("--compromised goes with `keys rotate` only".to_owned()));
     }
+    if new_database && !matches!(command, Command::Serve { .. }) {
+        return Err(UsageError("--new-database goes with `serve` only".to_owned()));
+    }
     Ok(CommandLine { command, config })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SERVE: Command = Command::Serve { new_database: false };
 
     fn command(line: &str) -> Result<(Command, Option<String>), String> {
         parse(line.split_whitespace())
@@ -132,8 +143,11 @@ mod tests {
     #[test]
     fn every_command_is_understood() {
         let no_config = |command| Ok((command, None));
-        assert_eq!(command(""), no_config(Command::Serve));
-        assert_eq!(command("serve"), no_config(Command::Serve));
+        assert_eq!(command(""), no_config(SERVE));
+        assert_eq!(command("serve"), no_config(SERVE));
+        let beginning = no_config(Command::Serve { new_database: true });
+        assert_eq!(command("serve --new-database"), beginning);
+        assert_eq!(command("--new-database"), beginning);
         assert_eq!(command("check-config"), no_config(Command::CheckConfig));
         assert_eq!(command("clock accept"), no_config(Command::AcceptClock));
         assert_eq!(command("keys list"), no_config(Command::ListKeys));
@@ -142,7 +156,7 @@ mod tests {
         assert_eq!(command("--compromised keys rotate"), no_config(Command::ReplaceKeys));
         assert_eq!(command("serve --help"), no_config(Command::Help));
         assert_eq!(command("-V"), no_config(Command::Version));
-        let with_config = Ok((Command::Serve, Some("a.toml".to_owned())));
+        let with_config = Ok((SERVE, Some("a.toml".to_owned())));
         assert_eq!(command("--config a.toml"), with_config);
         assert_eq!(command("serve --config=a.toml"), with_config);
     }
@@ -162,6 +176,7 @@ mod tests {
                 "keys rotate --compromised=yes",
                 "unexpected argument for option '--compromised': \"yes\"",
             ),
+            ("keys list --new-database", "--new-database goes with `serve` only"),
             ("--port 80", "invalid option '--port'"),
             ("--config", "missing argument for option '--config'"),
         ] {

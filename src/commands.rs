@@ -22,6 +22,7 @@ use crate::cli::{self, Command, CommandLine};
 use crate::clock::{Clock, Timestamp};
 use crate::config::DataConfig;
 use crate::random::{NoRandomness, Random};
+use crate::serve::NewDatabase;
 
 pub use accept_clock::{AcceptError, accept_clock};
 pub use configuration::find_config;
@@ -40,7 +41,12 @@ pub fn run(line: CommandLine) -> Result<(), Box<dyn Error>> {
     let text = match line.command {
         Command::Help => cli::HELP.to_owned(),
         Command::Version => format!("latchkey {VERSION}\n"),
-        Command::Serve => return serve::serve(config.as_deref()),
+        Command::Serve { new_database: true } => {
+            return serve::serve(config.as_deref(), NewDatabase::Allowed);
+        }
+        Command::Serve { new_database: false } => {
+            return serve::serve(config.as_deref(), NewDatabase::Refused);
+        }
         Command::CheckConfig => check_config::check_config(config.as_deref())?,
         Command::AcceptClock => accept_clock(&data_config(config)?, now())?,
         Command::ListKeys => list_keys(&data_config(config)?, now())?,
@@ -83,7 +89,7 @@ mod tests {
         );
         std::fs::write(&file, toml).unwrap();
         let config = DataConfig::load(Some(&file), &[]).unwrap();
-        let algorithm = config.tokens.algorithm;
+        let algorithm = config.tokens.algorithm.unwrap();
         Keys::load_or_create(&config.storage.keys, algorithm, START, &Random::seeded(1)).unwrap();
         config
     }

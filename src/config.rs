@@ -112,8 +112,12 @@ pub struct TokenConfig {
     pub access_lifetime: Duration,
     /// A refresh token's, a session's, and the grace after a rotation.
     pub sessions: SessionLifetimes,
-    /// What access tokens are signed with.
-    pub algorithm: SigningAlgorithm,
+    /// What access tokens are signed with; `None` for the algorithm of the newest access key in the
+    /// key directory, and ES256 in a new one.
+    pub algorithm: Option<SigningAlgorithm>,
+    /// The secret that signs access tokens in place of a key, with HS256: its text, as other
+    /// services know it. At least 32 bytes.
+    pub shared_secret: Option<Secret<String>>,
     /// The `iss` of access tokens; none for the public URL.
     pub issuer: Option<String>,
     /// The `aud` of access tokens; none for tokens that name no audience.

@@ -201,7 +201,7 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<Option<String>, serde_json::Error> {
         let keys = self.keys.current();
-        if keys.algorithm() == SigningAlgorithm::Hs256 {
+        if keys.signing().algorithm() == SigningAlgorithm::Hs256 {
             return Ok(None);
         }
         signed::statement(keys.access().signs(now), typ, claims).map(Some)
@@ -211,7 +211,7 @@ impl Tokens {
     /// not sign yet among them; none where a secret signs (`HS256`).
     pub fn jwk_set(&self, now: Timestamp) -> Option<JwkSet> {
         let keys = self.keys.current();
-        let is_public = keys.algorithm() != SigningAlgorithm::Hs256;
+        let is_public = keys.signing().algorithm() != SigningAlgorithm::Hs256;
         is_public.then(|| JwkSet::of(keys.access_alive(self.settings.access_lifetime, now)))
     }
 

@@ -24,12 +24,15 @@
 //! The first access key signs at once. One that `latchkey keys rotate` makes is published at once
 //! and signs `key_activation` later; the one before verifies until its last token has died, and
 //! then its files go. After a change of algorithm the next start makes a key that signs at once.
-//! The newest refresh key and the newest ticket key sign, and all of them verify.
+//! The newest refresh key and the newest ticket key sign, and all of them verify. A secret that
+//! other services share ([`AccessSigning`]) signs access tokens in place of any key here; keys of
+//! other algorithms go on verifying.
 //!
 //! `latchkey keys rotate --compromised` forgets all keys that there were. A running server looks
 //! for such changes every second ([`KeyWatch`]). No other record of all this is kept than the
 //! files: names and time say the rest.
 
+mod access_signing;
 mod contents;
 mod directory;
 mod error;
@@ -50,6 +53,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access_signing::AccessSigning;
 pub use error::KeysError;
 pub use id::{KeyId, KeyKind};
 pub use live::LiveKeys;
@@ -61,18 +65,17 @@ pub(crate) use timeline::Timeline;
 pub use timeline::{KeyState, Schedule};
 pub use watch::KeyWatch;
 
-use contents::{Contents, needed};
+use contents::Contents;
 use directory::KeyDirectory;
 use material::KeyMaterial;
 
 use crate::clock::Timestamp;
-use crate::config::SigningAlgorithm;
 use crate::random::Random;
 
 /// All keys, ready for use.
 #[derive(Clone)]
 pub struct Keys {
-    algorithm: SigningAlgorithm,
+    signing: AccessSigning,
     access: Timeline<Arc<JwtKey>>,
     refresh: Ring<Arc<JwtKey>>,
     ticket: Arc<TicketKey>,
@@ -82,25 +85,26 @@ pub struct Keys {
 
 impl Keys {
     /// Reads the keys in `directory`, and makes those that are missing: one that signs access
-    /// tokens with `algorithm`, one for refresh tokens, one for tickets. `now` goes into the names
-    /// of new ones. Once this returns, all of them are on the disk to stay.
+    /// tokens unless a shared secret does, one for refresh tokens, one for tickets. `now` goes into
+    /// the names of new ones. Once this returns, all of them are on the disk to stay.
     ///
     /// # Errors
     /// If the directory or a file cannot be read or made, is damaged, or is open to others than
     /// the user of this process. While one that is there cannot be used, none is made.
     pub fn load_or_create(
         directory: &Path,
-        algorithm: SigningAlgorithm,
+        signing: impl Into<AccessSigning>,
         now: Timestamp,
         random: &Random,
     ) -> Result<Self, KeysError> {
+        let signing = signing.into();
         let directory = KeyDirectory::open(directory)?;
         let mut contents = Contents::read(&directory)?;
-        for kid in contents.complete(&directory, algorithm, now, random)? {
+        for kid in contents.complete(&directory, &signing, now, random)? {
             tracing::info!(%kid, "made a new key");
         }
         finish_forgetting(&mut contents, &directory);
-        Self::new(&contents.keys, algorithm)
+        Self::new(contents.keys, signing)
     }
 
     /// Reads the keys in `directory` again for a server that runs; none while another process has
@@ -109,25 +113,30 @@ impl Keys {
     /// # Errors
     /// If the directory or a file cannot be read, is damaged, or is open to others, or if a key
     /// that is needed is missing: while the server runs, none is made in its place.
-    fn reload(path: &Path, algorithm: SigningAlgorithm) -> Result<Option<Self>, KeysError> {
+    fn reload(path: &Path, signing: AccessSigning) -> Result<Option<Self>, KeysError> {
         let Some(directory) = KeyDirectory::try_open(path)? else { return Ok(None) };
         let mut contents = Contents::read(&directory)?;
-        for kind in needed(algorithm) {
+        for kind in signing.needed() {
             if !contents.keys.iter().any(|key| key.id().kind() == kind) {
                 return Err(KeysError::Missing { path: path.to_owned(), kind });
             }
         }
         finish_forgetting(&mut contents, &directory);
-        Self::new(&contents.keys, algorithm).map(Some)
+        Self::new(contents.keys, signing).map(Some)
     }
 
     /// New keys that are kept nowhere: for tests.
     ///
     /// # Errors
     /// If the cryptographic library makes none.
-    pub fn ephemeral(algorithm: SigningAlgorithm, random: &Random) -> Result<Self, KeysError> {
-        let keys = needed(algorithm).map(|kind| contents::generate(kind, Timestamp::EPOCH, random));
-        Self::new(&keys.into_iter().collect::<Result<Vec<_>, _>>()?, algorithm)
+    pub fn ephemeral(
+        signing: impl Into<AccessSigning>,
+        random: &Random,
+    ) -> Result<Self, KeysError> {
+        let signing = signing.into();
+        let needed = signing.needed().into_iter();
+        let keys = needed.map(|kind| contents::generate(kind, Timestamp::EPOCH, random));
+        Self::new(keys.collect::<Result<Vec<_>, _>>()?, signing)
     }
 
     /// What makes and checks the tokens of mailed links.
@@ -136,8 +145,8 @@ impl Keys {
     }
 
     /// What access tokens are signed with.
-    pub(crate) const fn algorithm(&self) -> SigningAlgorithm {
-        self.algorithm
+    pub(crate) const fn signing(&self) -> &AccessSigning {
+        &self.signing
     }
 
     /// The keys of access tokens.
@@ -157,13 +166,18 @@ impl Keys {
         access_lifetime: Duration,
         now: Timestamp,
     ) -> impl Iterator<Item = &JwtKey> {
-        let algorithm = self.algorithm;
-        let schedule = Schedule { algorithm, activation: Duration::ZERO, access_lifetime };
+        let schedule = Schedule { access_lifetime, ..Schedule::without_activation(&self.signing) };
         let keys = self.access.iter().map(|key| &**key);
         keys.filter(move |key| !schedule.is_dead(key.id(), &self.ids, now))
     }
 
-    fn new(keys: &[KeyMaterial], algorithm: SigningAlgorithm) -> Result<Self, KeysError> {
+    fn new(mut keys: Vec<KeyMaterial>, signing: AccessSigning) -> Result<Self, KeysError> {
+        if let AccessSigning::SharedSecret(secret) = &signing {
+            // A secret of the directory would sign in its place.
+            keys.retain(|key| key.id().kind() != KeyId::SHARED.kind());
+            keys.push(KeyMaterial::shared(secret).map_err(|_| KeysError::Generate)?);
+        }
+        let algorithm = signing.algorithm();
         let mut newest_first: Vec<&KeyMaterial> = keys.iter().collect();
         newest_first.sort_by_key(|key| Reverse(key.id().order()));
         let (mut access, mut refresh, mut ticket) = (Vec::new(), Vec::new(), Vec::new());
@@ -177,7 +191,7 @@ impl Keys {
         }
         let ticket = TicketKey::new(Ring::new(ticket).ok_or(KeysError::Generate)?);
         Ok(Self {
-            algorithm,
+            signing,
             access: Timeline::new(access, algorithm).ok_or(KeysError::Generate)?,
             refresh: Ring::new(refresh).ok_or(KeysError::Generate)?,
             ticket: Arc::new(ticket),

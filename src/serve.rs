@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app::App;
 use crate::clock::{Clock, ClockGuard, Timestamp};
@@ -19,7 +19,7 @@ use crate::hasher::Hasher;
 use crate::http::Router;
 use crate::http::pages::Pages;
 use crate::jwt::{TokenSettings, Tokens};
-use crate::keys::{self, KeyKind, Keys, KeysError, LiveKeys, Schedule};
+use crate::keys::{self, AccessSigning, Keys, KeysError, LiveKeys, Schedule};
 use crate::mail::Mailer;
 use crate::random::Random;
 use crate::server::{self, Handler};
@@ -55,6 +55,16 @@ fn public_url(config: &Config, address: SocketAddr) -> PublicUrl {
     config.server.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(address))
 }
 
+/// Whether a start may begin with an empty database where only the operator can tell that none was
+/// lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewDatabase {
+    /// It may: the operator said so, with `--new-database`.
+    Allowed,
+    /// It may not.
+    Refused,
+}
+
 /// A server that has everything it needs and listens, but does not answer yet.
 #[derive(Debug)]
 pub struct Server {
@@ -73,7 +83,7 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, new_database: NewDatabase) -> Result<Self, StartError> {
         let mut config = config;
         let random = Random::system();
         random.check().map_err(StartError::Random)?;
@@ -90,7 +100,7 @@ impl Server {
             DataDirectory::open(&config.storage.directory).map_err(StartError::Directory)?;
         let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
         let clock = Clock::system();
-        let keys = open_keys(&config, clock.read().wall, &random)?;
+        let keys = open_keys(&config, new_database, clock.read().wall, &random)?;
         let (settings, policy) = (EngineSettings::from(&config.storage), Policy::from(&config));
         let (store, writer) =
             Store::open(directory, settings, policy).map_err(StartError::Store)?;
@@ -179,17 +189,30 @@ async fn watch_keys(app: Arc<App>, stopped: watch::Receiver<()>) {
 /// Opens the keys, and makes those that a first start lacks.
 ///
 /// Beside a database it makes none of a use that has none at all: a directory that is not mounted
-/// would otherwise end all sessions and void all mailed links without a word.
-fn open_keys(config: &Config, now: Timestamp, random: &Random) -> Result<LiveKeys, StartError> {
+/// would otherwise end all sessions and void all mailed links without a word. With a shared secret
+/// no new database is begun without the operator's word: tokens of the accounts of a lost one would
+/// count for the new accounts of the same numbers.
+fn open_keys(
+    config: &Config,
+    new_database: NewDatabase,
+    now: Timestamp,
+    random: &Random,
+) -> Result<LiveKeys, StartError> {
     let directory = &config.storage.keys;
+    let signing = AccessSigning::of(&config.tokens, directory).map_err(StartError::Keys)?;
     if DataDirectory::holds_database(&config.storage.directory) {
-        let present = match keys::list(directory, Schedule::of(&config.tokens), now) {
+        if new_database == NewDatabase::Allowed {
+            warn!(
+                "--new-database is not needed: there is a database; without it a loss is noticed"
+            );
+        }
+        let schedule = Schedule::of(&config.tokens, &signing);
+        let present = match keys::list(directory, schedule, now) {
             Ok(keys) => keys.iter().map(|(id, _)| id.kind().purpose()).collect(),
             Err(KeysError::NoKeys { .. }) => Vec::new(),
             Err(error) => return Err(StartError::Keys(error)),
         };
-        let needed = [KeyKind::Access(config.tokens.algorithm), KeyKind::Refresh, KeyKind::Ticket];
-        let mut missing: Vec<&str> = needed.iter().map(|kind| kind.purpose()).collect();
+        let mut missing: Vec<&str> = signing.needed().iter().map(|kind| kind.purpose()).collect();
         missing.retain(|purpose| !present.contains(purpose));
         if !missing.is_empty() {
             return Err(StartError::KeysGone {
@@ -198,8 +221,10 @@ fn open_keys(config: &Config, now: Timestamp, random: &Random) -> Result<LiveKey
                 missing,
             });
         }
+    } else if signing.is_shared() && new_database == NewDatabase::Refused {
+        return Err(StartError::NoDatabase(config.storage.directory.clone()));
     }
-    Keys::load_or_create(directory, config.tokens.algorithm, now, random)
+    Keys::load_or_create(directory, signing, now, random)
         .map(LiveKeys::new)
         .map_err(StartError::Keys)
 }

@@ -17,7 +17,7 @@ use latchkey::domain::{
 };
 use latchkey::hasher::Hasher;
 use latchkey::jwt::{TokenSettings, Tokens};
-use latchkey::keys::{Keys, LiveKeys};
+use latchkey::keys::{AccessSigning, Keys, LiveKeys};
 use latchkey::random::Random;
 use latchkey::secret::Secret;
 use latchkey::store::{
@@ -223,7 +223,8 @@ fn open(directory: &Path, config: &Config) -> Result<(Store, WriterThread)> {
 fn keys(directory: &Path, config: &Config) -> Result<Keys> {
     let directory = directory.join("keys");
     let random = Random::system();
-    Ok(Keys::load_or_create(&directory, config.tokens.algorithm, now(), &random)?)
+    let signing = AccessSigning::of(&config.tokens, &directory)?;
+    Ok(Keys::load_or_create(&directory, signing, now(), &random)?)
 }
 
 async fn hash(config: &Config, random: &Random) -> Result<PasswordHash> {

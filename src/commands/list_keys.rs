@@ -3,20 +3,26 @@
 use super::text::moment;
 use crate::clock::Timestamp;
 use crate::config::DataConfig;
-use crate::keys::{self, KeyState, KeysError, Schedule};
+use crate::keys::{self, AccessSigning, KeyId, KeyState, KeysError, Schedule};
 
 /// A table of all keys and what each does at `now`.
 ///
 /// # Errors
 /// [`KeysError`]
 pub fn list_keys(config: &DataConfig, now: Timestamp) -> Result<String, KeysError> {
-    let keys = keys::list(&config.storage.keys, Schedule::of(&config.tokens), now)?;
+    let signing = AccessSigning::of(&config.tokens, &config.storage.keys)?;
+    let keys = keys::list(&config.storage.keys, Schedule::of(&config.tokens, &signing), now)?;
     let mut rows = vec![["KEY", "USE", "ALGORITHM", "STATE"].map(str::to_owned)];
     rows.extend(keys.iter().map(|(id, state)| {
         let kind = id.kind();
-        [id.to_string(), kind.purpose().to_owned(), kind.algorithm().to_owned(), described(*state)]
+        [name(*id), kind.purpose().to_owned(), kind.algorithm().to_owned(), described(*state)]
     }));
     Ok(table(&rows))
+}
+
+/// What a key is called: the name of its files, or the setting that it comes from.
+fn name(id: KeyId) -> String {
+    if id == KeyId::SHARED { "tokens.shared_secret".to_owned() } else { id.to_string() }
 }
 
 fn described(state: KeyState) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::text::joined;
 use crate::clock::Timestamp;
 use crate::config::{DataConfig, SigningAlgorithm};
-use crate::keys::{self, KeyId, KeysError, Schedule};
+use crate::keys::{self, AccessSigning, KeyId, KeysError, Schedule};
 use crate::random::Random;
 use crate::store::DataDirectory;
 
@@ -20,7 +20,8 @@ pub fn replace_keys(
     now: Timestamp,
     random: &Random,
 ) -> Result<String, KeysError> {
-    let schedule = Schedule::of(&config.tokens);
+    let signing = AccessSigning::of(&config.tokens, &config.storage.keys)?;
+    let schedule = Schedule::of(&config.tokens, &signing);
     if !DataDirectory::holds_database(&config.storage.directory) {
         keys::list(&config.storage.keys, schedule, now)?;
     }
@@ -39,7 +40,13 @@ pub fn replace_keys(
             .to_owned(),
     );
     let cached = schedule.max_age();
-    if schedule.algorithm == SigningAlgorithm::Hs256 {
+    if schedule.is_shared {
+        lines.push(
+            "tokens.shared_secret still signs access tokens: change it here and at the services \
+             that share it"
+                .to_owned(),
+        );
+    } else if schedule.algorithm == SigningAlgorithm::Hs256 {
         lines.push("services that check access tokens need the new secret".to_owned());
     } else if cached > Duration::ZERO {
         lines.push(format!(

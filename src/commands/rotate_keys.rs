@@ -4,7 +4,7 @@
 use super::text::{joined, moment};
 use crate::clock::Timestamp;
 use crate::config::{DataConfig, SigningAlgorithm};
-use crate::keys::{self, KeysError, Schedule};
+use crate::keys::{self, AccessSigning, KeysError, Schedule};
 use crate::random::Random;
 
 /// Makes a new access key that signs once it has been published for `tokens.key_activation`, and
@@ -17,7 +17,8 @@ pub fn rotate_keys(
     now: Timestamp,
     random: &Random,
 ) -> Result<String, KeysError> {
-    let schedule = Schedule::of(&config.tokens);
+    let signing = AccessSigning::of(&config.tokens, &config.storage.keys)?;
+    let schedule = Schedule::of(&config.tokens, &signing);
     let rotated = keys::rotate(&config.storage.keys, schedule, now, random)?;
     let new = rotated.new;
     let mut lines = vec![format!("made {new}")];

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::configuration::environment;
 use crate::config::Config;
 use crate::logging;
-use crate::serve::{self, Server, StartError};
+use crate::serve::{self, NewDatabase, Server, StartError};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -18,7 +18,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 ///
 /// # Errors
 /// Why the server does not start.
-pub(super) fn serve(file: Option<&Path>) -> Result<(), Box<dyn Error>> {
+pub(super) fn serve(file: Option<&Path>, new_database: NewDatabase) -> Result<(), Box<dyn Error>> {
     let loaded = Config::load(file, &environment())?;
     logging::start(&loaded.config.log)?;
     match file {
@@ -29,15 +29,16 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
     serve::forgo_core_dumps();
-    serve::block_on(serve_until_told(loaded.config)).map_err(StartError::Threads)??;
+    serve::block_on(serve_until_told(loaded.config, new_database))
+        .map_err(StartError::Threads)??;
     Ok(())
 }
 
-async fn serve_until_told(config: Config) -> Result<(), StartError> {
+async fn serve_until_told(config: Config, new_database: NewDatabase) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let directory = config.storage.directory.clone();
-    let server = Server::start(config).await?;
+    let server = Server::start(config, new_database).await?;
     let address = server.address();
     let ready = format!(
         "latchkey {VERSION} listening on http://{address}, data in {}",

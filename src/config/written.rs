@@ -40,6 +40,12 @@ const WORDS: &str = "words of three characters or more, a letter among them, suc
 /// The most of them: each new password is held against all.
 const MOST_WORDS: usize = 1000;
 
+/// The fewest bytes of a secret that signs tokens with HMAC-SHA-256 (RFC 7518, section 3.2).
+const SHORTEST_SECRET: usize = 32;
+
+/// How a `SECRET_KEY` begins that `django-admin startproject` made.
+const INSECURE_PREFIX: &str = "django-insecure-";
+
 /// The most that a cache may have: a 32-bit machine cannot address much more.
 const LARGEST_CACHE: u64 = if usize::BITS < 64 { GIB / 2 } else { 64 * GIB };
 
@@ -168,11 +174,13 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
         section.duration_or_zero("session_lifetime", "30d", SECOND..=days(3650), "no end");
     let reuse_grace = section.duration("reuse_grace", "30s", Duration::ZERO..=5 * MINUTE);
     let algorithms = [
-        ("EdDSA", SigningAlgorithm::EdDsa),
-        ("ES256", SigningAlgorithm::Es256),
-        ("HS256", SigningAlgorithm::Hs256),
+        ("", None),
+        ("EdDSA", Some(SigningAlgorithm::EdDsa)),
+        ("ES256", Some(SigningAlgorithm::Es256)),
+        ("HS256", Some(SigningAlgorithm::Hs256)),
     ];
-    let algorithm = section.choice("algorithm", "EdDSA", &algorithms);
+    let algorithm = section.choice("algorithm", "", &algorithms);
+    let shared_secret = section.secret("shared_secret");
     let issuer = section.optional_text("issuer");
     let audience = section.optional_text("audience");
     let key_activation = section.duration("key_activation", "1h", Duration::ZERO..=days(30));
@@ -190,6 +198,26 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
             );
         }
     }
+    let mut algorithm = algorithm?;
+    if let Some(Some(secret)) = &shared_secret {
+        if secret.expose().len() < SHORTEST_SECRET {
+            let message = format_args!("must have at least {SHORTEST_SECRET} bytes");
+            section.problem("shared_secret", message);
+        }
+        if secret.expose().starts_with(INSECURE_PREFIX) {
+            reader.warn(format!(
+                "tokens.shared_secret begins with \"{INSECURE_PREFIX}\": Django made it for trying \
+                 things out; whoever knows it can sign access tokens"
+            ));
+        }
+        match algorithm {
+            None | Some(SigningAlgorithm::Hs256) => algorithm = Some(SigningAlgorithm::Hs256),
+            Some(_) => reader.section("tokens").problem(
+                "shared_secret",
+                "needs algorithm \"HS256\" or \"\": no other signs with a secret",
+            ),
+        }
+    }
     Some(TokenConfig {
         access_lifetime: access_lifetime?,
         sessions: SessionLifetimes {
@@ -197,7 +225,8 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
             session: session?,
             reuse_grace: reuse_grace?,
         },
-        algorithm: algorithm?,
+        algorithm,
+        shared_secret: shared_secret?,
         issuer: issuer?,
         audience: audience?,
         key_activation: key_activation?,

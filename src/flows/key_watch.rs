@@ -34,6 +34,6 @@ pub async fn run(app: &App, stop: impl Future<Output = ()>) {
 
 fn start(app: &App) -> KeyWatch {
     let directory = app.config.storage.keys.clone();
-    let schedule = Schedule::of(&app.config.tokens);
+    let schedule = Schedule::of(&app.config.tokens, app.keys.current().signing());
     KeyWatch::new(directory, schedule, app.keys.clone())
 }

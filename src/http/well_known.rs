@@ -16,7 +16,8 @@ pub(super) fn jwks(context: &Context) -> Result<Answer, ApiError> {
     let app = &context.app;
     let set = app.tokens.jwk_set(app.clock.read().wall).ok_or(ApiError::NotFound)?;
     let mut answer = respond::json(StatusCode::OK, &set);
-    let max_age = Schedule::of(&app.config.tokens).max_age().as_secs();
+    let max_age =
+        Schedule::of(&app.config.tokens, app.keys.current().signing()).max_age().as_secs();
     if let Ok(value) = HeaderValue::try_from(format!("public, max-age={max_age}")) {
         answer.headers_mut().insert(CACHE_CONTROL, value);
     }

@@ -9,20 +9,15 @@
 use std::time::Duration;
 
 use super::KeysError;
-use super::directory::{Audience, KeyDirectory};
+use super::access_signing::AccessSigning;
+use super::directory::{Audience, KeyDirectory, read_forgotten};
 use super::id::{FORGOTTEN, FileName, KeyId, KeyKind};
 use super::material::KeyMaterial;
 use crate::clock::Timestamp;
-use crate::config::SigningAlgorithm;
 use crate::random::Random;
 
 /// The times in names are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The kinds of which there must be a key.
-pub(super) const fn needed(algorithm: SigningAlgorithm) -> [KeyKind; 3] {
-    [KeyKind::Access(algorithm), KeyKind::Refresh, KeyKind::Ticket]
-}
 
 /// A new key, which is nowhere yet.
 pub(super) fn generate(
@@ -111,20 +106,20 @@ impl Contents {
         Ok(id)
     }
 
-    /// Makes a key of each kind that is needed for `algorithm` and missing; it signs at once. Once
-    /// this returns, all keys are on the disk to stay.
+    /// Makes a key of each kind that is needed and missing; it signs at once. Once this returns, all
+    /// keys are on the disk to stay.
     ///
-    /// A new key of that algorithm is made also where the newest is of another: it would not be
-    /// known otherwise which of them signed last, nor when its tokens have died.
+    /// A new access key is made also where the newest is of another algorithm: otherwise it would
+    /// not be known which of them signed last, nor when its tokens have died.
     pub(super) fn complete(
         &mut self,
         directory: &KeyDirectory,
-        algorithm: SigningAlgorithm,
+        signing: &AccessSigning,
         now: Timestamp,
         random: &Random,
     ) -> Result<Vec<KeyId>, KeysError> {
         let mut made = Vec::new();
-        for kind in needed(algorithm) {
+        for kind in signing.needed() {
             let newest = self.newest_like(kind);
             if newest.is_some_and(|newest| newest.kind() == kind) {
                 continue;
@@ -173,27 +168,6 @@ impl Contents {
         let alike = ids.filter(|id| id.kind().purpose() == kind.purpose());
         alike.max_by_key(KeyId::order)
     }
-}
-
-/// The names of the keys of a directory, none of them read.
-pub(super) fn key_ids(directory: &KeyDirectory) -> Result<Vec<KeyId>, KeysError> {
-    let names = directory.names()?;
-    let forgotten = read_forgotten(directory, &names)?;
-    let ids = names.iter().filter_map(|name| match FileName::of(name) {
-        FileName::Private(id) => Some(id),
-        FileName::Public(_) | FileName::Unknown | FileName::Other => None,
-    });
-    Ok(ids.filter(|id| !forgotten.contains(id)).collect())
-}
-
-fn read_forgotten(directory: &KeyDirectory, names: &[String]) -> Result<Vec<KeyId>, KeysError> {
-    if !names.iter().any(|name| name == FORGOTTEN) {
-        return Ok(Vec::new());
-    }
-    let text = directory.read(FORGOTTEN, Audience::Owner)?;
-    let ids: Option<Vec<KeyId>> = text.lines().map(KeyId::parse).collect();
-    // A line that says nothing may have been the name of a key that must not be used.
-    ids.ok_or_else(|| KeysError::Forgotten { path: directory.path_of(FORGOTTEN) })
 }
 
 fn write_public(directory: &KeyDirectory, key: &KeyMaterial) -> Result<(), KeysError> {

@@ -173,6 +173,31 @@ impl KeyDirectory {
     }
 }
 
+/// The names of the keys of a directory, none of them read.
+pub(super) fn key_ids(directory: &KeyDirectory) -> Result<Vec<KeyId>, KeysError> {
+    let names = directory.names()?;
+    let forgotten = read_forgotten(directory, &names)?;
+    let ids = names.iter().filter_map(|name| match FileName::of(name) {
+        FileName::Private(id) => Some(id),
+        FileName::Public(_) | FileName::Unknown | FileName::Other => None,
+    });
+    Ok(ids.filter(|id| !forgotten.contains(id)).collect())
+}
+
+/// The names on the list of revoked keys; `names` are those of all files.
+pub(super) fn read_forgotten(
+    directory: &KeyDirectory,
+    names: &[String],
+) -> Result<Vec<KeyId>, KeysError> {
+    if !names.iter().any(|name| name == FORGOTTEN) {
+        return Ok(Vec::new());
+    }
+    let text = directory.read(FORGOTTEN, Audience::Owner)?;
+    let ids: Option<Vec<KeyId>> = text.lines().map(KeyId::parse).collect();
+    // A line that says nothing may have been the name of a key that must not be used.
+    ids.ok_or_else(|| KeysError::Forgotten { path: directory.path_of(FORGOTTEN) })
+}
+
 /// What can be seen of a directory without reading any key: enough to tell that it has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listing {

@@ -60,6 +60,9 @@ pub enum KeysError {
         /// From when that signs, by its name.
         signs_from: Timestamp,
     },
+    /// A secret from the configuration signs access tokens, so that no key of the directory can take
+    /// over.
+    SharedSecret,
     /// The cryptographic library made no key.
     Generate,
 }
@@ -123,6 +126,11 @@ impl fmt::Display for KeysError {
                 "the clock says {now}, but the key that signs, {signing}, signs only from \
                  {signs_from} on; set the clock if it is wrong; if the key is, `latchkey keys \
                  rotate --compromised` replaces it, which ends all sessions"
+            ),
+            Self::SharedSecret => f.write_str(
+                "access tokens are signed with tokens.shared_secret, so this does not apply; change \
+                 that secret where it is kept and at all services that use it; refresh tokens and \
+                 mailed links stay good (`latchkey keys rotate --compromised` replaces their keys)",
             ),
             Self::Generate => f.write_str("the cryptographic library could not make a key"),
         }

@@ -88,6 +88,10 @@ pub struct KeyId {
 }
 
 impl KeyId {
+    /// The name of a secret that other services share. No file has it.
+    pub const SHARED: Self =
+        Self { kind: KeyKind::Access(SigningAlgorithm::Hs256), signs_from: 0, tag: 0 };
+
     /// The latest second that ten digits hold, in the year 2286.
     const LAST_SECOND: u64 = 9_999_999_999;
 

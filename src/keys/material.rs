@@ -12,6 +12,7 @@ use super::id::{KeyId, KeyKind};
 use super::pem;
 use crate::config::SigningAlgorithm;
 use crate::random::Random;
+use crate::secret::Secret;
 
 /// The bytes of a secret of our own making; nobody's may be shorter (RFC 7518, section 3.2).
 const SECRET_BYTES: usize = 32;
@@ -49,6 +50,14 @@ impl KeyMaterial {
             }
         };
         Self::new(id, Zeroizing::new(private)).ok()
+    }
+
+    /// A secret that other services share: the bytes of its text.
+    ///
+    /// # Errors
+    /// That it is too short.
+    pub(super) fn shared(secret: &Secret<String>) -> Result<Self, &'static str> {
+        Self::new(KeyId::SHARED, Zeroizing::new(secret.expose().as_bytes().to_vec()))
     }
 
     /// Reads the text of a private file.

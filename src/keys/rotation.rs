@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::KeysError;
-use super::contents::{self, Contents};
-use super::directory::KeyDirectory;
+use super::contents::Contents;
+use super::directory::{KeyDirectory, key_ids};
 use super::id::{KeyId, KeyKind};
 use super::timeline::{KeyState, Schedule};
 use crate::clock::{BEHIND_TOLERANCE, Timestamp};
@@ -25,9 +25,13 @@ pub fn list(
     schedule: Schedule,
     now: Timestamp,
 ) -> Result<Vec<(KeyId, KeyState)>, KeysError> {
-    let mut ids = contents::key_ids(&existing(directory)?)?;
+    let mut ids = key_ids(&existing(directory)?)?;
     if ids.is_empty() {
         return Err(KeysError::NoKeys { path: directory.to_owned() });
+    }
+    if schedule.is_shared {
+        ids.retain(|id| id.kind() != KeyId::SHARED.kind());
+        ids.push(KeyId::SHARED);
     }
     let rank = |id: &KeyId| match id.kind() {
         KeyKind::Access(_) => 0,
@@ -52,14 +56,17 @@ pub struct Rotated {
 /// When this returns it is on the disk to stay.
 ///
 /// # Errors
-/// If there are no keys yet, any of them is damaged, the clock contradicts the key that signs, or
-/// the key cannot be written; nothing has changed then.
+/// If a shared secret signs, there are no keys yet, any of them is damaged, the clock contradicts
+/// the key that signs, or the key cannot be written; nothing has changed then.
 pub fn rotate(
     directory: &Path,
     schedule: Schedule,
     now: Timestamp,
     random: &Random,
 ) -> Result<Rotated, KeysError> {
+    if schedule.is_shared {
+        return Err(KeysError::SharedSecret);
+    }
     let directory = existing(directory)?;
     let mut contents = read_some(&directory)?;
     let signing = schedule.signer(&contents.ids(), now);
@@ -118,10 +125,12 @@ pub fn replace_compromised(
     for kind in &kinds {
         made.push(contents.add(&directory, *kind, now, random)?);
     }
-    // After the others, since the newest is of the configured algorithm; it signs at once all the
-    // same, as the first of it.
-    let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
-    made.push(contents.add(&directory, configured, last, random)?);
+    if !schedule.is_shared {
+        // After the others, since the newest is of the configured algorithm; it signs at once all
+        // the same, as the first of it.
+        let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
+        made.push(contents.add(&directory, configured, last, random)?);
+    }
     for kind in [KeyKind::Refresh, KeyKind::Ticket] {
         made.push(contents.add(&directory, kind, now, random)?);
     }
@@ -143,7 +152,7 @@ pub(super) fn remove_dead(
     now: Timestamp,
 ) -> Result<Vec<KeyId>, KeysError> {
     let Some(directory) = KeyDirectory::try_open(directory)? else { return Ok(Vec::new()) };
-    let ids = contents::key_ids(&directory)?;
+    let ids = key_ids(&directory)?;
     let dead: Vec<KeyId> =
         ids.iter().copied().filter(|id| schedule.is_dead(*id, &ids, now)).collect();
     for id in &dead {

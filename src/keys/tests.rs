@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::SigningAlgorithm;
 use crate::config::SigningAlgorithm::{EdDsa, Es256, Hs256};
 use crate::domain::{Purpose, TicketId};
 

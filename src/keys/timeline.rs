@@ -11,6 +11,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::access_signing::AccessSigning;
 use super::id::{KeyId, KeyKind};
 use crate::clock::Timestamp;
 use crate::config::{SigningAlgorithm, TokenConfig};
@@ -27,15 +28,27 @@ pub struct Schedule {
     pub activation: Duration,
     /// How long the tokens that a key signed outlive its last signature.
     pub access_lifetime: Duration,
+    /// Whether access tokens are signed by a secret from the configuration, and by no key here.
+    pub is_shared: bool,
 }
 
 impl Schedule {
     /// The schedule of a configuration.
-    pub const fn of(config: &TokenConfig) -> Self {
+    pub const fn of(config: &TokenConfig, signing: &AccessSigning) -> Self {
         Self {
-            algorithm: config.algorithm,
             activation: config.key_activation,
             access_lifetime: config.access_lifetime,
+            ..Self::without_activation(signing)
+        }
+    }
+
+    /// A schedule by which keys sign and die at once.
+    pub(super) const fn without_activation(signing: &AccessSigning) -> Self {
+        Self {
+            algorithm: signing.algorithm(),
+            activation: Duration::ZERO,
+            access_lifetime: Duration::ZERO,
+            is_shared: signing.is_shared(),
         }
     }
 
@@ -166,6 +179,7 @@ mod tests {
         algorithm: EdDsa,
         activation: HOUR,
         access_lifetime: Duration::from_secs(1_800),
+        is_shared: false,
     };
 
     const fn at(second: u64) -> Timestamp {

@@ -70,12 +70,11 @@ impl KeyWatch {
         if self.seen.as_ref() == Some(&listing) {
             return Ok(Taken::All);
         }
-        let algorithm = self.schedule.algorithm;
-        let Some(keys) = Keys::reload(&self.directory, algorithm)? else {
+        let before = self.keys.current();
+        let Some(keys) = Keys::reload(&self.directory, before.signing().clone())? else {
             debug!("the key directory is in use; it is read a moment later");
             return Ok(Taken::LaterPerhaps);
         };
-        let before = self.keys.current();
         self.seen = Some(listing);
         let after = keys.ids.clone();
         self.keys.replace(keys);

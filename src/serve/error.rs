@@ -38,6 +38,8 @@ pub enum StartError {
         /// What there is no key for, such as "refresh".
         missing: Vec<&'static str>,
     },
+    /// There is no database in this directory, and tokens of another one may still count.
+    NoDatabase(PathBuf),
     /// The keys.
     Keys(KeysError),
     /// The database.
@@ -67,6 +69,13 @@ impl fmt::Display for StartError {
                 data.display(),
                 missing.join(", "),
                 keys.display()
+            ),
+            Self::NoDatabase(data) => write!(
+                f,
+                "there is no database in {} (storage.directory), and tokens.shared_secret may have \
+                 signed tokens for the accounts of another one; mount or restore that one, or \
+                 begin a new one with `latchkey serve --new-database`",
+                data.display()
             ),
             Self::Keys(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::commands;
-use crate::config::DataConfig;
+use crate::config::{DataConfig, SigningAlgorithm};
+use crate::keys::{KeyId, KeyKind};
 use crate::random::Random;
 use crate::store::DataDirectory;
 
@@ -31,7 +32,7 @@ type Change = fn(&mut Config);
 /// Starts and stops a server.
 fn serve_once(config: &Config) -> Result<(), StartError> {
     block_on(async {
-        Server::start(config.clone()).await?.run(ready(())).await;
+        Server::start(config.clone(), NewDatabase::Refused).await?.run(ready(())).await;
         Ok(())
     })
     .unwrap()
@@ -56,8 +57,13 @@ fn replace_keys(config: &Config) -> Result<String, KeysError> {
     commands::replace_keys(&DataConfig { storage, tokens, audit }, now(), &Random::system())
 }
 
+fn schedule(config: &Config) -> Schedule {
+    let signing = AccessSigning::of(&config.tokens, &config.storage.keys).unwrap();
+    Schedule::of(&config.tokens, &signing)
+}
+
 fn key_names(config: &Config) -> Vec<String> {
-    let keys = keys::list(&config.storage.keys, Schedule::of(&config.tokens), now()).unwrap();
+    let keys = keys::list(&config.storage.keys, schedule(config), now()).unwrap();
     keys.iter().map(|(id, _)| id.to_string()).collect()
 }
 
@@ -169,17 +175,76 @@ fn a_change_of_algorithm_is_no_loss_of_keys() {
     let root = tempfile::tempdir().unwrap();
     let mut config = config(root.path());
     serve_once(&config).unwrap();
-    config.tokens.algorithm = crate::config::SigningAlgorithm::Es256;
+    config.tokens.algorithm = Some(SigningAlgorithm::EdDsa);
     serve_once(&config).unwrap();
     assert_eq!(key_names(&config).len(), 4);
+}
+
+/// The algorithm of the newest access key.
+fn algorithm(config: &Config) -> SigningAlgorithm {
+    AccessSigning::of(&config.tokens, &config.storage.keys).unwrap().algorithm()
+}
+
+#[test]
+fn a_new_directory_signs_with_es256_and_one_that_is_there_keeps_its_algorithm() {
+    for (first, expected) in [
+        (None, SigningAlgorithm::Es256),
+        (Some(SigningAlgorithm::EdDsa), SigningAlgorithm::EdDsa),
+        (Some(SigningAlgorithm::Hs256), SigningAlgorithm::Hs256),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = config(root.path());
+        config.tokens.algorithm = first;
+        serve_once(&config).unwrap();
+        config.tokens.algorithm = None;
+        assert_eq!(algorithm(&config), expected);
+        serve_once(&config).unwrap();
+        assert_eq!(key_names(&config).len(), 3);
+        // So do a rotation, and a replacement of all keys.
+        let Config { storage, tokens, audit, .. } = config.clone();
+        let data = DataConfig { storage, tokens, audit };
+        commands::rotate_keys(&data, now(), &Random::system()).unwrap();
+        assert_eq!(key_names(&config).len(), 4);
+        assert_eq!(algorithm(&config), expected);
+        replace_keys(&config).unwrap();
+        assert_eq!(key_names(&config).len(), 3);
+        assert_eq!(algorithm(&config), expected);
+        serve_once(&config).unwrap();
+    }
+}
+
+#[test]
+fn with_a_shared_secret_a_new_database_needs_the_operators_word() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = config(root.path());
+    config.tokens.shared_secret = Some("0123456789abcdef0123456789abcdef".to_owned().into());
+    let error = serve_once(&config).unwrap_err();
+    assert!(matches!(error, StartError::NoDatabase(_)), "{error}");
+    assert!(error.to_string().contains("--new-database"), "{error}");
+    assert!(!DataDirectory::holds_database(&config.storage.directory));
+    assert!(!config.storage.keys.exists());
+    for new_database in [NewDatabase::Allowed, NewDatabase::Refused, NewDatabase::Allowed] {
+        let server = block_on(async {
+            Server::start(config.clone(), new_database).await?.run(ready(())).await;
+            Ok::<_, StartError>(())
+        });
+        server.unwrap().unwrap();
+    }
+    // No key for access tokens was made, and none is missed.
+    let files = keys::list(&config.storage.keys, schedule(&config), now()).unwrap();
+    let in_directory: Vec<KeyKind> = files.iter().map(|(id, _)| id.kind()).collect();
+    assert_eq!(in_directory, [KeyId::SHARED.kind(), KeyKind::Refresh, KeyKind::Ticket]);
+    // A lost key is noticed as ever.
+    remove_keys(&config, "refresh-");
+    assert!(matches!(serve_once(&config), Err(StartError::KeysGone { .. })));
 }
 
 #[test]
 fn keys_of_a_first_start_that_was_cut_off_are_completed() {
     let root = tempfile::tempdir().unwrap();
     let config = config(root.path());
-    Keys::load_or_create(&config.storage.keys, config.tokens.algorithm, now(), &Random::system())
-        .unwrap();
+    let signing = AccessSigning::of(&config.tokens, &config.storage.keys).unwrap();
+    Keys::load_or_create(&config.storage.keys, signing, now(), &Random::system()).unwrap();
     remove_keys(&config, "ticket-");
     assert!(!DataDirectory::holds_database(&config.storage.directory));
     serve_once(&config).unwrap();
@@ -194,7 +259,7 @@ fn a_database_that_does_not_close_holds_nobody_up() {
     // Were it waited for, here or when the runtime goes, this would never end: the database stays
     // open for as long as there is a store.
     let store = block_on(async {
-        let server = Server::start(config).await.unwrap();
+        let server = Server::start(config, NewDatabase::Refused).await.unwrap();
         let store = server.app.store.clone();
         server.run(ready(())).await;
         store

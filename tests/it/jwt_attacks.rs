@@ -45,7 +45,7 @@ struct Target {
 impl Target {
     async fn new(algorithm: SigningAlgorithm) -> Self {
         let (keys, ring) = KeyRing::new(algorithm);
-        let app = TestApp::start_on_keys(keys, |config| config.tokens.algorithm = algorithm);
+        let app = TestApp::start_on_keys(keys, |config| config.tokens.algorithm = Some(algorithm));
         let tokens = app.newcomer(EMAIL).await;
         Self { app, ring, tokens }
     }

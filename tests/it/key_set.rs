@@ -26,7 +26,7 @@ async fn the_key_that_signs_is_there_for_everyone_and_nothing_secret_is() {
             &[("x", 32), ("y", 32)],
         ),
     ] {
-        let app = TestApp::start_with(|config| config.tokens.algorithm = algorithm);
+        let app = TestApp::start_with(|config| config.tokens.algorithm = Some(algorithm));
         let tokens = app.newcomer("ann@example.com").await;
         let header = tokens.access.split('.').next().unwrap();
         let header: Value =
@@ -65,7 +65,7 @@ async fn it_may_be_kept_for_half_of_an_activation_at_most() {
 
 #[tokio::test]
 async fn a_shared_secret_is_not_published() {
-    let app = TestApp::start_with(|config| config.tokens.algorithm = SigningAlgorithm::Hs256);
+    let app = TestApp::start_with(|config| config.tokens.algorithm = Some(SigningAlgorithm::Hs256));
     app.newcomer("ann@example.com").await;
     let reply = app.get(PATH).await;
     assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));

@@ -99,7 +99,7 @@ async fn a_removed_user_is_not_found_and_an_ended_session_is_not_valid() {
 #[tokio::test]
 async fn each_algorithm_signs_and_checks_its_own_tokens() {
     for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Hs256] {
-        let app = TestApp::start_with(|config| config.tokens.algorithm = algorithm);
+        let app = TestApp::start_with(|config| config.tokens.algorithm = Some(algorithm));
         let tokens = app.newcomer(EMAIL).await;
         let header = tokens.access.split('.').next().unwrap();
         let header: Value =

@@ -172,7 +172,7 @@ async fn head_tells_of_it_and_other_methods_are_refused() {
 
 #[tokio::test]
 async fn under_a_shared_secret_there_is_none() {
-    let app = TestApp::start_with(|config| config.tokens.algorithm = SigningAlgorithm::Hs256);
+    let app = TestApp::start_with(|config| config.tokens.algorithm = Some(SigningAlgorithm::Hs256));
     for _ in 0..2 {
         let reply = reading(&app).await;
         assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));

@@ -54,7 +54,8 @@ fn nothing_written_gives_the_defaults_of_the_design() {
     assert_eq!(config.storage.keys, PathBuf::from("data/keys"));
     assert_eq!(config.tokens.access_lifetime, 30 * MINUTE);
     assert_eq!(config.tokens.sessions.session, Some(days(30)));
-    assert_eq!(config.tokens.algorithm, SigningAlgorithm::EdDsa);
+    assert_eq!(config.tokens.algorithm, None);
+    assert!(config.tokens.shared_secret.is_none());
     assert_eq!(config.passwords.memory_kib, 19 * 1024);
     assert_eq!(config.passwords.threads, None);
     assert_eq!(config.registration.per_address_per_hour, NonZeroU32::new(60));
@@ -122,7 +123,7 @@ fn no_two_keys_share_a_variable() {
     let variables = reader.keys().iter().map(|key| key.variable());
     let all: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-    assert_eq!(reader.keys().len(), 63);
+    assert_eq!(reader.keys().len(), 64);
 }
 
 #[test]
@@ -312,8 +313,8 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
         // Forms.
         (
             "[tokens]\nalgorithm = 'none'",
-            "c.toml:2: tokens.algorithm: found \"none\", but it takes \"EdDSA\", \"ES256\" or \
-             \"HS256\"",
+            "c.toml:2: tokens.algorithm: found \"none\", but it takes \"\", \"EdDSA\", \"ES256\" \
+             or \"HS256\"",
         ),
         (
             "[server]\nlisten = 'localhost:8000'",
@@ -864,4 +865,35 @@ proptest! {
             prop_assert!(problems.lines().all(|line| line.contains(": ")), "{}", problems);
         }
     }
+}
+
+#[test]
+fn a_shared_secret_means_hs256_and_is_long_and_meant() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let load = |algorithm: &str, secret: &str| {
+        let variables = [
+            ("LATCHKEY_TOKENS_ALGORITHM".into(), algorithm.into()),
+            ("LATCHKEY_TOKENS_SHARED_SECRET".into(), secret.into()),
+        ];
+        Config::load(None, &variables)
+    };
+    for algorithm in ["", "HS256"] {
+        let Loaded { config, warnings } = load(algorithm, secret).unwrap();
+        assert_eq!(config.tokens.algorithm, Some(SigningAlgorithm::Hs256));
+        assert_eq!(config.tokens.shared_secret.unwrap().expose(), secret);
+        assert_eq!(warnings, Vec::<String>::new());
+    }
+    for (algorithm, secret, expected) in [
+        ("ES256", secret, "needs algorithm \"HS256\" or \"\""),
+        ("EdDSA", secret, "needs algorithm \"HS256\" or \"\""),
+        ("HS256", &secret[1..], "must have at least 32 bytes"),
+    ] {
+        let problems = load(algorithm, secret).unwrap_err().to_string();
+        let place = "LATCHKEY_TOKENS_SHARED_SECRET: tokens.shared_secret: ";
+        assert!(problems.starts_with(place) && problems.contains(expected), "{problems}");
+        assert!(!problems.contains(secret), "{problems}");
+    }
+    let warnings = load("", &format!("django-insecure-{secret}")).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("django-insecure-") && !warnings[0].contains(secret));
 }

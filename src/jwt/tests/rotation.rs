@@ -25,7 +25,8 @@ impl Running {
     fn new(algorithm: SigningAlgorithm, activation: Duration) -> Self {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("keys");
-        let schedule = Schedule { algorithm, activation, access_lifetime: 30 * MINUTE };
+        let schedule =
+            Schedule { algorithm, activation, access_lifetime: 30 * MINUTE, is_shared: false };
         let keys = Keys::load_or_create(&path, algorithm, START, &Random::system()).unwrap();
         let keys = LiveKeys::new(keys);
         let issuer = "https://accounts.example".to_owned();

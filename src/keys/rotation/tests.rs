@@ -15,7 +15,8 @@ const fn at(second: u64) -> Timestamp {
 
 const fn schedule(algorithm: SigningAlgorithm) -> Schedule {
     let activation = Duration::from_secs(HOUR);
-    Schedule { algorithm, activation, access_lifetime: Duration::from_secs(1_800) }
+    let access_lifetime = Duration::from_secs(1_800);
+    Schedule { algorithm, activation, access_lifetime, is_shared: false }
 }
 
 impl Place {
@@ -215,7 +216,7 @@ fn each_algorithm_that_had_a_key_gets_a_new_one() {
     let random = Random::system();
     // The configuration has been changed, and the server not yet restarted.
     replace_compromised(&place.path(), schedule(Hs256), at(10), &random).unwrap();
-    let reloaded = Keys::reload(&place.path(), EdDsa).unwrap().unwrap();
+    let reloaded = Keys::reload(&place.path(), EdDsa.into()).unwrap().unwrap();
     assert_eq!(takes(&reloaded, &running), [false; 3]);
     let names = place.names();
     let restarted = place.load_at(Hs256, at(11)).unwrap();
@@ -234,12 +235,12 @@ fn a_rotation_that_was_cut_short_leaves_a_whole_key_or_none() {
     let whole = place.files();
     fs::remove_file(&public).unwrap();
     fs::write(place.path().join(format!(".new-{new}.pub.pem")), "-----BEG").unwrap();
-    assert!(Keys::reload(&place.path(), EdDsa).unwrap().is_some());
+    assert!(Keys::reload(&place.path(), EdDsa.into()).unwrap().is_some());
     assert_eq!(place.files(), whole);
     fs::remove_file(&public).unwrap();
     let unfinished = place.path().join(format!(".new-{new}.pem"));
     fs::rename(&private, &unfinished).unwrap();
-    assert!(Keys::reload(&place.path(), EdDsa).unwrap().is_some());
+    assert!(Keys::reload(&place.path(), EdDsa.into()).unwrap().is_some());
     assert_eq!(place.names().len(), 4);
 }
 
@@ -302,7 +303,7 @@ fn a_replacement_that_was_cut_short_is_finished_or_was_not_begun() {
             chmod(&forgotten, 0o600);
             assert_eq!(place.states(103).len(), 3, "a listing shows none of them");
             let new = if reload {
-                Keys::reload(&place.path(), EdDsa).unwrap().unwrap()
+                Keys::reload(&place.path(), EdDsa.into()).unwrap().unwrap()
             } else {
                 place.load_at(EdDsa, at(103)).unwrap()
             };

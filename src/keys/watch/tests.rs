@@ -13,6 +13,7 @@ const SCHEDULE: Schedule = Schedule {
     algorithm: EdDsa,
     activation: Duration::from_secs(HOUR),
     access_lifetime: Duration::from_secs(1_800),
+    is_shared: false,
 };
 
 const fn at(second: u64) -> Timestamp {

@@ -52,6 +52,7 @@ impl KeyRing {
             algorithm,
             activation: Duration::from_secs(3_600),
             access_lifetime: Duration::from_secs(1_800),
+            is_shared: false,
         };
         keys::replace_compromised(&path, schedule, START, &Random::seeded(2)).unwrap();
         let keys = Keys::load_or_create(&path, algorithm, START, &Random::seeded(3)).unwrap();

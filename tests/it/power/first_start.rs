@@ -10,10 +10,10 @@ use std::future::ready;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use latchkey::config::Config;
+use latchkey::config::{Config, SigningAlgorithm};
 use latchkey::keys::Keys;
 use latchkey::random::Random;
-use latchkey::serve::Server;
+use latchkey::serve::{NewDatabase, Server};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -50,9 +50,8 @@ pub(super) async fn run(tally: &mut Tally) {
 fn keys() -> Vec<File> {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("keys");
-    let config = Config::load(None, &[]).unwrap().config;
     let random = Random::seeded(1);
-    Keys::load_or_create(&directory, config.tokens.algorithm, START, &random).unwrap();
+    Keys::load_or_create(&directory, SigningAlgorithm::Es256, START, &random).unwrap();
     let mut files: Vec<File> = fs::read_dir(&directory)
         .unwrap()
         .map(|entry| {
@@ -112,7 +111,7 @@ async fn start_on(number: usize, left: &[File]) {
     config.storage.keys = root.path().join("data/keys");
     for start in ["first", "second"] {
         let names: Vec<&str> = left.iter().map(|(path, _)| path.as_str()).collect();
-        match Server::start(config.clone()).await {
+        match Server::start(config.clone(), NewDatabase::Refused).await {
             Ok(server) => server.run(ready(())).await,
             Err(error) => panic!("cut {number}, {start} start on {names:?}: {error}"),
         }

@@ -1,6 +1,7 @@
 //! The harness: the whole server in this process, without its sockets.
 
 use std::future::IntoFuture;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use latchkey::hasher::Hasher;
 use latchkey::http::Router;
 use latchkey::http::pages::Pages;
 use latchkey::jwt::{TokenSettings, Tokens as TokenMaker};
-use latchkey::keys::{Keys, LiveKeys};
+use latchkey::keys::{AccessSigning, Keys, LiveKeys};
 use latchkey::mail::{Collector, Mailer};
 use latchkey::random::Random;
 use latchkey::store::{EngineSettings, Policy, Store, WriterThread};
@@ -110,7 +111,7 @@ impl TestApp {
     pub(crate) fn start_on(disk: Disk, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = test_config();
         change(&mut config);
-        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(0)).unwrap();
+        let keys = Keys::ephemeral(signing(&config), &Random::seeded(0)).unwrap();
         Self::on(disk, Clock::manual(START), keys, config, 1)
     }
 
@@ -122,7 +123,7 @@ impl TestApp {
     }
 
     fn first(config: Config, seed: u64) -> Self {
-        let keys = Keys::ephemeral(config.tokens.algorithm, &Random::seeded(seed)).unwrap();
+        let keys = Keys::ephemeral(signing(&config), &Random::seeded(seed)).unwrap();
         Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
     }
 
@@ -371,6 +372,11 @@ impl TestApp {
     pub(crate) async fn is_verified(&self, access: &str) -> bool {
         self.profile(access).await.json()["is_email_verified"] == true
     }
+}
+
+/// What signs access tokens in a new directory.
+fn signing(config: &Config) -> AccessSigning {
+    AccessSigning::of(&config.tokens, Path::new("there is no such directory")).unwrap()
 }
 
 fn test_config() -> Config {
