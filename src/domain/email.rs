@@ -55,7 +55,7 @@ impl Email {
     /// mapping of the domain drops them.
     fn read(text: &str) -> Result<Self, EmailProblem> {
         let (local_part, domain) = text.rsplit_once('@').ok_or(EmailProblem::Invalid)?;
-        let ascii = ascii_domain(domain).ok_or(EmailProblem::Invalid)?;
+        let ascii = idna::domain_to_ascii(domain).map_err(|_| EmailProblem::Invalid)?;
         if !is_dot_atom(local_part) || !is_host_name(&ascii) {
             return Err(EmailProblem::Invalid);
         }
@@ -88,17 +88,6 @@ impl Email {
         let domain = self.key.rsplit_once('@').map_or("", |(_, domain)| domain);
         format!("{}@{domain}", self.local_part())
     }
-}
-
-/// The domain in lower-case ASCII (UTS 46); `None` if it has no such form.
-fn ascii_domain(domain: &str) -> Option<String> {
-    if domain.is_ascii() {
-        let domain = domain.to_ascii_lowercase();
-        if !domain.contains("xn--") {
-            return Some(domain);
-        }
-    }
-    idna::domain_to_ascii(domain).ok()
 }
 
 /// The mapped form of a domain in ASCII; the ASCII form itself where a letter of the other would

@@ -16,19 +16,19 @@ pub mod words;
 use similarity::is_similar;
 use words::ServiceWords;
 
-/// The longest password, in bytes: hashing must not be made to chew on megabytes.
+/// The longest password, in bytes of UTF-8. Bounds what a request makes the server hash.
 pub const MAX_PASSWORD: usize = 1024;
 
-/// The commonest passwords of eight characters and more, in lower case.
+/// The most common passwords of eight characters and more, in lower case.
 static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
-/// What the operator asks of a new password.
+/// The operator's rules for new passwords.
 #[derive(Clone, Debug)]
 pub struct PasswordPolicy {
-    /// The least number of characters, counted as Unicode scalar values.
+    /// The smallest number of characters, counted as Unicode scalar values.
     pub min_length: usize,
-    /// The words that it may not be.
+    /// Words that are refused as passwords, decorated or not.
     pub words: ServiceWords,
 }
 
@@ -39,28 +39,27 @@ pub enum PasswordProblem {
     TooShort,
     /// More than [`MAX_PASSWORD`] bytes.
     TooLong,
-    /// Among the ten thousand commonest.
+    /// Among the ten thousand most common passwords.
     TooCommon,
-    /// Nothing but digits.
+    /// Digits alone.
     EntirelyNumeric,
     /// Similar to the email address, its local part or another part of it.
     SimilarToEmail,
     /// Similar to the user name or a part of it.
     SimilarToUsername,
-    /// One or two of [`PasswordPolicy::words`], with decoration.
+    /// One or two of [`PasswordPolicy::words`] and nothing else but digits and symbols.
     SimilarToService,
 }
 
-/// A password that passed every rule and may be hashed and kept.
+/// A password that passed every rule and may be hashed and stored.
 #[derive(Clone, Debug)]
 pub struct NewPassword(Secret<String>);
 
 impl NewPassword {
-    /// Checks `password`, which is never trimmed, for a user with this address and name (as far as
-    /// they are known).
+    /// Checks `password`, untrimmed, for a user with this address and name, where they are known.
     ///
     /// # Errors
-    /// Everything that is wrong with it: its length alone, or else all the rest.
+    /// A wrong length alone, or else every other rule that it breaks.
     pub fn check(
         password: &Secret<String>,
         policy: &PasswordPolicy,
@@ -76,7 +75,7 @@ impl NewPassword {
         }
         let lower = Secret::new(text.to_lowercase());
         let similar_to_email = email.is_some_and(|email| {
-            // The local part may have dots, so that it is none of the parts of the address.
+            // A local part with a dot is not among the words of the address.
             [email.as_str(), email.local_part()].iter().any(|text| is_similar(&lower, text))
         });
         let similar_to_username =
@@ -105,7 +104,7 @@ impl NewPassword {
     }
 }
 
-/// An Argon2id hash in PHC string format: all that storage keeps of a password.
+/// An Argon2id hash in PHC string format: the form in which a password is stored.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(String);

@@ -23,13 +23,13 @@ impl fmt::Display for UserId {
 pub struct User {
     /// Its number.
     pub id: UserId,
-    /// Its address, as typed.
+    /// Its address.
     pub email: Email,
     /// Its user name, if it has one.
     pub username: Option<Username>,
     /// Whether the address has been confirmed.
     pub is_email_verified: bool,
-    /// When it was made.
+    /// When it was registered.
     pub created_at: Timestamp,
     /// Raised by every change of password, email or disablement, so that a check made outside a
     /// transaction can be compared with the account inside it.
@@ -63,6 +63,6 @@ pub struct PendingEmail {
     pub ticket: TicketId,
     /// When it was asked for.
     pub asked_at: Timestamp,
-    /// When it stops counting.
+    /// When it expires.
     pub expires_at: Timestamp,
 }

@@ -51,12 +51,7 @@ impl LoginPermit {
     /// The password was right: the pair's failures are forgotten.
     pub fn succeed(mut self) {
         self.is_decided = true;
-        let mut logins = lock(&self.logins);
-        logins.release_email(self.email);
-        if let Some(pair) = logins.pairs(self.is_known_address).existing_as_it_was(self.pair) {
-            pair.release();
-            pair.forgive();
-        }
+        self.release(Entry::forgive);
     }
 
     /// The password was wrong. The last allowed failure locks out the pair from `now` on, or, for
@@ -72,7 +67,7 @@ impl LoginPermit {
             email.count();
             begins_lockout = email.total() == limit;
         }
-        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair, now) {
+        if let Ok(pair) = logins.pairs(self.is_known_address).entry(self.pair, now) {
             pair.release();
             pair.count();
             if pair.total() >= max_failures {
@@ -82,17 +77,26 @@ impl LoginPermit {
         }
         begins_lockout
     }
+
+    /// Gives both places back, and does to the pair what is left to do.
+    fn release(&self, finish: impl FnOnce(&mut Entry)) {
+        let mut logins = lock(&self.logins);
+        if let Some((emails, email)) = logins.emails.as_mut().zip(self.email)
+            && let Some(entry) = emails.table.existing(email)
+        {
+            entry.release();
+        }
+        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair) {
+            pair.release();
+            finish(pair);
+        }
+    }
 }
 
 impl Drop for LoginPermit {
     fn drop(&mut self) {
-        if self.is_decided {
-            return;
-        }
-        let mut logins = lock(&self.logins);
-        logins.release_email(self.email);
-        if let Some(pair) = logins.pairs(self.is_known_address).existing_as_it_was(self.pair) {
-            pair.release();
+        if !self.is_decided {
+            self.release(|_| ());
         }
     }
 }
@@ -206,16 +210,7 @@ impl Logins {
     /// The entry of an email, and how many failures it may have.
     fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<(&mut Entry, u32)> {
         let EmailLimit { table, limit } = self.emails.as_mut()?;
-        table.existing(email?, now).map(|entry| (entry, *limit))
-    }
-
-    fn release_email(&mut self, email: Option<Digest>) {
-        let entry = self.emails.as_mut().zip(email);
-        if let Some(entry) =
-            entry.and_then(|(emails, email)| emails.table.existing_as_it_was(email))
-        {
-            entry.release();
-        }
+        table.entry(email?, now).ok().map(|entry| (entry, *limit))
     }
 }
 

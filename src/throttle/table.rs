@@ -92,16 +92,8 @@ impl Table {
         Ok(entry)
     }
 
-    /// The entry of `key`, if there is one, updated to `now`.
-    pub(super) fn existing(&mut self, key: Digest, now: Timestamp) -> Option<&mut Entry> {
-        let (slot, longest_lock) = (self.span.slot_of(now), self.longest_lock);
-        let entry = self.existing_as_it_was(key)?;
-        entry.bring_up_to(slot, now, longest_lock);
-        Some(entry)
-    }
-
     /// The entry of `key`, if there is one, without updating it.
-    pub(super) fn existing_as_it_was(&mut self, key: Digest) -> Option<&mut Entry> {
+    pub(super) fn existing(&mut self, key: Digest) -> Option<&mut Entry> {
         self.bucket(key)?.entries.iter_mut().find(|entry| entry.key == key)
     }
 
@@ -287,8 +279,8 @@ mod tests {
             }
         }
         count(&mut table, 8, START);
-        assert!(table.existing(key(0), START).is_none());
-        assert_eq!(table.existing(key(1), START).unwrap().total(), 2);
+        assert!(table.existing(key(0)).is_none());
+        assert_eq!(table.existing(key(1)).unwrap().total(), 2);
         assert_eq!(count(&mut table, 0, START), 2, "its first one is not forgotten");
     }
 
@@ -298,7 +290,7 @@ mod tests {
         table.entry(key(0), START).unwrap().reserve();
         table.entry(key(1), START).unwrap().lock_until(START.saturating_add(LOCK));
         assert_eq!(table.entry(key(2), START).unwrap_err(), Full(RESERVED_RETRY));
-        table.existing(key(0), START).unwrap().release();
+        table.existing(key(0)).unwrap().release();
         assert!(table.entry(key(2), START).is_ok());
         table.entry(key(2), START).unwrap().lock_until(START.saturating_add(LOCK));
         assert_eq!(table.entry(key(3), START).unwrap_err(), Full(LOCK));
@@ -312,9 +304,9 @@ mod tests {
         entry.count();
         entry.lock_until(START.saturating_add(LOCK));
         let earlier = START.saturating_sub(WINDOW * 1_000);
-        let end = table.existing(key(0), earlier).unwrap().locked_until().unwrap();
+        let end = table.entry(key(0), earlier).unwrap().locked_until().unwrap();
         assert_eq!(end, earlier.saturating_add(LOCK));
-        let entry = table.existing(key(0), end).unwrap();
+        let entry = table.entry(key(0), end).unwrap();
         assert_eq!((entry.locked_until(), entry.total()), (None, 0), "and the count starts anew");
     }
 }
