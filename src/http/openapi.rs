@@ -1,7 +1,8 @@
 //! `GET /api/schema/`: the description of every endpoint, in OpenAPI 3.1.
 //!
-//! It is written by hand in `openapi.json`. The tests here hold its operations to the list of
-//! routes and its answers to every refusal there is; the interop tests hold it to a running server.
+//! `openapi.json` is written by hand. The tests here compare its operations with the list of routes
+//! and its answers with every refusal; the interop tests compare it with a running server, and
+//! generate clients from it.
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -10,16 +11,16 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use super::respond::{self, Answer};
 use crate::app::App;
 
-/// The description of a server that was not configured.
+/// The description with the default configuration.
 const TEXT: &str = include_str!("openapi.json");
 
-/// Where the server is, as [`TEXT`] has it.
+/// The server's URL in [`TEXT`].
 const SERVER: &str = r#""url": "http://127.0.0.1:8000""#;
 
-/// The fewest characters of a new password, as [`TEXT`] has it: nothing else has this minimum.
+/// The minimum length of a new password in [`TEXT`]. Nothing else has this minimum.
 const MIN_PASSWORD: &str = r#""minLength": 8"#;
 
-/// How long anyone may keep the description. It changes only with the release or the configuration.
+/// The description changes only with the release or the configuration.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The description of this server.
@@ -29,7 +30,7 @@ pub(super) struct Description {
 }
 
 impl Description {
-    /// The description, with what `app` was configured to be.
+    /// The description with the configuration of `app`.
     pub(super) fn new(app: &App) -> Self {
         Self::of(app.public_url.as_str(), app.config.passwords.policy.min_length)
     }
@@ -44,7 +45,7 @@ impl Description {
         Self { text: text.into() }
     }
 
-    /// The answer that hands it out.
+    /// The answer to a request for it.
     pub(super) fn show(&self) -> Answer {
         let mut answer = respond::with_body(StatusCode::OK, self.text.clone());
         let headers = answer.headers_mut();
