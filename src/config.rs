@@ -8,6 +8,7 @@
 //! into types and collects every problem on the way, and `written` is the list of all keys. A key
 //! is added there, to the types here, and to `config.toml`.
 
+mod origins;
 mod problems;
 mod public_url;
 mod reader;
@@ -72,7 +73,8 @@ pub struct ServerConfig {
     pub frontend_url: Option<PublicUrl>,
     /// The networks whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The origins that browsers may call from, as they write them (`https://app.example`).
+    /// The origins that browsers may call from, as they send them (`https://app.example`,
+    /// `capacitor://localhost`).
     pub allowed_origins: Vec<String>,
     /// The most connections at one time.
     pub max_connections: NonZeroUsize,

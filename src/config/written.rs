@@ -131,7 +131,10 @@ fn config(reader: &mut Reader) -> Option<Config> {
     let mail = mail::mail(reader, exposed);
     let audit = audit(reader);
     let log = log(reader);
-    let (server, mail, mut passwords) = (server?, mail?, passwords?);
+    let (server, mail, mut passwords, cookies) = (server?, mail?, passwords?, cookies?);
+    if cookies {
+        server::warn_of_cookies(reader, &server);
+    }
     add_service_words(&mut passwords.policy.words, &server, &mail);
     Some(Config {
         server,
@@ -142,7 +145,7 @@ fn config(reader: &mut Reader) -> Option<Config> {
         login: login?,
         recovery: RecoveryConfig { ticket_lifetime: recovery? },
         email_change: EmailChangeConfig { ticket_lifetime: email_change? },
-        cookies: CookieConfig { is_enabled: cookies? },
+        cookies: CookieConfig { is_enabled: cookies },
         mail,
         audit: audit?,
         log: log?,

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{HOUR, KIB, MIB, MILLION, SECOND};
+use crate::config::origins::{is_plaintext, may_share_site, parse_origin};
 use crate::config::reader::Reader;
-use crate::config::urls::{parse_network, parse_origin};
+use crate::config::urls::parse_network;
 use crate::config::{PublicUrl, ServerConfig};
 
 /// What a URL that links start with looks like.
@@ -31,8 +32,9 @@ pub(super) fn server(
     });
     let takes = "networks and addresses, such as \"10.0.0.0/8\" or \"::1\"";
     let trusted_proxies = section.list("trusted_proxies", "127.0.0.0/8, ::1", takes, parse_network);
-    let takes = "origins of scheme, host and port alone, such as \"https://app.example.com\"; \
-                 \"*\" is none, since any page could then act for whoever visits it";
+    let takes = "origins of scheme, host and port alone, such as \"https://app.example.com\" or \
+                 \"capacitor://localhost\"; \"*\" and \"null\" are refused, since any page could \
+                 then act for its visitors";
     let allowed_origins = section.list("allowed_origins", "", takes, parse_origin);
     let max_connections = section.count("max_connections", 4096, 8..=MILLION);
     let max_connections_per_address =
@@ -51,6 +53,13 @@ pub(super) fn server(
     }
     if trusted_proxies.iter().flatten().any(|network| network.prefix_len() == 0) {
         reader.warn("server.trusted_proxies holds every address: anyone may claim any other's");
+    }
+    let origins = allowed_origins.as_deref().unwrap_or_default();
+    if let Some(origins) = listed(origins, is_plaintext) {
+        reader.warn(format!(
+            "server.allowed_origins holds plain http: {origins}; anyone on the way can change such \
+             a page, and then act for its visitors"
+        ));
     }
     if let Some(Some(url)) = &public_url
         && url.is_plaintext()
@@ -74,4 +83,30 @@ pub(super) fn server(
         idle_timeout: idle_timeout?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+/// Warns of what keeps browsers from storing or sending the refresh cookie.
+pub(super) fn warn_of_cookies(reader: &mut Reader, server: &ServerConfig) {
+    let of_listener = || PublicUrl::of_listener(server.listen);
+    let public_url = server.public_url.clone().unwrap_or_else(of_listener);
+    if public_url.is_plaintext() {
+        reader.warn(
+            "cookies.enabled is true, but server.public_url is plain http: browsers store the \
+             refresh cookie only over https and on loopback",
+        );
+    }
+    let is_elsewhere = |origin: &str| !may_share_site(origin, public_url.as_str());
+    if let Some(origins) = listed(&server.allowed_origins, is_elsewhere) {
+        reader.warn(format!(
+            "cookies.enabled is true, but pages of {origins} can never use the refresh cookie, \
+             since they are of another site than {public_url}: a site is a scheme and a domain, so \
+             that http://localhost and http://127.0.0.1 are two"
+        ));
+    }
+}
+
+/// Those of `origins` that `is_meant` picks, as a list; `None` if there are none.
+fn listed(origins: &[String], is_meant: impl Fn(&str) -> bool) -> Option<String> {
+    let picked: Vec<&str> = origins.iter().map(String::as_str).filter(|it| is_meant(it)).collect();
+    (!picked.is_empty()).then(|| picked.join(", "))
 }

@@ -154,7 +154,7 @@ fn every_type_can_be_given_in_a_variable() {
         "",
         &[
             ("LATCHKEY_SERVER_LISTEN", "[::1]:0"),
-            ("LATCHKEY_SERVER_ALLOWED_ORIGINS", "http://a.example/ , https://B.example:443"),
+            ("LATCHKEY_SERVER_ALLOWED_ORIGINS", "http://LOCALHOST:80/ , https://B.example:443"),
             ("LATCHKEY_SERVER_TRUSTED_PROXIES", "[\"10.1.2.3/8\", '::1']"),
             ("LATCHKEY_SERVER_MAX_CONNECTIONS_PER_ADDRESS", "0"),
             ("LATCHKEY_SERVER_MAX_BODY", "1MiB"),
@@ -165,7 +165,7 @@ fn every_type_can_be_given_in_a_variable() {
         ],
     );
     assert_eq!(config.server.listen.to_string(), "[::1]:0");
-    assert_eq!(config.server.allowed_origins, ["http://a.example", "https://b.example"]);
+    assert_eq!(config.server.allowed_origins, ["http://localhost", "https://b.example"]);
     let proxies: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(config.server.max_connections_per_address, None);
@@ -210,8 +210,8 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
     let base = "an http or https URL without user name, query and fragment, such as \
                 \"https://accounts.example.com\"";
     let origins = "a list of origins of scheme, host and port alone, such as \
-                   \"https://app.example.com\"; \"*\" is none, since any page could then act for \
-                   whoever visits it";
+                   \"https://app.example.com\" or \"capacitor://localhost\"; \"*\" and \"null\" are \
+                   refused, since any page could then act for its visitors";
     let networks = "a list of networks and addresses, such as \"10.0.0.0/8\" or \"::1\"";
     let sender = "one address with or without a name, such as \"Example <accounts@example.com>\"";
     for (toml, expected) in [
@@ -629,6 +629,9 @@ fn hashing_below_owasps_minimum_warns() {
 fn what_is_allowed_but_doubtful_warns() {
     let exposed = "server = { listen = '0.0.0.0:80', public_url = 'https://a.example' }\n";
     let smtp = "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'\nsmtp_security = 'none'\n";
+    let origins = |list: &str| format!("server.allowed_origins = [{list}]\n");
+    let cookies = |origin: &str| origins(&format!("'{origin}'")) + "cookies.enabled = true\n";
+    let https = "server.public_url = 'https://a.b.example'\n";
     for (toml, start) in [
         (format!("{exposed}mail.transport = 'log'"), Some("mail.transport is \"log\"")),
         ("mail.transport = 'log'".to_owned(), None),
@@ -641,6 +644,16 @@ fn what_is_allowed_but_doubtful_warns() {
         ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies holds")),
         ("server.public_url = 'http://a.example'".to_owned(), Some("server.public_url is plain")),
         ("server.public_url = 'http://127.0.0.1:80'".to_owned(), None),
+        (origins("'http://a.example'"), Some("server.allowed_origins holds plain http: http://a.")),
+        (origins("'https://a.example', 'http://localhost:5173', 'tauri://localhost'"), None),
+        (cookies("http://127.0.0.1:5173"), None),
+        (cookies("http://localhost:5173"), Some("cookies.enabled is true, but pages of http://l")),
+        (cookies("capacitor://localhost"), Some("cookies.enabled is true, but pages of cap")),
+        (format!("{https}{}", cookies("https://c.b.example")), None),
+        (
+            format!("{https}{}", cookies("https://c.d.example")),
+            Some("cookies.enabled is true, but"),
+        ),
     ] {
         let warnings = loaded(&toml, &[]).warnings;
         assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
