@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::Method;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 
 use super::room::{NoRoom, Room, Share};
@@ -27,6 +28,13 @@ impl From<NoRoom> for BodyProblem {
     fn from(NoRoom: NoRoom) -> Self {
         Self::NoRoom
     }
+}
+
+/// Whether a body means nothing in a request of this `method` (RFC 9110, sections 9.3.1, 9.3.2 and
+/// 9.3.7). Such a request is answered without reading its body, since some clients announce one and
+/// never send it; then the connection closes.
+pub(super) fn is_ignored(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// The whole body, of at most `limit` bytes, within `patience`.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body as _, Bytes};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
@@ -43,8 +43,13 @@ impl Requests {
             return Ok(bad_request());
         }
         let Self { settings, handler, room } = self;
-        let body = body::read(body, settings.max_body, settings.request_timeout, room).await;
-        let is_body_whole = body.is_ok();
+        let is_left_unread = body::is_ignored(&head.method) && !body.is_end_stream();
+        let body = if is_left_unread {
+            Ok(Bytes::new())
+        } else {
+            body::read(body, settings.max_body, settings.request_timeout, room).await
+        };
+        let is_body_whole = body.is_ok() && !is_left_unread;
         // On the heap, since every future that holds it reserves space for it.
         let mut response = handler(Box::new(Incoming { head, body, peer })).await;
         if !is_body_whole || activity.is_draining() {

@@ -198,10 +198,38 @@ async fn what_follows_a_body_is_the_next_request_or_none() {
     let mut client = server.send(&(post("Content-Length: 1", "a") + "\r\n\r\n")).await;
     assert_eq!(client.answer(&Method::POST).await.1, "POST / [a]");
     client.works().await;
-    // A body that nobody expects of a GET is read as one all the same.
-    let mut client =
-        server.send(&(head("GET / HTTP/1.1", "Content-Length: 5\r\n") + "GET /")).await;
-    assert_eq!(client.answer(&Method::GET).await.1, "GET / [GET /]");
+}
+
+/// A client that announces such a body and never sends it waited for `request_timeout`.
+#[tokio::test]
+async fn a_body_that_means_nothing_is_not_waited_for_and_ends_the_connection() {
+    let server = TestServer::start(settings()).await;
+    for (method, body) in [("GET", "GET / []"), ("HEAD", ""), ("OPTIONS", "OPTIONS / []")] {
+        for (fields, sent) in [
+            ("Content-Length: 5\r\n", ""),
+            ("Content-Length: 5\r\n", "GET /"),
+            ("Content-Length: 5000000\r\n", "a"),
+            ("Content-Length: 5\r\nExpect: 100-continue\r\n", ""),
+            ("Transfer-Encoding: chunked\r\n", ""),
+            (
+                "Transfer-Encoding: chunked\r\n",
+                "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+            ),
+        ] {
+            let request = head(&format!("{method} / HTTP/1.1"), fields) + sent;
+            let mut client = server.send(&request).await;
+            assert_last(&client.rest().await, "200 OK", body);
+        }
+        let mut client =
+            server.send(&head(&format!("{method} / HTTP/1.1"), "Content-Length: 0\r\n")).await;
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        assert_eq!(client.answer(&method).await.1, body);
+        client.works().await;
+    }
+    // Any other method has a body.
+    let mut client = server.send(&(head("DELETE / HTTP/1.1", "Content-Length: 1\r\n"))).await;
+    client.send("a").await;
+    assert_eq!(client.answer(&Method::DELETE).await.1, "DELETE / [a]");
     client.works().await;
 }
 
