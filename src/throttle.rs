@@ -31,6 +31,7 @@
 
 mod digest;
 mod logins;
+mod loopback;
 mod overflow;
 mod table;
 mod window;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use self::digest::{Digest, Digester};
 pub use self::logins::LoginPermit;
 use self::logins::Logins;
+use self::loopback::LoopbackFailures;
 use self::table::{Full, Table};
 use crate::clock::Timestamp;
 use crate::config::{LoginConfig, RegistrationConfig};
@@ -69,6 +71,7 @@ pub struct Throttle {
     login_attempts: Option<AddressLimit>,
     /// Shared with the outstanding permits.
     logins: Arc<Mutex<Logins>>,
+    loopback: LoopbackFailures,
 }
 
 impl Throttle {
@@ -84,6 +87,7 @@ impl Throttle {
             registrations: limit(registration.per_address_per_hour, HOUR),
             login_attempts: limit(login.per_address_per_minute, MINUTE),
             logins: Arc::new(Mutex::new(Logins::new(login))),
+            loopback: LoopbackFailures::default(),
         }
     }
 
@@ -127,6 +131,12 @@ impl Throttle {
     pub fn clear(&self, email_key: &str) {
         let email = self.email_digest(email_key);
         lock(&self.logins).clear(email);
+    }
+
+    /// Counts a failed login from loopback. Returns true once: when logins at many accounts have
+    /// failed from there, as they do behind a proxy that does not name its clients.
+    pub fn loopback_failure(&self, email_key: &str) -> bool {
+        self.loopback.count(self.email_digest(email_key))
     }
 
     fn email_digest(&self, email_key: &str) -> Digest {

@@ -104,6 +104,14 @@ pub async fn log_in(
         (failed, _) => {
             let begins_lockout = permit.fail(at.now);
             note_failure(app, failed.map(|login| login.user.id), begins_lockout, &client);
+            if client.address.is_loopback() && app.throttle.loopback_failure(email.key()) {
+                warn!(
+                    "logins at many accounts have failed from this machine itself: if they come \
+                     through a proxy, it does not name its clients, and all of them count as one; \
+                     have it send X-Forwarded-For, and list its address in server.trusted_proxies \
+                     (see docs/operate.md); this is logged once"
+                );
+            }
             return Err(LoginRefused::InvalidCredentials);
         }
     };

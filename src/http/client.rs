@@ -1,11 +1,13 @@
 //! Who is calling: the peer, or the client that trusted proxies name in `X-Forwarded-For`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper::header::{HeaderName, USER_AGENT};
+use hyper::header::{FORWARDED, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, header::HeaderValue};
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::domain::Client;
 use crate::domain::client::MAX_USER_AGENT;
@@ -16,19 +18,63 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// client may write as much in front of them as a header holds.
 const MAX_ENTRIES: usize = 32;
 
+/// The headers by which proxies name the client, besides the one that is read.
+const OTHER_HEADERS: [HeaderName; 3] =
+    [FORWARDED, HeaderName::from_static("x-forwarded-proto"), HeaderName::from_static("x-real-ip")];
+
 /// What became of `X-Forwarded-For`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyNote {
-    /// There was none: the client is the peer.
+    /// There was none, or an empty one: the client is the peer.
     Direct,
     /// A trusted proxy sent it, and the client was taken from it.
     Forwarded,
     /// A trusted proxy sent it, but it holds something that is no address where the client or
     /// another proxy should stand; the last address before that counts.
     Malformed,
-    /// Someone sent it who is not trusted, so it was ignored. Worth one warning: perhaps a proxy
-    /// is missing from `trusted_proxies`, and all its clients look like one.
+    /// A peer sent it that is not trusted, so it was ignored.
     Untrusted,
+}
+
+/// Warns of proxies whose clients all count as one: once of each kind.
+#[derive(Debug, Default)]
+pub struct ProxyWarnings {
+    has_told_of_untrusted: AtomicBool,
+    has_told_of_other_header: AtomicBool,
+}
+
+impl ProxyWarnings {
+    /// Looks at the `headers` that `peer` sent, and at what became of `X-Forwarded-For`.
+    pub fn look(&self, note: ProxyNote, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) {
+        let is_first = |told: &AtomicBool| !told.swap(true, Ordering::Relaxed);
+        match note {
+            ProxyNote::Forwarded => {}
+            ProxyNote::Untrusted => {
+                if is_first(&self.has_told_of_untrusted) {
+                    warn!(
+                        %peer,
+                        "X-Forwarded-For from a peer that is not trusted is ignored; if it is your \
+                         proxy, add its address to server.trusted_proxies (see docs/operate.md); \
+                         this is logged once"
+                    );
+                }
+            }
+            ProxyNote::Direct | ProxyNote::Malformed => {
+                if let Some(header) = OTHER_HEADERS.iter().find(|it| headers.contains_key(*it))
+                    && is_trusted(peer, trusted)
+                    && is_first(&self.has_told_of_other_header)
+                {
+                    warn!(
+                        %peer,
+                        %header,
+                        "a proxy in server.trusted_proxies names its client in another header than \
+                         X-Forwarded-For, the only one that is read: all its clients count as one; \
+                         have it send that (see docs/operate.md); this is logged once"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Who sent the request that `head` opens, over a connection from `peer`.
@@ -47,10 +93,7 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> (IpAddr, ProxyNote) {
-    if !headers.contains_key(X_FORWARDED_FOR) {
-        return (peer, ProxyNote::Direct);
-    }
-    if !is_trusted(peer, trusted) {
+    if headers.contains_key(X_FORWARDED_FOR) && !is_trusted(peer, trusted) {
         return (peer, ProxyNote::Untrusted);
     }
     // Several headers are one list (RFC 9110, section 5.3), whose empty entries mean nothing
@@ -63,28 +106,36 @@ fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> (IpAddr, Pro
         .take(MAX_ENTRIES)
         .map(<[u8]>::trim_ascii)
         .filter(|entry| !entry.is_empty());
-    let mut last = peer;
+    let (mut last, mut note) = (peer, ProxyNote::Direct);
     for entry in entries {
         let Some(address) = parse_entry(entry) else {
             return (last, ProxyNote::Malformed);
         };
-        last = address;
+        (last, note) = (address, ProxyNote::Forwarded);
         if !is_trusted(address, trusted) {
             break;
         }
     }
-    (last, ProxyNote::Forwarded)
+    (last, note)
 }
 
-/// `192.0.2.1`, `192.0.2.1:5678`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
+/// `192.0.2.1`, `192.0.2.1:5678`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`, the IPv6
+/// ones with a zone (`fe80::1%eth0`) or without. A zone means something only on the proxy's machine
+/// (RFC 4007, section 6), so it is left out.
 fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry).ok()?;
-    let unbracketed = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let Some((address, zone)) = entry.split_once('%') else { return parse_address(entry) };
+    let port = zone.find(']').and_then(|end| zone.get(end..)).unwrap_or_default();
+    parse_address(&format!("{address}{port}")).filter(IpAddr::is_ipv6)
+}
+
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let unbracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(address) = unbracketed {
         return address.parse().ok().map(IpAddr::V6);
     }
-    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
-    entry.parse().ok().or_else(with_port)
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port)
 }
 
 /// The user agent without control characters, so that it can be logged and shown.
@@ -136,8 +187,10 @@ mod tests {
             (&["192.0.2.1, ::ffff:10.0.0.7, fd00::5"], "192.0.2.1"),
             (&["\t192.0.2.1 ,, "], "192.0.2.1"),
             (&["10.0.0.8, 10.0.0.9"], "10.0.0.8"),
-            (&[""], "10.0.0.1"),
-            (&[",,,"], "10.0.0.1"),
+            (&["fe80::1%eth0"], "fe80::1"),
+            (&["[fe80::1%eth0]"], "fe80::1"),
+            (&["[fe80::1%25wlan0]:443, fd00::5%lo"], "fe80::1"),
+            (&["192.0.2.7, fd00::5%2"], "192.0.2.7"),
         ] {
             let expected = (expected.to_owned(), ProxyNote::Forwarded);
             assert_eq!(forwarded(PROXY, values), expected, "{values:?}");
@@ -154,6 +207,11 @@ mod tests {
             (&["192.0.2.1:99999"], "10.0.0.1"),
             (&["[192.0.2.1]"], "10.0.0.1"),
             (&["2001:db8::1]"], "10.0.0.1"),
+            (&["192.0.2.1%eth0"], "10.0.0.1"),
+            (&["192.0.2.1%eth0:80"], "10.0.0.1"),
+            (&["%eth0"], "10.0.0.1"),
+            (&["[fe80::1%eth0:80"], "10.0.0.1"),
+            (&["fe80::1%eth0]:80"], "10.0.0.1"),
             (&["\u{fc}"], "10.0.0.1"),
         ] {
             let expected = (expected.to_owned(), ProxyNote::Malformed);
@@ -167,7 +225,9 @@ mod tests {
         assert_eq!(forwarded("198.51.100.4:1", &["192.0.2.1"]), untrusted);
         assert_eq!(forwarded("[::ffff:10.0.0.1]:1", &["192.0.2.1"]).0, "192.0.2.1");
         assert_eq!(forwarded("198.51.100.4:1", &[]).1, ProxyNote::Direct);
-        assert_eq!(forwarded(PROXY, &[]), ("10.0.0.1".to_owned(), ProxyNote::Direct));
+        for nothing in [&[][..], &[""], &[",,,"], &["", " , "]] {
+            assert_eq!(forwarded(PROXY, nothing), ("10.0.0.1".to_owned(), ProxyNote::Direct));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 
@@ -39,6 +39,8 @@ pub enum ApiError {
     BadBody,
     /// The body is of a type that is not read: its name, without parameters.
     UnsupportedMediaType(String),
+    /// The body is compressed: the coding's name.
+    UnsupportedContentCoding(String),
     /// There is no such path.
     NotFound,
     /// The path has other methods.
@@ -204,6 +206,15 @@ impl ApiError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 &format!("Unsupported media type \"{}\" in request.", respond::shortened(&name)),
             ),
+            // RFC 9110, section 15.5.16, has the answer name what would be read.
+            Self::UnsupportedContentCoding(name) => {
+                let name = respond::shortened(&name);
+                let text = format!("Unsupported content encoding \"{name}\" in request.");
+                let mut answer = detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+                let accepted = HeaderValue::from_static("identity");
+                answer.headers_mut().insert(ACCEPT_ENCODING, accepted);
+                answer
+            }
             Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
             Self::MethodNotAllowed { method, allow } => {
                 let text =
@@ -323,7 +334,8 @@ mod tests {
     const CLOSE: (&str, &str) = ("connection", "close");
 
     /// Every header that some refusals carry and others do not.
-    const TELLING: [&str; 4] = ["www-authenticate", "retry-after", "allow", "connection"];
+    const TELLING: [&str; 5] =
+        ["www-authenticate", "retry-after", "allow", "connection", "accept-encoding"];
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -339,7 +351,7 @@ mod tests {
         let forged_access = access_token("Token is invalid or expired");
         let wrong_access = access_token("Token has wrong type");
         type Row<'a> = (ApiError, u16, &'a str, &'a [(&'a str, &'a str)]);
-        let table: [Row<'_>; 27] = [
+        let table: [Row<'_>; 28] = [
             (
                 FieldErrors::of("email", FieldProblem::Required).into(),
                 400,
@@ -365,6 +377,12 @@ mod tests {
                 415,
                 r#"{"detail":"Unsupported media type \"\" in request."}"#,
                 &[],
+            ),
+            (
+                ApiError::UnsupportedContentCoding("gzip".to_owned()),
+                415,
+                r#"{"detail":"Unsupported content encoding \"gzip\" in request."}"#,
+                &[("accept-encoding", "identity")],
             ),
             (ApiError::NotFound, 404, r#"{"detail":"Not found."}"#, &[]),
             (

@@ -44,6 +44,11 @@ pub enum Field<'a> {
 }
 
 impl Fields {
+    /// The fields of these names.
+    pub(super) const fn new(values: BTreeMap<String, Value>) -> Self {
+        Self { values }
+    }
+
     /// Sets a field; of a repeated one the last value counts.
     pub(super) fn set(&mut self, name: String, value: Value) {
         self.values.insert(name, value);

@@ -1,16 +1,15 @@
 //! Bodies: from JSON or a form to [`Fields`].
 //!
-//! Neither form is kept: texts go straight into custody as secrets, and whatever no field takes
-//! (numbers, lists, objects) is read over without being built. Nested values therefore need no
-//! depth limit: serde_json reads over them without recursion.
-
-use std::fmt;
+//! Texts become secrets at once. Values that no field takes (numbers, lists, objects) are skipped
+//! without being built: their nesting needs no limit, since serde_json skips without recursion,
+//! and a number may be one that Rust cannot hold.
 
 use hyper::HeaderMap;
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use percent_encoding::percent_decode;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::errors::ApiError;
@@ -26,11 +25,14 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// section 8.1).
 ///
 /// # Errors
-/// A body of another type or of none, one that cannot be read, and JSON that is no object. No
-/// error repeats anything of the body, which may hold a password.
+/// A body of another type or of none, a compressed one, one that cannot be read, and JSON that is
+/// no object. No error repeats anything of the body, which may hold a password.
 pub fn read(headers: &HeaderMap, body: &Bytes) -> Result<Fields, ApiError> {
     if body.is_empty() {
         return Ok(Fields::default());
+    }
+    if let Some(coding) = content_coding(headers) {
+        return Err(ApiError::UnsupportedContentCoding(coding));
     }
     let media_type = media_type(headers);
     if media_type.eq_ignore_ascii_case(JSON) {
@@ -54,21 +56,37 @@ fn media_type(headers: &HeaderMap) -> String {
     String::from_utf8_lossy(essence.trim_ascii()).into_owned()
 }
 
+/// The first content coding that has to be undone before a body can be read (RFC 9110, section
+/// 8.4).
+fn content_coding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+        .map(|coding| String::from_utf8_lossy(coding).into_owned())
+}
+
 fn read_json(body: &[u8]) -> Result<Fields, ApiError> {
     // Checked as a whole, because serde_json does not look closely at strings it reads over.
     let text = std::str::from_utf8(body).map_err(|error| {
         ApiError::BadJson(format!("invalid UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    let body = serde_json::from_str(text).map_err(|error| ApiError::BadJson(error.to_string()))?;
-    let problem = match body {
-        JsonBody::Object(fields) => return Ok(fields),
-        JsonBody::Null => FieldProblem::NoData,
-        JsonBody::Other(kind) => FieldProblem::NotADictionary(kind),
-        // The text tells better than the value, which is a float too if an integer is too large.
-        JsonBody::Number if text.contains(['.', 'e', 'E']) => {
+    let unreadable = |error: serde_json::Error| ApiError::BadJson(error.to_string());
+    if text.trim_ascii_start().starts_with('{') {
+        let values = serde_json::from_str(text).map_err(unreadable)?;
+        return Ok(Fields::new(values));
+    }
+    let raw: &RawValue = serde_json::from_str(text).map_err(unreadable)?;
+    let problem = match raw.get().as_bytes() {
+        [b'n', ..] => FieldProblem::NoData,
+        [b'[', ..] => FieldProblem::NotADictionary(JsonKind::List),
+        [b'"', ..] => FieldProblem::NotADictionary(JsonKind::Text),
+        [b't' | b'f', ..] => FieldProblem::NotADictionary(JsonKind::Bool),
+        number if number.iter().any(|byte| b".eE".contains(byte)) => {
             FieldProblem::NotADictionary(JsonKind::Float)
         }
-        JsonBody::Number => FieldProblem::NotADictionary(JsonKind::Integer),
+        _ => FieldProblem::NotADictionary(JsonKind::Integer),
     };
     Err(FieldErrors::non_field(problem).into())
 }
@@ -93,116 +111,21 @@ fn is_utf8_once_decoded(form: &[u8]) -> bool {
     std::str::from_utf8(&decoded).is_ok()
 }
 
-/// A whole body of JSON.
-enum JsonBody {
-    Object(Fields),
-    Null,
-    Number,
-    Other(JsonKind),
-}
-
-impl<'de> Deserialize<'de> for JsonBody {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BodyVisitor)
-    }
-}
-
-/// Takes any JSON, so that no type is ever "invalid": such an error would quote the value.
-struct BodyVisitor;
-
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = JsonBody;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonBody, A::Error> {
-        let mut fields = Fields::default();
-        while let Some((name, value)) = map.next_entry()? {
-            fields.set(name, value);
-        }
-        Ok(JsonBody::Object(fields))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonBody, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(JsonBody::Other(JsonKind::List))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<JsonBody, E> {
-        Ok(JsonBody::Other(JsonKind::Text))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<JsonBody, E> {
-        Ok(JsonBody::Other(JsonKind::Bool))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<JsonBody, E> {
-        Ok(JsonBody::Number)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<JsonBody, E> {
-        Ok(JsonBody::Number)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<JsonBody, E> {
-        Ok(JsonBody::Number)
-    }
-
-    fn visit_unit<E>(self) -> Result<JsonBody, E> {
-        Ok(JsonBody::Null)
-    }
-}
-
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-/// Takes any JSON, for the same reason.
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(Secret::new(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Bool(flag))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(match raw.as_bytes() {
+            [b'"', ..] => {
+                // The one thing wrong with a string that is not noticed while it is skipped. The
+                // error's place is added by the deserializer of the whole.
+                let unpaired = |_| D::Error::custom("unpaired surrogate in a string");
+                Self::Text(Secret::new(serde_json::from_str(raw).map_err(unpaired)?))
+            }
+            b"null" => Self::Null,
+            b"true" => Self::Bool(true),
+            b"false" => Self::Bool(false),
+            _ => Self::Other,
+        })
     }
 }
 
@@ -370,6 +293,66 @@ mod tests {
             assert!(matches!(fields.text(name), Field::WrongType), "{name}");
         }
         assert_eq!(text(&fields, "e"), "e");
+    }
+
+    #[test]
+    fn numbers_that_rust_cannot_hold_are_skipped() {
+        let digits = "9".repeat(400);
+        for number in ["1e999", "-1e999", "1E400", digits.as_str(), "1e-999", "-0"] {
+            for value in [number.to_owned(), format!("[{number}]"), format!("{{\"x\": {number}}}")]
+            {
+                let fields = read_as(JSON, format!(r#"{{"a": {value}, "b": "b"}}"#)).unwrap();
+                assert!(matches!(fields.text("a"), Field::WrongType), "{value}");
+                assert_eq!(text(&fields, "b"), "b");
+            }
+            let body = read_as(JSON, number);
+            assert!(matches!(body, Err(ApiError::Fields(_))), "{number}: {body:?}");
+        }
+        for number in ["1e", "01", "1.", "+1", ".5", "--1", "1e+"] {
+            let body = read_as(JSON, format!(r#"{{"a": {number}}}"#));
+            assert!(matches!(body, Err(ApiError::BadJson(_))), "{number}: {body:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_tells_its_place_in_the_whole_body() {
+        for (body, place) in [
+            ("{\"a\": 1,\n \"b\": \"\\ud800\"}", " at line 2 column 15"),
+            ("{\"a\": 1,\n \"b\": x}", " at line 2 column 7"),
+        ] {
+            match read_as(JSON, body) {
+                Err(ApiError::BadJson(message)) => assert!(message.ends_with(place), "{message}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_by_its_coding() {
+        let read_coded = |codings: &[&'static str], body: &'static str| {
+            let mut headers =
+                HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(JSON))]);
+            for coding in codings {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            }
+            read(&headers, &Bytes::from_static(body.as_bytes()))
+        };
+        for (codings, named) in [
+            (&["gzip"][..], "gzip"),
+            (&["BR"], "BR"),
+            (&["identity, deflate"], "deflate"),
+            (&["identity", "zstd , gzip"], "zstd"),
+            (&["identityx"], "identityx"),
+        ] {
+            match read_coded(codings, "{}") {
+                Err(ApiError::UnsupportedContentCoding(name)) => assert_eq!(name, named),
+                other => panic!("{codings:?}: {other:?}"),
+            }
+            assert!(read_coded(codings, "").is_ok(), "there is nothing to undo: {codings:?}");
+        }
+        for codings in [&["identity"][..], &["Identity, identity"], &[""], &[" , "]] {
+            assert!(read_coded(codings, "{}").is_ok(), "{codings:?}");
+        }
     }
 
     #[test]

@@ -4,15 +4,14 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
-use super::client::{ProxyNote, client};
+use super::client::{ProxyWarnings, client};
 use super::cors::{self, Cors};
 use super::errors::{ApiError, STORAGE_RETRY};
 use super::pages::Pages;
@@ -43,8 +42,7 @@ pub struct Router {
     context: Context,
     table: RouteTable,
     cors: Cors,
-    /// Whether `X-Forwarded-For` from an untrusted peer has been warned about.
-    has_warned_of_proxy: AtomicBool,
+    proxies: ProxyWarnings,
 }
 
 impl Router {
@@ -55,7 +53,7 @@ impl Router {
             context: Context::new(app, pages),
             table: RouteTable::new(),
             cors,
-            has_warned_of_proxy: AtomicBool::new(false),
+            proxies: ProxyWarnings::default(),
         }
     }
 
@@ -98,7 +96,7 @@ impl Router {
         let random = || self.context.app.random.name();
         let id = RequestId::of(&head.headers, peer.ip(), trusted, random);
         let (client, note) = client(&head, peer, trusted);
-        self.warn_of_proxy(note, peer.ip());
+        self.proxies.look(note, peer.ip(), &head.headers, trusted);
         let path = head.uri.path();
         let resource = self.table.find(path);
         let asked = Asked {
@@ -182,16 +180,6 @@ impl Router {
             Route::Schema => Ok(context.description.show()),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(context),
-        }
-    }
-
-    fn warn_of_proxy(&self, note: ProxyNote, peer: IpAddr) {
-        if note == ProxyNote::Untrusted && !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
-            warn!(
-                %peer,
-                "X-Forwarded-For from a peer that is not trusted is ignored; if it is your proxy, \
-                 add its address to server.trusted_proxies; this is said once"
-            );
         }
     }
 }

@@ -348,6 +348,27 @@ async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
     assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
 }
 
+#[tokio::test]
+async fn a_compressed_body_is_refused_and_told_what_is_read() {
+    let app = TestApp::start();
+    let call = app.login(EMAIL, PASSWORD).header("content-encoding", "gzip");
+    let reply = app.unchanged(async || call.await).await;
+    let detail = "Unsupported content encoding \"gzip\" in request.";
+    assert_eq!(reply.told(), (415, json!({"detail": detail})));
+    assert_eq!(reply.header("accept-encoding"), Some("identity"));
+}
+
+#[tokio::test]
+async fn a_number_that_nobody_reads_may_be_of_any_size() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    for number in ["1e999", "-1e999", &"9".repeat(400)] {
+        let body = format!(r#"{{"n": {number}, "email": "{EMAIL}", "password": "{PASSWORD}"}}"#);
+        let reply = app.call("POST", "/api/login/").body("application/json", body).await;
+        assert_eq!(reply.status, 200, "{number}: {reply:?}");
+    }
+}
+
 /// Whose address a login is counted for, seen by who is locked out after five failures.
 #[tokio::test]
 async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
@@ -357,6 +378,7 @@ async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
         ("127.0.0.1", Some("198.51.100.1, 203.0.113.5"), "203.0.113.5"),
         ("127.0.0.1", Some("198.51.100.1, 203.0.113.5, 127.0.0.9"), "203.0.113.5"),
         ("::1", Some("garbage, 203.0.113.5"), "203.0.113.5"),
+        ("127.0.0.1", Some("fe80::7%eth0"), "fe80::7"),
         ("127.0.0.1", Some("203.0.113.5, garbage"), "127.0.0.1"),
         ("127.0.0.1", Some("\u{fc}\u{fc}"), "127.0.0.1"),
         ("127.0.0.1", None, "127.0.0.1"),

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::Dispatch;
 use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
-use crate::support::{Lines, Reply, TestApp};
+use crate::support::{Lines, PASSWORD, Reply, TestApp};
 
 const EMAIL: &str = "ann@example.com";
 const ORIGIN: &str = "http://localhost:5173";
@@ -108,4 +108,65 @@ async fn a_method_of_any_length_makes_a_short_line() {
     let reply = app.call("POST", "/api/login/").body(&method, "x").await;
     assert_eq!(reply.status, 415);
     assert!(reply.body.len() < 200, "{reply:?}");
+}
+
+/// Behind a proxy that is not understood all clients count as one, without a word.
+#[tokio::test]
+async fn a_proxy_that_does_not_name_its_clients_as_it_should_is_warned_about_once() {
+    // Peer, headers, and what the warning is about.
+    type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], Option<&'a str>);
+    let table: [Row<'_>; 9] = [
+        ("203.0.113.5", &[("x-forwarded-for", "198.51.100.1")], Some("is not trusted")),
+        ("127.0.0.1", &[("x-real-ip", "203.0.113.5")], Some("header=x-real-ip")),
+        ("::1", &[("forwarded", "for=203.0.113.5")], Some("header=forwarded")),
+        ("127.0.0.1", &[("x-forwarded-proto", "https")], Some("header=x-forwarded-proto")),
+        (
+            "127.0.0.1",
+            &[("x-real-ip", "203.0.113.5"), ("x-forwarded-for", "unknown")],
+            Some("header=x-real-ip"),
+        ),
+        ("127.0.0.1", &[("x-real-ip", "a"), ("x-forwarded-for", " ")], Some("header=x-real-ip")),
+        ("127.0.0.1", &[("x-real-ip", "a"), ("x-forwarded-for", "203.0.113.5")], None),
+        ("203.0.113.5", &[("x-real-ip", "198.51.100.1")], None),
+        ("127.0.0.1", &[], None),
+    ];
+    for (peer, headers, expected) in table {
+        let log = Log::start();
+        let app = TestApp::start();
+        for _ in 0..2 {
+            let call = app.get("/healthz").from(peer);
+            headers.iter().fold(call, |call, (name, value)| call.header(name, value)).await;
+        }
+        let warnings = log.lines.with("X-Forwarded-For");
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{headers:?}: {warnings:?}");
+        for warning in warnings {
+            for part in [expected.unwrap(), "server.trusted_proxies", "docs/operate.md"] {
+                assert!(warning.contains(part), "{headers:?}: {warning}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_at_many_accounts_from_loopback_are_warned_about_once() {
+    // How many accounts, how many failures at each, from where, and how many warnings.
+    for (accounts, failures, address, warnings) in [
+        (9, 3, "127.0.0.1", 0),
+        (10, 1, "::1", 1),
+        (25, 1, "127.0.0.1", 1),
+        (25, 1, "192.0.2.7", 0),
+    ] {
+        let log = Log::start();
+        let app = TestApp::start();
+        for account in 0..accounts {
+            for _ in 0..failures {
+                let email = format!("user{account}@example.com");
+                let call = app.login(&email, PASSWORD);
+                assert_eq!(call.header("x-forwarded-for", address).from("::1").await.status, 401);
+            }
+        }
+        let found = log.lines.with("this machine itself");
+        assert_eq!(found.len(), warnings, "{accounts} {address}: {found:?}");
+        assert!(found.iter().all(|line| line.contains("server.trusted_proxies")), "{found:?}");
+    }
 }

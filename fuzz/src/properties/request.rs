@@ -59,13 +59,19 @@ fn expected_client(
     let joined = lines.join(&b","[..]);
     let mut entries: Vec<&[u8]> = joined.split(|byte| *byte == b',').collect();
     entries.drain(..entries.len().saturating_sub(MAX_ENTRIES));
-    let mut nearest = peer.ip();
+    let (mut nearest, mut note) = (peer.ip(), ProxyNote::Direct);
     while let Some(entry) = entries.pop() {
         let text = String::from_utf8_lossy(entry);
         let text = text.trim_matches(|c| matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c'));
         if text.is_empty() {
             continue;
         }
+        let zone = text.find('%').map_or(text.len()..text.len(), |start| {
+            start..text[start..].find(']').map_or(text.len(), |end| start + end)
+        });
+        let has_zone = !zone.is_empty();
+        let mut text = text.to_owned();
+        text.replace_range(zone, "");
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let bare = bare.and_then(|text| text.parse::<Ipv6Addr>().ok()).map(IpAddr::V6);
         let socket = text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
@@ -73,12 +79,15 @@ fn expected_client(
         let Some(address) = found else {
             return (nearest.to_canonical(), ProxyNote::Malformed);
         };
-        nearest = address.to_canonical();
+        if has_zone && address.is_ipv4() {
+            return (nearest.to_canonical(), ProxyNote::Malformed);
+        }
+        (nearest, note) = (address.to_canonical(), ProxyNote::Forwarded);
         if !is_trusted(nearest) {
             break;
         }
     }
-    (nearest, ProxyNote::Forwarded)
+    (nearest, note)
 }
 
 /// Of a body that is not empty, exactly two types are read, and another is refused by its name.
@@ -89,6 +98,9 @@ fn check_media_type(headers: &HeaderMap, body: &hyper::body::Bytes) {
     let lower = essence.to_ascii_lowercase();
     let is_read = lower == "application/json" || lower == "application/x-www-form-urlencoded";
     match input::read(headers, body) {
+        Err(ApiError::UnsupportedContentCoding(_)) => {
+            assert!(headers.contains_key("content-encoding") && !body.is_empty());
+        }
         Err(ApiError::UnsupportedMediaType(name)) => {
             assert!(!is_read && !body.is_empty(), "{essence}");
             assert_eq!(name, essence);

@@ -304,6 +304,8 @@ fn every_refusal_is_as_described() {
         ApiError::BadBody => Some("/components/responses/BrokenBody"), [ApiError::BadBody];
         ApiError::UnsupportedMediaType(_) => Some("/components/responses/UnsupportedMediaType"),
             [ApiError::UnsupportedMediaType("text/plain".to_owned())];
+        ApiError::UnsupportedContentCoding(_) => Some("/components/responses/UnsupportedMediaType"),
+            [ApiError::UnsupportedContentCoding("gzip".to_owned())];
         ApiError::NotFound => Some("/components/responses/NotFound"), [ApiError::NotFound];
         ApiError::MethodNotAllowed { .. } => Some("/components/responses/MethodNotAllowed"), [
             ApiError::MethodNotAllowed {
