@@ -11,46 +11,45 @@ pub const HELP: &str = "\
 Latchkey: accounts for your apps, in one executable.
 
 Usage:
-  latchkey [serve] [--config FILE]      serve until told to stop (the default)
-  latchkey check-config [--config FILE] say what is wrong with the configuration, and stop
-  latchkey clock accept [--config FILE] with the server stopped: take the clock as right although
-                                        it lies behind the data, and end all sessions
-  latchkey keys list [--config FILE]    show all keys and what each does
-  latchkey keys rotate [--compromised] [--config FILE]
-                                        make a new key for access tokens; it is published at
-                                        once and signs tokens.key_activation later
+  latchkey [serve] [--config FILE]       run the server (the default)
+  latchkey check-config [--config FILE]  report every problem of the configuration, then exit
+  latchkey keys list [--config FILE]     list all keys and what each one does
+  latchkey keys rotate [--config FILE]   create a new key for access tokens; it is published at once
+                                         and signs tokens.key_activation later
+  latchkey keys rotate --compromised [--config FILE]
+                                         replace all keys, because others know them or they are
+                                         lost; ends all sessions and voids all mailed links
+  latchkey clock accept [--config FILE]  accept the present time although it is before the last
+                                         commit, and end all sessions; the server must be stopped
 
 Options:
-  --config FILE  the configuration; else ./config.toml, then /etc/latchkey/config.toml, then the
-                 defaults
-  --new-database with serve: begin with an empty database although tokens.shared_secret is set
-  --compromised  others know the keys, or they are lost: replace all of them at once, which ends
-                 all sessions and voids all mailed links
-  --help         this text
-  --version      the version
+  --config FILE   the configuration; by default ./config.toml, or else /etc/latchkey/config.toml
+  --new-database  with serve: create an empty database although tokens.shared_secret is set
+  --help          print this text
+  --version       print the version
 
-Run by root, the clock and keys commands act as the owner of the data directory.
+If root runs them, the keys and clock commands act as the owner of the data directory.
 
-Every key of the configuration can be set by an environment variable as well:
-LATCHKEY_SERVER_LISTEN=0.0.0.0:8000, or LATCHKEY_MAIL_SMTP_PASSWORD_FILE=/run/secrets/smtp to read
-the value from a file. config.toml, which comes with Latchkey, describes them all.
+Environment variables override the configuration: LATCHKEY_SERVER_LISTEN=0.0.0.0:8000, or
+LATCHKEY_MAIL_SMTP_PASSWORD_FILE=/run/secrets/smtp to read a value from a file. config.toml, which
+comes with Latchkey, describes every key.
 ";
 
-/// What is to be done.
+/// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
     Serve {
-        /// Whether a new database may be begun where only the operator can tell that none was lost.
+        /// Whether to create a database although only the operator can tell that none was lost.
         new_database: bool,
     },
     /// Check the configuration.
     CheckConfig,
-    /// Take the clock as right.
+    /// Accept the present time.
     AcceptClock,
     /// Show the keys.
     ListKeys,
-    /// Make a new key for access tokens.
+    /// Create a new key for access tokens.
     RotateKeys,
     /// Replace all keys.
     ReplaceKeys,
@@ -63,19 +62,19 @@ pub enum Command {
 /// A command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
-    /// What is to be done.
+    /// The command.
     pub command: Command,
-    /// Where the configuration is, if that was said.
+    /// The configuration file, if given.
     pub config: Option<PathBuf>,
 }
 
-/// A command line that cannot be understood.
+/// An invalid command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; `latchkey --help` shows what there is", self.0)
+        write!(f, "{}; see `latchkey --help`", self.0)
     }
 }
 
@@ -84,7 +83,7 @@ impl std::error::Error for UsageError {}
 /// Reads the arguments after the program's name.
 ///
 /// # Errors
-/// [`UsageError`] names what cannot be understood.
+/// [`UsageError`] names the problem.
 pub fn parse(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<CommandLine, UsageError> {
@@ -120,10 +119,10 @@ pub fn parse(
         other => return Err(UsageError(format!("unknown command \"{}\"", other.join(" ")))),
     };
     if is_compromised && command != Command::ReplaceKeys {
-        return Err(UsageError("--compromised goes with `keys rotate` only".to_owned()));
+        return Err(UsageError("--compromised can only be used with `keys rotate`".to_owned()));
     }
     if new_database && !matches!(command, Command::Serve { .. }) {
-        return Err(UsageError("--new-database goes with `serve` only".to_owned()));
+        return Err(UsageError("--new-database can only be used with `serve`".to_owned()));
     }
     Ok(CommandLine { command, config })
 }
@@ -163,20 +162,20 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        let hint = "; `latchkey --help` shows what there is";
+        let hint = "; see `latchkey --help`";
         for (line, message) in [
             ("serv", "unknown command \"serv\""),
             ("clock", "unknown command \"clock\""),
             ("serve now", "unknown command \"serve now\""),
             ("keys", "unknown command \"keys\""),
             ("keys rotate now", "unknown command \"keys rotate now\""),
-            ("keys list --compromised", "--compromised goes with `keys rotate` only"),
-            ("--compromised", "--compromised goes with `keys rotate` only"),
+            ("keys list --compromised", "--compromised can only be used with `keys rotate`"),
+            ("--compromised", "--compromised can only be used with `keys rotate`"),
             (
                 "keys rotate --compromised=yes",
                 "unexpected argument for option '--compromised': \"yes\"",
             ),
-            ("keys list --new-database", "--new-database goes with `serve` only"),
+            ("keys list --new-database", "--new-database can only be used with `serve`"),
             ("--port 80", "invalid option '--port'"),
             ("--config", "missing argument for option '--config'"),
         ] {

@@ -1,8 +1,8 @@
-//! Access and refresh tokens: JWTs (RFC 7519) that are signed and checked here and nowhere else.
+//! Access and refresh tokens: JWTs (RFC 7519), which are signed and checked only here.
 //!
-//! A token's `kid` names the key, and thereby its use and its algorithm; neither the token's `alg`
-//! nor its `token_type` chooses anything, they are only held against that. Nothing of the claims
-//! is read before the signature was found good. Times are judged by the caller's clock.
+//! A token's `kid` names the key, which determines use and algorithm. The token's `alg` and
+//! `token_type` decide nothing; they are only compared with the key's. No claim is read before the
+//! signature has been verified. Times are checked by the caller's clock.
 
 mod jwk;
 mod signed;
@@ -25,75 +25,75 @@ pub use jwk::JwkSet;
 use verified::{Digest, Verified};
 use wire::{AccessPayload, Addressed, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload};
 
-/// How far in the future a token may have been issued: clocks of two machines differ.
+/// How far in the future a token may have been issued, because clocks differ.
 const ISSUED_AHEAD: Duration = Duration::from_secs(60);
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
 
-/// What is the same in all tokens.
+/// Settings shared by all tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
-    /// How long an access token lives, if its session does.
+    /// The lifetime of an access token, if its session lives that long.
     pub access_lifetime: Duration,
     /// The `iss` of access tokens.
     pub issuer: String,
-    /// The `aud` of access tokens; none for tokens without one.
+    /// The `aud` of access tokens; `None` for tokens without one.
     pub audience: Option<String>,
 }
 
-/// Makes and checks tokens, with whatever keys are in use at that moment.
+/// Makes and checks tokens with the keys in use at that moment.
 pub struct Tokens {
     settings: TokenSettings,
     keys: LiveKeys,
-    /// Access tokens that need not be verified again.
+    /// Access tokens whose signature was verified before.
     verified: Verified,
 }
 
-/// What an access token says, once it is found good.
+/// The claims of a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
     /// Whose it is.
     pub user: UserId,
-    /// The session it belongs to; whether that has ended since, only storage knows.
+    /// The session it belongs to; only storage knows whether that has ended.
     pub session: SessionId,
     /// When it was issued, in whole seconds.
     pub issued_at: Timestamp,
-    /// From when it counts no more, in whole seconds.
+    /// When it expires, in whole seconds.
     pub expires_at: Timestamp,
 }
 
-/// What a refresh token says, once it is found good.
+/// The claims of a valid refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshClaims {
     /// Whose it is.
     pub user: UserId,
     /// The session it belongs to.
     pub session: SessionId,
-    /// Which of that session's tokens it is.
+    /// The generation of the token within its session.
     pub generation: u64,
     /// When it was issued, in whole seconds.
     pub issued_at: Timestamp,
-    /// From when it counts no more, in whole seconds.
+    /// When it expires, in whole seconds.
     pub expires_at: Timestamp,
 }
 
-/// Whether a token's times are looked at.
+/// Whether a token's times are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// It must have been issued, and not have expired.
     Enforced,
-    /// Any authentic token will do: to end its session.
+    /// Any authentic token is accepted, to end its session.
     Ignored,
 }
 
-/// Why a token is refused. No more is told, so that no more can be learnt.
+/// Why a token is refused. No details are given, so that nothing can be learned from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// It is not ours, or not valid now.
     Invalid,
-    /// It is ours and valid now, but an access token where a refresh token is due, or the reverse.
-    /// One that has expired is [`Invalid`](Self::Invalid), whichever it is.
+    /// It is ours and valid now, but an access token where a refresh token is required, or the
+    /// reverse. An expired token is always [`Invalid`](Self::Invalid).
     WrongType,
 }
 
@@ -108,20 +108,20 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// What a key's tokens are.
+/// The type of a key's tokens.
 #[derive(Clone, Copy)]
 enum Use {
     Access,
     Refresh,
 }
 
-/// A good token of either kind.
+/// A valid token of either type.
 enum Claims {
     Access(AccessToken),
     Refresh(RefreshClaims),
 }
 
-/// An access token that is authentic, with all that decides when it counts.
+/// An authentic access token, with everything that decides when it is valid.
 #[derive(Clone)]
 struct AccessToken {
     claims: AccessClaims,
@@ -129,7 +129,7 @@ struct AccessToken {
 }
 
 impl AccessToken {
-    /// What it says, if it is good at `now`.
+    /// Its claims, if it is valid at `now`.
     fn at(self, now: Timestamp, expiry: Expiry) -> Result<AccessClaims, TokenError> {
         let AccessClaims { issued_at, expires_at, .. } = self.claims;
         let (exp, iat) = (expires_at.into(), issued_at.into());
@@ -151,8 +151,8 @@ impl Tokens {
         &self.settings.issuer
     }
 
-    /// A new access token for `session`, named `jti` (16 random bytes), signed by the key whose
-    /// turn it is at `now`. It never outlives the session.
+    /// A new access token for `session` with the id `jti` (16 random bytes), signed by the key that
+    /// signs at `now`. It never outlives the session.
     pub fn access(&self, session: &Session, now: Timestamp, jti: [u8; 16]) -> Secret<String> {
         let expiry = now.saturating_add(self.settings.access_lifetime).min(session.expires_at());
         let payload = AccessPayload {
@@ -186,14 +186,14 @@ impl Tokens {
         signed::token(self.keys.current().refresh().signs(), &payload)
     }
 
-    /// A JWT of another type, signed by the key that signs access tokens at `now`, for whoever
-    /// knows the [key set](Self::jwk_set); none where that key is a secret (`HS256`).
+    /// A JWT of another type, signed by the key that signs access tokens at `now`, for verifiers
+    /// that have the [key set](Self::jwk_set); `None` if that key is a secret (`HS256`).
     ///
-    /// `typ` goes into the header as it is. It must not be `JWT`: another one is what keeps this
-    /// from ever being taken for an access token (RFC 8725, section 3.11).
+    /// `typ` goes into the header unchanged. It must not be `JWT`: the different type keeps this
+    /// from being taken for an access token (RFC 8725, section 3.11).
     ///
     /// # Errors
-    /// If `claims` cannot be written as JSON.
+    /// If `claims` cannot be serialised as JSON.
     pub fn sign_with_access_key(
         &self,
         typ: &str,
@@ -207,15 +207,15 @@ impl Tokens {
         signed::statement(keys.access().signs(now), typ, claims).map(Some)
     }
 
-    /// The public keys that check access tokens: all that may be needed at `now`, those that do
-    /// not sign yet among them; none where a secret signs (`HS256`).
+    /// The public keys that verify access tokens: all that may be needed at `now`, including those
+    /// that do not sign yet; none if a secret signs (`HS256`).
     pub fn jwk_set(&self, now: Timestamp) -> Option<JwkSet> {
         let keys = self.keys.current();
         let is_public = keys.signing().algorithm() != SigningAlgorithm::Hs256;
         is_public.then(|| JwkSet::of(keys.access_alive(self.settings.access_lifetime, now)))
     }
 
-    /// What an access token says.
+    /// Checks an access token and returns its claims.
     ///
     /// # Errors
     /// If it is not an access token, or, where that is enforced, not good at `now`.
@@ -242,10 +242,10 @@ impl Tokens {
         }
     }
 
-    /// What a refresh token says.
+    /// Checks a refresh token and returns its claims.
     ///
     /// # Errors
-    /// If it is not a refresh token, or, where that is enforced, not good at `now`.
+    /// If it is not a refresh token, or, where times are enforced, is not valid at `now`.
     pub fn check_refresh(
         &self,
         token: &str,
@@ -274,8 +274,8 @@ impl Tokens {
         }
     }
 
-    /// Whether the token with this payload is meant for the configured audience. Where there is
-    /// none, any token is.
+    /// Whether the token with this payload is for the configured audience. If none is configured,
+    /// every token is.
     fn is_for_us(&self, payload: &str) -> bool {
         let due = self.settings.audience.as_deref();
         due.is_none_or(|due| read(payload).is_ok_and(|token: Addressed<'_>| token.is_for(due)))
@@ -306,7 +306,7 @@ impl Tokens {
     }
 }
 
-/// Shows the names of the keys.
+/// Shows only the names of the keys.
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
@@ -316,19 +316,19 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The key that a token's header names, and what it is used for.
+/// The key that a token's header names, and its use.
 fn key_of<'a>(keys: &'a Keys, header: &str) -> Result<(&'a JwtKey, Use), TokenError> {
     let all = || {
         let access = keys.access().iter().map(|key| (&**key, Use::Access));
         access.chain(keys.refresh().iter().map(|key| (&**key, Use::Refresh)))
     };
-    // One that is written just as we write it need not be taken apart.
+    // A header written exactly as we write it need not be parsed.
     if let Some(found) = all().find(|(key, _)| key.header() == header) {
         return Ok(found);
     }
     let header = wire::decode(header).ok_or(TokenError::Invalid)?;
     let header: Header<'_> = read(&header)?;
-    // Names are read only as they are written, so equal names are equal texts.
+    // Names are only accepted in canonical form, so equal names are equal texts.
     let id = KeyId::parse(&header.kid).ok_or(TokenError::Invalid)?;
     let found = all().find(|(key, _)| key.id() == id);
     found.filter(|(key, _)| signed::is_of(key, &header)).ok_or(TokenError::Invalid)
@@ -358,7 +358,7 @@ fn refresh_claims(
     })
 }
 
-/// Whether a token with these times is good at `now`: `exp` and `nbf` (RFC 7519, section 4.1) to
+/// Whether a token with these times is valid at `now`: `exp` and `nbf` (RFC 7519, section 4.1) to
 /// the second, `iat` with [`ISSUED_AHEAD`].
 fn is_timely(
     exp: NumericDate,
@@ -374,7 +374,7 @@ fn is_timely(
     expiry == Expiry::Ignored || (has_begun && is_issued && is_unexpired)
 }
 
-/// A refresh token's name: half a hash over what sets it apart from all others. It is no secret.
+/// A refresh token's id: half a hash of what distinguishes it from all others. It is not a secret.
 fn refresh_jti(session: &Session) -> [u8; 16] {
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(b"latchkey refresh jti 1\0");

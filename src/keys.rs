@@ -1,4 +1,4 @@
-//! The keys, each in a file of its own and never in the database.
+//! The keys, each in its own file and never in the database.
 //!
 //! The directory holds, for its owner alone (mode 0700, files 0600):
 //!
@@ -11,26 +11,25 @@
 //! | `ticket-hmac-….secret` | the secret behind mailed links |
 //! | `.forgotten` | the names of keys that must not be used, while their files are being removed |
 //!
-//! A file is named after its key, whose name ([`KeyId`]) says use, algorithm and from when it
-//! signs, so that no key can be taken for another's. Secrets are 32 random bytes as base64url in
-//! one line.
+//! A file is named after its key. The name ([`KeyId`]) holds use, algorithm and the time from which
+//! it signs, so that keys cannot be confused. Secrets are 32 random bytes as base64url in one line.
 //!
-//! What is missing is made, and flushed before anything relies on it. What is damaged, or open to
-//! others, stops the start with what to do about it: a new key in its place would refuse
-//! everybody's tokens without a word.
+//! Missing keys are created, and flushed before anything relies on them. A key that is damaged, or
+//! that others can read, stops the start with advice: a new key in its place would silently refuse
+//! everybody's tokens.
 //!
 //! # The life of a key
 //!
-//! The first access key signs at once. One that `latchkey keys rotate` makes is published at once
-//! and signs `key_activation` later; the one before verifies until its last token has died, and
-//! then its files go. After a change of algorithm the next start makes a key that signs at once.
-//! The newest refresh key and the newest ticket key sign, and all of them verify. A secret that
-//! other services share ([`AccessSigning`]) signs access tokens in place of any key here; keys of
-//! other algorithms go on verifying.
+//! The first access key signs at once. A key made by `latchkey keys rotate` is published at once
+//! and signs `key_activation` later; the previous one verifies until its last token has expired,
+//! then its files are removed. After a change of algorithm the next start creates a key that signs
+//! at once. The newest refresh key and the newest ticket key sign, and all of them verify. A secret
+//! that other services share ([`AccessSigning`]) signs access tokens in place of any key here; keys
+//! of other algorithms go on verifying.
 //!
-//! `latchkey keys rotate --compromised` forgets all keys that there were. A running server looks
-//! for such changes every second ([`KeyWatch`]). No other record of all this is kept than the
-//! files: names and time say the rest.
+//! `latchkey keys rotate --compromised` revokes all existing keys. A running server looks for such
+//! changes every second ([`KeyWatch`]). The files are the only record: everything else follows from
+//! their names and the time.
 
 mod access_signing;
 mod contents;
@@ -79,7 +78,7 @@ pub struct Keys {
     access: Timeline<Arc<JwtKey>>,
     refresh: Ring<Arc<JwtKey>>,
     ticket: Arc<TicketKey>,
-    /// The names of all of them.
+    /// Their names.
     ids: Vec<KeyId>,
 }
 
@@ -89,8 +88,8 @@ impl Keys {
     /// the names of new ones. Once this returns, all of them are on the disk to stay.
     ///
     /// # Errors
-    /// If the directory or a file cannot be read or made, is damaged, or is open to others than
-    /// the user of this process. While one that is there cannot be used, none is made.
+    /// If the directory or a file cannot be read or created, is damaged, or can be read by other
+    /// users. If an existing key cannot be used, none is created.
     pub fn load_or_create(
         directory: &Path,
         signing: impl Into<AccessSigning>,
@@ -107,12 +106,12 @@ impl Keys {
         Self::new(contents.keys, signing)
     }
 
-    /// Reads the keys in `directory` again for a server that runs; none while another process has
-    /// the directory.
+    /// Reads the keys in `directory` again for a running server; `None` while another process has
+    /// the directory locked.
     ///
     /// # Errors
-    /// If the directory or a file cannot be read, is damaged, or is open to others, or if a key
-    /// that is needed is missing: while the server runs, none is made in its place.
+    /// If the directory or a file cannot be read, is damaged, or can be read by other users, or if
+    /// a required key is missing: none is created while the server runs.
     fn reload(path: &Path, signing: AccessSigning) -> Result<Option<Self>, KeysError> {
         let Some(directory) = KeyDirectory::try_open(path)? else { return Ok(None) };
         let mut contents = Contents::read(&directory)?;
@@ -125,10 +124,10 @@ impl Keys {
         Self::new(contents.keys, signing).map(Some)
     }
 
-    /// New keys that are kept nowhere: for tests.
+    /// New keys that are not stored, for tests.
     ///
     /// # Errors
-    /// If the cryptographic library makes none.
+    /// If the cryptographic library fails.
     pub fn ephemeral(
         signing: impl Into<AccessSigning>,
         random: &Random,
@@ -139,12 +138,12 @@ impl Keys {
         Self::new(keys.collect::<Result<Vec<_>, _>>()?, signing)
     }
 
-    /// What makes and checks the tokens of mailed links.
+    /// The keys that make and check the tokens of mailed links.
     pub const fn ticket(&self) -> &Arc<TicketKey> {
         &self.ticket
     }
 
-    /// What access tokens are signed with.
+    /// The algorithm that signs access tokens.
     pub(crate) const fn signing(&self) -> &AccessSigning {
         &self.signing
     }
@@ -159,8 +158,8 @@ impl Keys {
         &self.refresh
     }
 
-    /// The keys of access tokens that somebody may need at `now`, those that do not sign yet
-    /// among them.
+    /// The keys of access tokens that a verifier may need at `now`, including those that do not
+    /// sign yet.
     pub(crate) fn access_alive(
         &self,
         access_lifetime: Duration,
@@ -200,7 +199,7 @@ impl Keys {
     }
 }
 
-/// Shows names only.
+/// Shows only names.
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys")
@@ -211,10 +210,10 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Finishes what a crash interrupted, as far as that is possible.
+/// Finishes what a crash interrupted, as far as possible.
 fn finish_forgetting(contents: &mut Contents, directory: &KeyDirectory) {
     if let Err(error) = contents.finish_forgetting(directory) {
-        tracing::warn!(%error, "a forgotten key is out of use, but its file stays");
+        tracing::warn!(%error, "a revoked key is not used any more, but its file cannot be removed");
     }
 }
 

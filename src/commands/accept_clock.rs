@@ -42,15 +42,14 @@ impl fmt::Display for AcceptError {
             ),
             Self::NotBehind { now, last_commit } => write!(
                 f,
-                "the clock is not behind; nothing was changed (it says {now}, and the latest \
-                 commit was at {last_commit})"
+                "the clock is not behind; nothing was changed (the time is {now}, and the last commit was at {last_commit})"
             ),
             Self::Directory(problem) => problem.fmt(f),
             Self::Open(error) => error.fmt(f),
             Self::Store(error @ StoreError::Unavailable) => write!(
                 f,
-                "{error}; it may or may not have happened; look at the disk, and run the command \
-                 again"
+                "{error}; the change may or may not have been written; check the disk and run the \
+                 command again"
             ),
             Self::Store(error) => write!(f, "nothing was changed: {error}"),
             Self::Runtime(error) => error.fmt(f),
@@ -76,7 +75,7 @@ pub fn accept_clock(config: &DataConfig, now: Timestamp) -> Result<String, Accep
     let accepted = accept_in(&store, now);
     drop(store);
     writer.join();
-    accepted.map(|()| format!("the clock is taken as right: {now}; all sessions have ended\n"))
+    accepted.map(|()| format!("accepted the present time, {now}; all sessions have ended\n"))
 }
 
 fn accept_in(store: &Store, now: Timestamp) -> Result<(), AcceptError> {
@@ -156,6 +155,9 @@ mod tests {
         make_database(&config);
         config.storage.min_free = u64::MAX;
         let error = accept_clock(&config, LAST.saturating_sub(BEHIND_TOLERANCE * 2)).unwrap_err();
-        assert!(error.to_string().contains("it may or may not have happened"), "{error}");
+        assert!(
+            error.to_string().contains("the change may or may not have been written"),
+            "{error}"
+        );
     }
 }

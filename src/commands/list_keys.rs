@@ -33,7 +33,7 @@ fn described(state: KeyState) -> String {
         }
         KeyState::Verifying { until: Some(until) } => format!("verifying until {}", moment(until)),
         KeyState::Verifying { until: None } => "verifying".to_owned(),
-        KeyState::Dead => "dead, its file goes while the server runs".to_owned(),
+        KeyState::Dead => "expired, to be removed by the running server".to_owned(),
     }
 }
 

@@ -28,15 +28,15 @@ pub fn replace_keys(
     let replaced = keys::replace_compromised(&config.storage.keys, schedule, now, random)?;
     let line = |verb: &'static str| move |id: &KeyId| format!("{verb} {id}");
     let mut lines: Vec<String> = replaced.made.iter().map(line("made")).collect();
-    lines.extend(replaced.forgotten.iter().map(line("forgot")));
+    lines.extend(replaced.forgotten.iter().map(line("revoked")));
     if let Some(error) = replaced.leftover {
         lines.push(format!(
-            "the old keys are out of use, but not all their files are gone: {error}"
+            "the old keys are revoked, but some of their files could not be removed: {error}"
         ));
     }
     lines.push(
-        "every session has ended and every mailed link is void; a running server refuses the old \
-         ones within a second"
+        "every session has ended and every mailed link is void; a running server refuses the \
+         old keys within a second"
             .to_owned(),
     );
     let cached = schedule.max_age();
@@ -50,12 +50,12 @@ pub fn replace_keys(
         lines.push("services that check access tokens need the new secret".to_owned());
     } else if cached > Duration::ZERO {
         lines.push(format!(
-            "services that check access tokens by themselves may hold the old keys for {} more \
-             seconds; one that reads .pub.pem files needs the new one",
+            "services that check access tokens by themselves may trust the old keys for {} more \
+             seconds; a service that reads .pub.pem files needs the new one",
             cached.as_secs()
         ));
     }
-    lines.push("do not put the old keys back from a backup: they would count again".to_owned());
+    lines.push("do not restore the old keys from a backup: they would be valid again".to_owned());
     Ok(joined(&lines))
 }
 
@@ -73,14 +73,14 @@ mod tests {
             "made access-eddsa-1733479200",
             "made refresh-hs256-1733479200",
             "made ticket-hmac-1733479200",
-            "forgot access-eddsa-1733479200",
-            "forgot refresh-hs256-1733479200",
-            "forgot ticket-hmac-1733479200",
+            "revoked access-eddsa-1733479200",
+            "revoked refresh-hs256-1733479200",
+            "revoked ticket-hmac-1733479200",
             "every session has ended and every mailed link is void; a running server refuses the \
-             old ones within a second",
+         old keys within a second",
         ] {
             assert!(said.lines().any(|said| said == line), "{line}: {said}");
         }
-        assert!(said.contains("may hold the old keys for 1800 more seconds"), "{said}");
+        assert!(said.contains("may trust the old keys for 1800 more seconds"), "{said}");
     }
 }

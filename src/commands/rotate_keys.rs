@@ -48,7 +48,7 @@ pub fn rotate_keys(
 const fn taking(algorithm: SigningAlgorithm) -> &'static str {
     match algorithm {
         SigningAlgorithm::EdDsa | SigningAlgorithm::Es256 => "publishes",
-        SigningAlgorithm::Hs256 => "takes up",
+        SigningAlgorithm::Hs256 => "uses",
     }
 }
 

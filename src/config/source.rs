@@ -259,7 +259,7 @@ impl Environment {
                 }
             }
             (Some(_), Some(_)) => {
-                let message = format!("{file_variable} is set too: only one of the two may be");
+                let message = format!("{file_variable} is also set; set only one of the two");
                 Err(Problem::new(Place::Variable(variable.to_owned()), message))
             }
         }

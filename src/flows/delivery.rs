@@ -194,7 +194,7 @@ impl<'a> Desk<'a> {
             Ok((_, Ended::Unrecorded(report))) => {
                 error!(
                     mail = id.0, again_in = ?REST,
-                    "storage cannot record what became of a mail; it will be told again"
+                    "the outcome of a mail cannot be stored; trying again"
                 );
                 Some(report)
             }
@@ -230,7 +230,7 @@ impl<'a> Desk<'a> {
         if is_late && self.is_busy() {
             warn!(
                 mails = self.under_way.len(),
-                "mail under way is broken off by the stop; it is tried again after the next start"
+                "a mail was interrupted by the shutdown; it is tried again after the next start"
             );
         }
     }

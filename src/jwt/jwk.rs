@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::keys::JwtKey;
 
-/// A set of public keys, ready to be written as JSON.
+/// A set of public keys that serialises to JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JwkSet {
     keys: Vec<Jwk>,
 }
 
-/// A public key that checks signatures.
+/// A public key that verifies signatures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Jwk {
     #[serde(flatten)]
@@ -23,7 +23,7 @@ struct Jwk {
     purpose: &'static str,
 }
 
-/// What depends on the kind of key.
+/// The members that depend on the kind of key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kty")]
 enum PublicKey {
@@ -36,7 +36,7 @@ enum PublicKey {
 }
 
 impl JwkSet {
-    /// The public halves of `keys`; a key that has none is left out.
+    /// The public halves of `keys`; secrets are left out.
     pub(super) fn of<'a>(keys: impl IntoIterator<Item = &'a JwtKey>) -> Self {
         Self { keys: keys.into_iter().filter_map(Jwk::of).collect() }
     }

@@ -1,4 +1,4 @@
-//! What a key puts its name to, and what it vouches for.
+//! Signing payloads, and verifying signed ones.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use super::wire::{self, Header, Parts};
 use crate::keys::JwtKey;
 use crate::secret::Secret;
 
-/// Two dots and the longest signature, 64 bytes in base64url: room for it lets no unfinished copy
-/// of a token stay behind in memory.
+/// Two dots and the longest signature, 64 bytes in base64url. With this room reserved, no partial
+/// copy of a token stays behind in memory.
 const SIGNATURE_ROOM: usize = 2 + 86;
 
 /// A token over `payload`, signed by `key`.
@@ -18,10 +18,10 @@ pub(super) fn token(key: &JwtKey, payload: &impl Serialize) -> Secret<String> {
     Secret::new(signed(key, key.header(), &wire::encode(payload)))
 }
 
-/// A JWT of another type over `claims`, signed by `key`. It is no secret.
+/// A JWT of another type over `claims`, signed by `key`. It is not a secret.
 ///
 /// # Errors
-/// If `claims` cannot be written as JSON.
+/// If `claims` cannot be serialised as JSON.
 pub(super) fn statement(
     key: &JwtKey,
     typ: &str,
@@ -35,12 +35,12 @@ pub(super) fn statement(
     Ok(signed(key, &header, &wire::try_encode(claims)?))
 }
 
-/// Whether `header` is one that a token of `key` may have.
+/// Whether `header` is a valid header for a token of `key`.
 pub(super) fn is_of(key: &JwtKey, header: &Header<'_>) -> bool {
     header.alg == key.alg() && header.typ.as_ref().is_none_or(|typ| typ == wire::TYP)
 }
 
-/// The payload of a token whose header is one of `key`'s, if `key` signed it.
+/// The payload of a token with a header of `key`, if `key` signed it.
 pub(super) fn payload(key: &JwtKey, parts: &Parts<'_>) -> Result<String, TokenError> {
     if !key.verify(parts.message.as_bytes(), parts.signature) {
         return Err(TokenError::Invalid);

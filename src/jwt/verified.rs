@@ -1,9 +1,9 @@
-//! Access tokens that were found good before, so that each is verified once and not at every
-//! request: checking an EdDSA signature takes longer than all the rest of reading a profile.
+//! Access tokens that were verified before, so that each signature is checked once and not at every
+//! request: that takes longer than everything else about reading a profile.
 //!
-//! What is remembered is a digest of the token and what it says, never the token. It counts only
-//! for the very set of keys that vouched for it: when keys are exchanged, everything is forgotten.
-//! Times are judged anew at every use; session and user are storage's affair as ever.
+//! It keeps a digest of the token and its claims, never the token. An entry is valid only for the
+//! exact set of keys that verified it: when keys are replaced, everything is forgotten. Times are
+//! checked at every use; session and user are always looked up in storage.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use super::AccessToken;
 use crate::keys::Keys;
 
-/// How many buckets there are; a power of two, of which two bytes of a digest choose one.
+/// The number of buckets, a power of two; two bytes of the digest choose one.
 const BUCKETS: usize = 2_048;
 
 /// The most tokens of one bucket: 16,384 in all, about 2 MiB.
@@ -35,21 +35,21 @@ impl Digest {
     }
 }
 
-/// The tokens that are remembered.
+/// The remembered tokens.
 pub(super) struct Verified {
     buckets: Box<[Mutex<Bucket>]>,
 }
 
 #[derive(Default)]
 struct Bucket {
-    /// The keys that vouched for all of `tokens`. As long as this is held, no other set of keys
-    /// has the same address.
+    /// The keys that verified all of `tokens`. While this is held, no other set of keys has the
+    /// same address.
     keys: Weak<Keys>,
     tokens: Vec<(Digest, AccessToken)>,
 }
 
 impl Verified {
-    /// What the token said when `keys` vouched for it, if that is remembered.
+    /// The claims of the token, if `keys` verified it and it is remembered.
     pub(super) fn find(&self, keys: &Arc<Keys>, digest: &Digest) -> Option<AccessToken> {
         let bucket = self.buckets.get(digest.bucket())?;
         let bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,8 @@ impl Verified {
         bucket.tokens.iter().find(|(known, _)| is_it(known)).map(|(_, token)| token.clone())
     }
 
-    /// Remembers that `keys` vouched for a token. Where there is no room, what expires first goes.
+    /// Remembers that `keys` verified a token. If there is no room, the entry that expires first is
+    /// dropped.
     pub(super) fn keep(&self, keys: &Arc<Keys>, digest: Digest, token: AccessToken) {
         let Some(bucket) = self.buckets.get(digest.bucket()) else { return };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);

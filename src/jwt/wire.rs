@@ -1,4 +1,4 @@
-//! Tokens as they are written: three parts, their JSON, and nothing that could be read two ways.
+//! The encoding of tokens: three parts and their JSON, with nothing that could be read in two ways.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::domain::{SessionId, UserId};
 
-/// The longest token that is looked at, in bytes; ours take about 500.
+/// The longest token that is examined, in bytes; ours take about 500.
 pub(super) const MAX_TOKEN: usize = 4096;
 
 /// The `typ` of all our tokens (RFC 7519, section 5.1).
@@ -37,8 +37,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A token's header. One of ours has these members; any other (`crit`, `jwk`, `jku`, `x5u`, `x5c`
-/// above all) is refused whatever it holds, as is one that occurs twice.
+/// A token's header. It has exactly these members: any other (especially `crit`, `jwk`, `jku`,
+/// `x5u`, `x5c`) is refused whatever its value, and so is a repeated one.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header<'a> {
@@ -50,7 +50,7 @@ pub(super) struct Header<'a> {
     pub(super) kid: Cow<'a, str>,
 }
 
-/// The claims of an access token. Others that may stand beside them are not read.
+/// The claims of an access token. Other claims are ignored.
 #[derive(Serialize, Deserialize)]
 pub(super) struct AccessPayload<'a> {
     #[serde(borrow)]
@@ -64,7 +64,7 @@ pub(super) struct AccessPayload<'a> {
     pub(super) user_id: UserId,
     #[serde(borrow)]
     pub(super) iss: Cow<'a, str>,
-    /// Read by [`Addressed`], and only where it matters.
+    /// Read by [`Addressed`], only if it matters.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(super) aud: Option<&'a str>,
     #[serde(borrow)]
@@ -72,14 +72,14 @@ pub(super) struct AccessPayload<'a> {
     pub(super) sid: SessionId,
 }
 
-/// Whom a token is for (RFC 7519, section 4.1.3).
+/// The audience of a token (RFC 7519, section 4.1.3).
 #[derive(Deserialize)]
 pub(super) struct Addressed<'a> {
     #[serde(borrow)]
     aud: Audience<'a>,
 }
 
-/// One text, as we write it, or several, as it may be.
+/// One text, as we write it, or several, which is allowed.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience<'a> {
@@ -90,7 +90,7 @@ enum Audience<'a> {
 }
 
 impl Addressed<'_> {
-    /// Whether it is for `audience`, among others perhaps.
+    /// Whether it includes `audience`.
     pub(super) fn is_for(&self, audience: &str) -> bool {
         match &self.aud {
             Audience::One(one) => one == audience,
@@ -158,16 +158,16 @@ pub(super) fn encode(value: &impl Serialize) -> String {
     try_encode(value).expect("JSON")
 }
 
-/// Writes one part of anything.
+/// Writes one part from any value.
 ///
 /// # Errors
-/// If it cannot be written as JSON.
+/// If it cannot be serialised as JSON.
 pub(super) fn try_encode(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_vec(value).map(|json| URL_SAFE_NO_PAD.encode(json))
 }
 
-/// Undoes the base64url of one part: none unless it is written in the one canonical way, and holds
-/// text that begins as a JSON object. (An array would do for a struct of serde's, too.)
+/// Decodes the base64url of one part; `None` unless it is canonical and decodes to text that begins
+/// like a JSON object. (serde would also accept an array for a struct.)
 pub(super) fn decode(part: &str) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
     text.starts_with('{').then_some(text)

@@ -1,10 +1,10 @@
-//! What lies in the key directory: reading all of it, making what is missing, and forgetting what
+//! The contents of the key directory: reads all keys, creates missing ones, and revokes keys that
 //! must not be used any more.
 //!
-//! Keys are forgotten in two steps, so that a crash leaves no doubt. First, with new keys in their
-//! place, their names go into a list of their own ([`FORGOTTEN`]): once that is on the disk, none
-//! of them is used, whether its files are still there or not. Then the files go, and the list last.
-//! Whoever opens the directory next finishes what was begun.
+//! Keys are revoked in two steps, so that a crash leaves no doubt. First, after new keys have been
+//! created, their names go into a list ([`FORGOTTEN`]): once that is durable, none of them is used,
+//! whether its files still exist or not. Then the files are removed, and the list last. The next
+//! process that opens the directory finishes an interrupted revocation.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::random::Random;
 /// The times in names are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A new key, which is nowhere yet.
+/// A new key that is not stored yet.
 pub(super) fn generate(
     kind: KeyKind,
     signs_from: Timestamp,
@@ -29,15 +29,15 @@ pub(super) fn generate(
     KeyMaterial::generate(id, random).ok_or(KeysError::Generate)
 }
 
-/// The keys of a directory, found good.
+/// The valid keys of a directory.
 pub(super) struct Contents {
     pub(super) keys: Vec<KeyMaterial>,
-    /// Keys that must not be used, and whose files may still be there.
+    /// Keys that must not be used, and whose files may still exist.
     forgotten: Vec<KeyId>,
 }
 
 impl Contents {
-    /// Reads all keys but the forgotten ones, and completes pairs that lack their public half.
+    /// Reads all keys except the revoked ones, and adds missing public halves.
     pub(super) fn read(directory: &KeyDirectory) -> Result<Self, KeysError> {
         let names = directory.names()?;
         let forgotten = read_forgotten(directory, &names)?;
@@ -56,7 +56,7 @@ impl Contents {
                 FileName::Public(id) => public_halves.push(id),
                 FileName::Unknown => {
                     let file = directory.path_of(name);
-                    tracing::warn!(file = %file.display(), "not named as a key is, ignored");
+                    tracing::warn!(file = %file.display(), "not named like a key, ignored");
                 }
                 FileName::Other => {}
             }
@@ -68,7 +68,7 @@ impl Contents {
                 return Err(KeysError::PrivateMissing { path, public });
             }
         }
-        // Only now that all is known to be good is anything written.
+        // Nothing is written before everything is known to be valid.
         for key in &keys {
             match key.id().public_file() {
                 Some(name) if public_halves.contains(&key.id()) => {
@@ -89,7 +89,7 @@ impl Contents {
         self.keys.iter().map(KeyMaterial::id).collect()
     }
 
-    /// Makes a new key and writes it.
+    /// Creates a new key and writes it.
     pub(super) fn add(
         &mut self,
         directory: &KeyDirectory,
@@ -131,7 +131,8 @@ impl Contents {
         Ok(made)
     }
 
-    /// Forgets keys: from now on they are not used, here or by anyone who reads the directory.
+    /// Revokes keys: from now on they are not used, here or by any process that reads the
+    /// directory.
     pub(super) fn begin_forgetting(
         &mut self,
         directory: &KeyDirectory,
@@ -146,10 +147,10 @@ impl Contents {
         Ok(())
     }
 
-    /// Removes the files of forgotten keys, and the list of them last.
+    /// Removes the files of revoked keys, and then the list.
     ///
     /// # Errors
-    /// If a file cannot be removed; the list stays then, and the keys remain out of use.
+    /// If a file cannot be removed. The list stays then, and the keys remain unused.
     pub(super) fn finish_forgetting(&mut self, directory: &KeyDirectory) -> Result<(), KeysError> {
         if self.forgotten.is_empty() {
             return Ok(());
@@ -162,7 +163,7 @@ impl Contents {
         Ok(())
     }
 
-    /// The newest key of the use of `kind`, whatever its algorithm.
+    /// The newest key with the same use as `kind`, of any algorithm.
     fn newest_like(&self, kind: KeyKind) -> Option<KeyId> {
         let ids = self.ids().into_iter();
         let alike = ids.filter(|id| id.kind().purpose() == kind.purpose());

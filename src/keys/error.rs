@@ -77,7 +77,7 @@ impl fmt::Display for KeysError {
                         if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
                     {
                         f.write_str(
-                            " (keys are missing; make them where the directory can be written to)",
+                            " (keys are missing; create them where the directory is writable)",
                         )
                     }
                     _ => Ok(()),
@@ -85,31 +85,30 @@ impl fmt::Display for KeysError {
             }
             Self::Damaged { path, problem } => write!(
                 f,
-                "key file {} is damaged: {problem}; put it back from a backup, or remove it: what it \
-                 signed is refused then",
+                "key file {} is damaged: {problem}; restore it from a backup, or remove it, which \
+                 invalidates what it signed",
                 path.display()
             ),
             Self::PublicHalf { path, problem } => write!(
                 f,
-                "public key file {} is not the public half of the key beside it: {problem}; remove \
-                 it and it is written anew",
+                "public key file {} is not the public half of the key beside it: {problem}; remove it, and it is written again",
                 path.display()
             ),
             Self::PrivateMissing { path, public } => write!(
                 f,
-                "key file {} is missing; put it back from a backup, or remove {} too: what it signed \
-                 is refused then",
+                "key file {} is missing; restore it from a backup, or remove {} too, which \
+                 invalidates what it signed",
                 path.display(),
                 public.display()
             ),
             Self::NoKeys { path } => write!(
                 f,
-                "there are no keys in {} (storage.keys); the first start of the server makes them",
+                "there are no keys in {} (storage.keys); the first start of the server creates them",
                 path.display()
             ),
             Self::Missing { path, kind } => write!(
                 f,
-                "there is no {} key ({}) in {} any more; put it back from a backup; if it is \
+                "there is no {} key ({}) in {} any more; restore it from a backup; if it is \
                  lost, `latchkey keys rotate --compromised` replaces it, which ends all sessions",
                 kind.purpose(),
                 kind.algorithm(),
@@ -117,15 +116,15 @@ impl fmt::Display for KeysError {
             ),
             Self::Forgotten { path } => write!(
                 f,
-                "{} names keys that must not be used, and cannot be read; remove it and run \
+                "{} lists revoked keys and cannot be read; remove it and run \
                  `latchkey keys rotate --compromised` again",
                 path.display()
             ),
             Self::Clock { now, signing, signs_from } => write!(
                 f,
-                "the clock says {now}, but the key that signs, {signing}, signs only from \
-                 {signs_from} on; set the clock if it is wrong; if the key is, `latchkey keys \
-                 rotate --compromised` replaces it, which ends all sessions"
+                "the clock says {now}, but the signing key {signing} signs only from {signs_from} on; set \
+                 the clock if it is wrong; if the key is wrong, `latchkey keys rotate --compromised` \
+                 replaces it, which ends all sessions"
             ),
             Self::SharedSecret => f.write_str(
                 "access tokens are signed with tokens.shared_secret, so this does not apply; change \

@@ -1,11 +1,12 @@
-//! The names of keys. A name says what its key is for, by which algorithm, and from when on.
+//! The names of keys. A name holds the use of its key, its algorithm, and the time from which it
+//! signs.
 
 use std::fmt;
 
 use crate::clock::Timestamp;
 use crate::config::SigningAlgorithm;
 
-/// What a key is for, and thereby its algorithm: no key serves two uses or two algorithms.
+/// The use of a key, which determines its algorithm: no key has two uses or two algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// Signs access tokens.
@@ -34,7 +35,7 @@ impl KeyKind {
         Self::Ticket,
     ];
 
-    /// How names of this kind begin.
+    /// The prefix of names of this kind.
     const fn prefix(self) -> &'static str {
         match self {
             Self::Access(SigningAlgorithm::EdDsa) => "access-eddsa",
@@ -45,7 +46,7 @@ impl KeyKind {
         }
     }
 
-    /// What it is for, in a word or two.
+    /// Its use, in one or two words.
     pub const fn purpose(self) -> &'static str {
         match self {
             Self::Access(_) => "access",
@@ -54,7 +55,7 @@ impl KeyKind {
         }
     }
 
-    /// The algorithm, as a token's `alg` where there are tokens (RFC 7518, section 3.1; RFC 8037,
+    /// The algorithm, as the `alg` of a token if it signs tokens (RFC 7518, section 3.1; RFC 8037,
     /// section 3.1).
     pub const fn algorithm(self) -> &'static str {
         match self {
@@ -73,13 +74,13 @@ impl KeyKind {
     }
 }
 
-/// A key's name, a token's `kid`: `access-eddsa-1733479200-0a1b2c3d`, that is kind, the Unix
-/// second from which it signs (ten digits, so that names sort as keys follow one another), and 32
-/// random bits that tell keys of one second apart.
+/// A key's name, which is a token's `kid`: `access-eddsa-1733479200-0a1b2c3d`. It consists of the
+/// kind, the Unix second from which it signs (ten digits, so that names sort by time), and 32
+/// random bits that distinguish keys of the same second.
 ///
-/// The second is fixed when the key is made: now for a key that is needed at once, and
-/// `key_activation` later for one that takes over from another. So no later change of that
-/// setting, no copy of the file and no restart moves it.
+/// The second is fixed when the key is created: now for a key that is needed at once,
+/// `key_activation` later for one that replaces another. A later change of that setting, a copy of
+/// the file or a restart does not move it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyId {
     kind: KeyKind,
@@ -101,7 +102,7 @@ impl KeyId {
         Self { kind, signs_from, tag: u32::from_be_bytes(tag) }
     }
 
-    /// Reads a name exactly as [`Display`](fmt::Display) writes it; anything else is none.
+    /// Parses a name exactly as [`Display`](fmt::Display) writes it; `None` for anything else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = KeyKind::ALL.into_iter().find_map(|kind| {
             let rest = text.strip_prefix(kind.prefix())?.strip_prefix('-')?;
@@ -110,21 +111,21 @@ impl KeyId {
         let (signs_from, tag) = rest.split_once('-')?;
         let signs_from = signs_from.parse().ok()?;
         let id = Self { kind, signs_from, tag: u32::from_str_radix(tag, 16).ok()? };
-        // Numbers can be written in several ways; the one that is written back is the name.
+        // Numbers can be written in several ways; only the canonical one is a name.
         (id.to_string() == text).then_some(id)
     }
 
-    /// What the key is for.
+    /// The use of the key.
     pub const fn kind(&self) -> KeyKind {
         self.kind
     }
 
-    /// From when it signs, unless it must sooner because there is no other.
+    /// The time from which it signs, unless it must sign earlier because there is no other.
     pub const fn signs_from(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.signs_from)
     }
 
-    /// By what keys are ordered: from when they sign, then by chance.
+    /// The order of keys: by the time from which they sign, then by their random bits.
     pub(super) const fn order(&self) -> (u64, u32) {
         (self.signs_from, self.tag)
     }
@@ -150,16 +151,16 @@ const PAIR_SUFFIX: &str = ".pem";
 const PUBLIC_SUFFIX: &str = ".pub.pem";
 const SECRET_SUFFIX: &str = ".secret";
 
-/// What a file's name says it is.
+/// What a file is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileName {
     /// A key's private part.
     Private(KeyId),
     /// A key's public half.
     Public(KeyId),
-    /// Looks like a key's file, and is none of ours.
+    /// Looks like a key's file but is not one of ours.
     Unknown,
-    /// Nothing to do with keys.
+    /// Not related to keys.
     Other,
 }
 

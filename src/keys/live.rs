@@ -1,37 +1,37 @@
-//! The keys as they are right now: what a running server signs and checks with.
+//! The current keys of a running server.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Keys, TicketKey};
 
-/// The keys in use, which can be exchanged while requests are served. Clones are the same keys.
+/// The keys in use, which can be replaced while requests are served. Clones share the same keys.
 ///
-/// Whoever needs several of them takes [`current`](Self::current) once: each exchange replaces all
-/// keys in one step.
+/// Code that needs several of them calls [`current`](Self::current) once: all keys are replaced in
+/// one step.
 #[derive(Clone)]
 pub struct LiveKeys {
-    /// Held for the time of copying a pointer, and never while anything is done with keys.
+    /// Held only while a pointer is copied, never while keys are used.
     current: Arc<RwLock<Arc<Keys>>>,
 }
 
 impl LiveKeys {
-    /// Begins with `keys`.
+    /// Starts with `keys`.
     pub fn new(keys: Keys) -> Self {
         Self { current: Arc::new(RwLock::new(Arc::new(keys))) }
     }
 
-    /// All keys, as they are at this moment.
+    /// All current keys.
     pub fn current(&self) -> Arc<Keys> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What makes and checks the tokens of mailed links.
+    /// The keys that make and check the tokens of mailed links.
     pub fn ticket(&self) -> Arc<TicketKey> {
         Arc::clone(self.current().ticket())
     }
 
-    /// Takes `keys` from now on.
+    /// Replaces all keys by `keys`.
     pub(crate) fn replace(&self, keys: Keys) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
@@ -43,7 +43,7 @@ impl From<Keys> for LiveKeys {
     }
 }
 
-/// Shows names only.
+/// Shows only names.
 impl fmt::Debug for LiveKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.current().fmt(f)

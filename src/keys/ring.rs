@@ -10,7 +10,7 @@ pub(crate) struct Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// The keys in this order; none of none.
+    /// The keys in this order; `None` if there are none.
     pub(super) fn new(keys: impl IntoIterator<Item = T>) -> Option<Self> {
         let mut keys = keys.into_iter();
         Some(Self { signs: keys.next()?, others: keys.collect() })
@@ -26,7 +26,7 @@ impl<T> Ring<T> {
         std::iter::once(&self.signs).chain(&self.others)
     }
 
-    /// The same with every key turned into something else.
+    /// Maps every key.
     pub(crate) fn map<U>(&self, mut turn: impl FnMut(&T) -> U) -> Ring<U> {
         Ring { signs: turn(&self.signs), others: self.others.iter().map(turn).collect() }
     }

@@ -1,4 +1,4 @@
-//! Taking new keys: in good order, or at once because the old ones are known to others.
+//! Replaces keys: on schedule, or at once because others know the old ones.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::timeline::{KeyState, Schedule};
 use crate::clock::{BEHIND_TOLERANCE, Timestamp};
 use crate::random::Random;
 
-/// The times in names are whole seconds, and a promise to wait is kept in full.
+/// Times in names are whole seconds; rounding up keeps the full wait.
 const ROUND_UP: Duration = Duration::from_micros(999_999);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// All keys of `directory` and what each does at `now`: those of access tokens, of refresh tokens,
-/// of mailed links, each in the order in which they sign.
+/// All keys of `directory` and the state of each at `now`: those of access tokens, refresh tokens
+/// and mailed links, each in the order in which they sign.
 ///
 /// # Errors
 /// If there are none, or the directory cannot be read.
@@ -42,18 +42,18 @@ pub fn list(
     Ok(ids.iter().map(|id| (*id, schedule.state(*id, &ids, now))).collect())
 }
 
-/// A rotation in good order.
+/// A scheduled rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotated {
     /// The new key of access tokens, published from now on.
     pub new: KeyId,
-    /// The key that signs now; none if none is of the configured algorithm, and then the new one
+    /// The key that signs now; `None` if no key has the configured algorithm. Then the new one
     /// signs as soon as a server is started with this configuration.
     pub signing: Option<KeyId>,
 }
 
-/// Makes a new key of access tokens that signs once it has been published for the configured time.
-/// When this returns it is on the disk to stay.
+/// Creates a new key for access tokens that signs once it has been published for the configured
+/// time. When this returns the key is durable.
 ///
 /// # Errors
 /// If a shared secret signs, there are no keys yet, any of them is damaged, the clock contradicts
@@ -84,27 +84,27 @@ pub fn rotate(
     Ok(Rotated { new, signing })
 }
 
-/// What came of replacing keys that others know.
+/// The result of replacing compromised keys.
 #[derive(Debug)]
 pub struct Replaced {
     /// The new keys, which sign at once.
     pub made: Vec<KeyId>,
-    /// The old ones, which are out of use.
+    /// The old keys, which are revoked.
     pub forgotten: Vec<KeyId>,
-    /// Why files of old ones are still there, if they are.
+    /// Why files of old keys still exist, if they do.
     pub leftover: Option<KeysError>,
 }
 
-/// Puts new keys in the place of all there are, at once. Nothing that the old ones signed is good
-/// any more: every session has ended, and every link that was mailed is void. Mail that still
-/// waits gets its link when it is sent, and so by the new key.
+/// Replaces all keys at once. Nothing that the old keys signed is valid any more: every session has
+/// ended and every mailed link is void. Waiting mail gets its link when it is sent, under the new
+/// key.
 ///
-/// A new key is made for every algorithm that there was a key of: a server that still runs with
-/// another algorithm than is configured by now needs one to go on with.
+/// A new key is created for every algorithm that had one, because a running server may still use
+/// another algorithm than the one configured now.
 ///
 /// # Errors
-/// If there are no keys yet, any of them is damaged, or the directory cannot be written; the old
-/// keys count then as before, and new ones beside them as far as they were made. It can be repeated.
+/// If there are no keys yet, any of them is damaged, or the directory cannot be written. Then the
+/// old keys still count, together with the new ones created so far. It can be repeated.
 pub fn replace_compromised(
     directory: &Path,
     schedule: Schedule,
@@ -126,8 +126,8 @@ pub fn replace_compromised(
         made.push(contents.add(&directory, *kind, now, random)?);
     }
     if !schedule.is_shared {
-        // After the others, since the newest is of the configured algorithm; it signs at once all
-        // the same, as the first of it.
+        // Last, so that the newest key has the configured algorithm; as the first of it, it signs
+        // at once.
         let last = if kinds.is_empty() { now } else { now.saturating_add(SECOND) };
         made.push(contents.add(&directory, configured, last, random)?);
     }
@@ -135,14 +135,14 @@ pub fn replace_compromised(
         made.push(contents.add(&directory, kind, now, random)?);
     }
     directory.sync();
-    // From here on there is no way back.
+    // From here on there is no going back.
     contents.begin_forgetting(&directory, &forgotten)?;
     let leftover = contents.finish_forgetting(&directory).err();
     Ok(Replaced { made, forgotten, leftover })
 }
 
-/// Removes the files of keys of which nothing is good any more at `now`, and says which; nothing
-/// while somebody else has the directory.
+/// Removes the files of keys whose tokens have all expired at `now`, and returns the keys. Does
+/// nothing while another process has the directory locked.
 ///
 /// # Errors
 /// If a file cannot be removed.
@@ -161,7 +161,7 @@ pub(super) fn remove_dead(
     Ok(dead)
 }
 
-/// Opens a directory that must be there: a command that makes one has mistaken the place.
+/// Opens an existing directory: a command that had to create one would have the wrong path.
 fn existing(path: &Path) -> Result<KeyDirectory, KeysError> {
     if path.is_dir() {
         KeyDirectory::open(path)
@@ -170,7 +170,7 @@ fn existing(path: &Path) -> Result<KeyDirectory, KeysError> {
     }
 }
 
-/// The keys, of which there must be some.
+/// The keys, at least one.
 fn read_some(directory: &KeyDirectory) -> Result<Contents, KeysError> {
     let contents = Contents::read(directory)?;
     if contents.keys.is_empty() {

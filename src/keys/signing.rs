@@ -15,22 +15,22 @@ use crate::config::SigningAlgorithm;
 
 /// A key of access or refresh tokens.
 ///
-/// Signatures of key pairs are checked by the JWT library. It takes keys apart on every call (its
-/// signers that do not cannot be shared between threads), which for signing with Ed25519 is half of
-/// the work, and for a MAC more than that; so these are made with a key of the same provider that
-/// is taken apart once.
+/// Signatures of key pairs are checked by the JWT library. It parses keys on every call (its
+/// signers that do not cannot be shared between threads), which is half of the work of an Ed25519
+/// signature and more than half of a MAC. So signatures and MACs are made with a key of the same
+/// provider that is parsed once.
 pub(crate) struct JwtKey {
     id: KeyId,
     /// Its name as text, which every token carries.
     kid: String,
-    /// The header of its tokens as they carry it.
+    /// The encoded header of its tokens.
     header: String,
     signing: SigningKey,
-    /// The public key itself, of a pair.
+    /// The public key, if it is a pair.
     public: Option<Vec<u8>>,
 }
 
-/// What signs and checks: a pair with its public half as the JWT library takes it, or a secret.
+/// A pair, with its public half as the JWT library takes it, or a secret.
 enum SigningKey {
     EdDsa(Box<Ed25519KeyPair>, DecodingKey),
     Es256(Box<EcdsaKeyPair>, DecodingKey),
@@ -38,7 +38,7 @@ enum SigningKey {
 }
 
 impl SigningKey {
-    /// Takes a key apart; none if the provider does not take it.
+    /// Parses a key; `None` if the provider does not accept it.
     fn new(algorithm: SigningAlgorithm, material: &KeyMaterial) -> Option<Self> {
         let private = material.private();
         Some(match algorithm {
@@ -57,7 +57,7 @@ impl SigningKey {
     }
 
     /// The signature as JWS has it (RFC 7518, sections 3.2 and 3.4; RFC 8037, section 3.1), in
-    /// base64url; none if the provider failed, which it does only without randomness.
+    /// base64url; `None` if the provider failed, which happens only without randomness.
     fn sign(&self, message: &[u8]) -> Option<String> {
         Some(match self {
             Self::EdDsa(pair, _) => URL_SAFE_NO_PAD.encode(pair.sign(message)),
@@ -84,8 +84,8 @@ impl SigningKey {
 }
 
 impl JwtKey {
-    /// Takes the key and tries it, so that signing cannot fail later; none if it is of another use
-    /// or the library does not take it.
+    /// Parses the key and tries it, so that signing cannot fail later; `None` if it has another use
+    /// or the library does not accept it.
     pub(super) fn new(material: &KeyMaterial) -> Option<Self> {
         let id = material.id();
         let algorithm = match id.kind() {
@@ -109,7 +109,7 @@ impl JwtKey {
         self.id
     }
 
-    /// Its name as a token's `kid` holds it.
+    /// Its name as a token's `kid`.
     pub(crate) fn kid(&self) -> &str {
         &self.kid
     }
@@ -124,8 +124,8 @@ impl JwtKey {
         self.id.kind().algorithm()
     }
 
-    /// The public key itself: 32 bytes of Ed25519 (RFC 8032), or an uncompressed point (SEC 1);
-    /// none of a secret.
+    /// The public key: 32 bytes for Ed25519 (RFC 8032), or an uncompressed point (SEC 1); `None`
+    /// for a secret.
     pub(crate) fn public(&self) -> Option<&[u8]> {
         self.public.as_deref()
     }

@@ -272,7 +272,7 @@ fn a_damaged_file_stops_the_start_and_no_new_key_is_made() {
         let message = place.refusal(EdDsa);
         let begin = format!("key file {} is damaged: {problem}; ", path.display());
         assert!(message.starts_with(&begin), "{message}");
-        assert!(!text.is_empty() || message.contains("put it back from a backup, or remove it"));
+        assert!(!text.is_empty() || message.contains("restore it from a backup, or remove it"));
         fs::write(&path, good).unwrap();
     }
     place.load(EdDsa).unwrap();

@@ -13,7 +13,7 @@ use super::ring::Ring;
 use crate::domain::{Purpose, TicketId};
 use crate::secret::Secret;
 
-/// What a ticket's MAC begins with, so that it never is a MAC over anything else.
+/// The context at the start of a ticket's MAC, so that it is never a MAC over anything else.
 const CONTEXT: &[u8] = b"latchkey ticket 1\0";
 
 const ID_BYTES: usize = 16;
@@ -30,7 +30,7 @@ pub struct TicketKey {
 }
 
 impl TicketKey {
-    /// Takes the keys: the first seals, all of them open.
+    /// With these keys: the first seals, all of them open.
     pub(super) fn new(keys: Ring<&KeyMaterial>) -> Self {
         let key = |material: &&KeyMaterial| {
             (material.id(), hmac::Key::new(hmac::HMAC_SHA256, material.private()))
@@ -38,7 +38,7 @@ impl TicketKey {
         Self { keys: keys.map(key) }
     }
 
-    /// The link's token for a ticket: the same each time while the key is the same.
+    /// The token of a ticket's link: the same each time while the key is the same.
     pub fn seal(&self, purpose: Purpose, id: TicketId) -> Secret<String> {
         let (_, key) = self.keys.signs();
         let mac = hmac::sign(key, &message(purpose, id));

@@ -1,12 +1,12 @@
-//! Which access key signs when, and until when each is needed.
+//! Which access key signs when, and how long each is needed.
 //!
-//! All of it follows from the names of the keys and the time, so a restart forgets nothing:
+//! All of this follows from the names of the keys and the time, so a restart loses nothing:
 //!
-//! - Of the keys of the configured algorithm, the newest whose second has come signs. While there
-//!   is none, the first of them signs, whatever its second: somebody has to, and a clock that was
-//!   ahead when it was made must not keep everybody out.
+//! - Of the keys of the configured algorithm, the newest whose time has come signs. If there is
+//!   none, the first of them signs, whatever its time: one has to, and a clock that was ahead when
+//!   it was created must not keep everybody out.
 //! - A key signs until the next one of the configured algorithm takes over. The last token it
-//!   signed has died one access lifetime later; until then it verifies and is published.
+//!   signed expires one access lifetime later; until then it verifies and is published.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use super::id::{KeyId, KeyKind};
 use crate::clock::Timestamp;
 use crate::config::{SigningAlgorithm, TokenConfig};
 
-/// The longest that others may keep a set of public keys.
+/// The longest that others may cache the public keys.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// What the configuration says about keys.
+/// The configuration of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// What access tokens are signed with.
+    /// The algorithm that signs access tokens.
     pub algorithm: SigningAlgorithm,
-    /// How long a key that is to take over is published before it signs.
+    /// How long a new key is published before it signs.
     pub activation: Duration,
     /// How long the tokens that a key signed outlive its last signature.
     pub access_lifetime: Duration,
@@ -52,16 +52,16 @@ impl Schedule {
         }
     }
 
-    /// How long others may keep a set of public keys, in whole seconds: at most half the time that
-    /// a new key is published before it signs, so that nobody meets a signature by a key that they
-    /// cannot know; and an hour at most, since a withdrawn key should not be believed for days.
+    /// How long others may cache the public keys, in whole seconds: at most half the time that a
+    /// new key is published before it signs, so that nobody meets a signature by an unknown key;
+    /// and at most an hour, since a revoked key should not be trusted for days.
     pub fn max_age(&self) -> Duration {
         Duration::from_secs((self.activation / 2).min(MAX_AGE).as_secs())
     }
 
-    /// When the last token signed by the access key `id` will have died, if `ids` holds a key that
-    /// takes over from it. Whatever is configured is what takes over; a lifetime that was longer
-    /// once is not known any more, and its last tokens may be refused before their time.
+    /// When the last token signed by the access key `id` expires, if `ids` holds a key that takes
+    /// over from it. This goes by the present configuration: if the lifetime was longer before, the
+    /// last tokens may be refused early.
     pub(super) fn dies_at(&self, id: KeyId, ids: &[KeyId]) -> Option<Timestamp> {
         ids.iter()
             .filter(|other| other.kind() == KeyKind::Access(self.algorithm))
@@ -70,7 +70,7 @@ impl Schedule {
             .map(|next| next.signs_from().saturating_add(self.access_lifetime))
     }
 
-    /// Whether nothing that the key `id` signed can still be good at `now`. Only access keys die.
+    /// Whether everything that the key `id` signed has expired at `now`. Only access keys expire.
     pub(super) fn is_dead(&self, id: KeyId, ids: &[KeyId], now: Timestamp) -> bool {
         matches!(id.kind(), KeyKind::Access(_))
             && self.dies_at(id, ids).is_some_and(|dies_at| dies_at <= now)
@@ -83,7 +83,7 @@ impl Schedule {
         Some(*timeline.signs(now))
     }
 
-    /// What the key `id`, one of `ids`, does at `now`.
+    /// The state of the key `id`, one of `ids`, at `now`.
     pub(super) fn state(&self, id: KeyId, ids: &[KeyId], now: Timestamp) -> KeyState {
         if !matches!(id.kind(), KeyKind::Access(_)) {
             let newest = ids.iter().filter(|other| other.kind() == id.kind());
@@ -104,38 +104,38 @@ impl Schedule {
     }
 }
 
-/// What a key does.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
     /// It signs, and verifies.
     Signing,
-    /// It is published and verifies, so that everybody knows it by the time it signs.
+    /// It is published and verifies, so that everybody knows it when it begins to sign.
     Published {
         /// When that is.
         signs_from: Timestamp,
     },
-    /// It signs no more, but what it signed is good.
+    /// It does not sign any more, but what it signed is valid.
     Verifying {
-        /// When the last of that will have died; none while nobody can tell.
+        /// When the last of that expires; `None` while this is unknown.
         until: Option<Timestamp>,
     },
-    /// Nothing it signed is good any more; its file goes.
+    /// Everything it signed has expired; its file is removed.
     Dead,
 }
 
-/// The access keys: one at a time signs, all of them verify.
+/// The access keys: one signs at a time, all of them verify.
 #[derive(Clone)]
 pub(crate) struct Timeline<T> {
     /// The first of the configured algorithm.
     first: T,
-    /// The later ones of that algorithm, in order, and from when each signs.
+    /// The later ones of that algorithm, in order, and the time from which each signs.
     later: Vec<(Timestamp, T)>,
     /// Those of other algorithms, which never sign.
     others: Vec<T>,
 }
 
 impl<T> Timeline<T> {
-    /// The keys in any order; none if none is of `algorithm`.
+    /// The keys in any order; `None` if none has the configured algorithm.
     pub(super) fn new(
         keys: impl IntoIterator<Item = (KeyId, T)>,
         algorithm: SigningAlgorithm,

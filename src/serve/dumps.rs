@@ -8,7 +8,7 @@ pub fn forgo_core_dumps() {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
         if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-            tracing::warn!(%error, "cannot forgo core dumps; a crash may write keys to the disk");
+            tracing::warn!(%error, "cannot disable core dumps; a crash may write keys to disk");
         }
     }
 }

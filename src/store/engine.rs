@@ -80,7 +80,7 @@ impl WriterThread {
     /// Waits until the last [`Store`](super::Store) is gone and the database is closed. Blocks.
     pub fn join(self) {
         if self.0.join().is_err() {
-            error!("the storage writer ended by a panic");
+            error!("the storage writer panicked");
         }
     }
 }

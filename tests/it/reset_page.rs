@@ -65,21 +65,16 @@ async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again()
     let table = [
         ("", "", Some("Please fill this in."), Some("Please fill this in.")),
         ("   ", NEW_PASSWORD, Some("Please fill this in."), None),
-        ("short", "short", Some("This is too short: it takes at least 8 characters."), None),
-        (
-            long.as_str(),
-            NEW_PASSWORD,
-            Some("This is too long: it can have up to 1024 bytes."),
-            None,
-        ),
+        ("short", "short", Some("This is too short: use at least 8 characters."), None),
+        (long.as_str(), NEW_PASSWORD, Some("This is too long: use at most 1024 bytes."), None),
         (
             "1234567890",
             "1234567890",
-            Some("This is one of the commonest passwords. These are only digits."),
+            Some("This is one of the most common passwords. This contains only digits."),
             None,
         ),
-        ("my ann@example.com", "x", Some("This is too much like your address."), None),
-        ("margaret 12", "x", Some("This is too much like your user name."), None),
+        ("my ann@example.com", "x", Some("This is too similar to your address."), None),
+        ("margaret 12", "x", Some("This is too similar to your user name."), None),
         (NEW_PASSWORD, PASSWORD, None, Some("The two passwords are not the same.")),
     ];
     for (new, repeated, of_new, of_repeated) in table {

@@ -89,7 +89,7 @@ impl Reader {
                 .map(|near| format!("; did you mean {PREFIX}{near}?"))
                 .unwrap_or_default();
             let shown = printable(&clipped(name));
-            self.warnings.push(format!("{shown} is no variable of ours and is ignored{hint}"));
+            self.warnings.push(format!("{shown} is not a known variable and is ignored{hint}"));
         }
     }
 }

@@ -43,19 +43,19 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
         section.problem(
             "transport",
             format_args!(
-                "must be given, since {address} is not loopback: \"smtp\" with smtp_host and from, \
-                 or \"log\" if mails shall go to the log, links and all"
+                "is required, since {address} is not loopback: \"smtp\" with smtp_host and from, \
+                 or \"log\" to print mails, links included, to the log"
             ),
         );
     }
     if transport == Some(TransportName::Smtp) && from.as_deref() == Some(DEFAULT_FROM) {
         section.problem(
             "from",
-            format_args!("must be given for transport \"smtp\", and not be the default: {takes}"),
+            format_args!("is required for transport \"smtp\" and must not be the default: {takes}"),
         );
     }
     if transport == Some(TransportName::File) && directory == Some(None) {
-        section.problem("directory", "must be given for transport \"file\": a path");
+        section.problem("directory", "is required for transport \"file\": a path");
     }
 
     let transport = match transport? {
@@ -65,14 +65,16 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
     };
     match &transport {
         MailTransport::Log if exposed.is_some() => {
-            reader.warn("mail.transport is \"log\": whoever reads the log can use mailed links");
+            reader.warn(
+                "mail.transport is \"log\": anyone who can read the log can use mailed links",
+            );
         }
         MailTransport::Smtp(smtp)
             if smtp.security == SmtpSecurity::None && !is_local(&smtp.host) =>
         {
             reader.warn(
-                "mail.smtp_security is \"none\": mailed links, and smtp_password where there is one, \
-                 cross the network in the clear",
+                "mail.smtp_security is \"none\": mailed links, and smtp_password if it is set, \
+                 cross the network unencrypted",
             );
         }
         _ => {}
@@ -111,14 +113,14 @@ fn smtp(section: &mut Section<'_>, is_used: bool) -> Option<SmtpConfig> {
     let password = section.secret("smtp_password");
 
     if is_used && host == Some(None) {
-        section.problem("smtp_host", format_args!("must be given for transport \"smtp\": {takes}"));
+        section.problem("smtp_host", format_args!("is required for transport \"smtp\": {takes}"));
     }
     match (&username, &password) {
         (Some(Some(_)), Some(None)) => {
-            section.problem("smtp_password", "must be given along with smtp_username");
+            section.problem("smtp_password", "must be set together with smtp_username");
         }
         (Some(None), Some(Some(_))) => {
-            section.problem("smtp_username", "must be given along with smtp_password");
+            section.problem("smtp_username", "must be set together with smtp_password");
         }
         _ => {}
     }

@@ -48,11 +48,13 @@ pub(super) fn server(
     if let (Some(address), Some(None)) = (exposed, &public_url) {
         section.problem(
             "public_url",
-            format_args!("must be given, since {address} is not loopback: {BASE_URL}"),
+            format_args!("is required, since {address} is not loopback: {BASE_URL}"),
         );
     }
     if trusted_proxies.iter().flatten().any(|network| network.prefix_len() == 0) {
-        reader.warn("server.trusted_proxies holds every address: anyone may claim any other's");
+        reader.warn(
+            "server.trusted_proxies contains every address: any client can claim any address",
+        );
     }
     let origins = allowed_origins.as_deref().unwrap_or_default();
     if let Some(origins) = listed(origins, is_plaintext) {
@@ -66,7 +68,7 @@ pub(super) fn server(
     {
         reader.warn(
             "server.public_url is plain http: passwords, tokens and mailed links can be read on \
-             their way; put a proxy with TLS in front, and name its https URL",
+             the network; put a proxy with TLS in front, and give its https URL",
         );
     }
     Some(ServerConfig {

@@ -416,12 +416,12 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
         // What does not go together.
         (
             "server.listen = '0.0.0.0:80'\nmail.transport = 'log'",
-            &format!("server.public_url: must be given, since 0.0.0.0:80 is not loopback: {base}"),
+            &format!("server.public_url: is required, since 0.0.0.0:80 is not loopback: {base}"),
         ),
         (
             "server.listen = '192.0.2.1:80'\nserver.public_url = 'http://a.example'",
-            "mail.transport: must be given, since 192.0.2.1:80 is not loopback: \"smtp\" with \
-             smtp_host and from, or \"log\" if mails shall go to the log, links and all",
+            "mail.transport: is required, since 192.0.2.1:80 is not loopback: \"smtp\" with \
+             smtp_host and from, or \"log\" to print mails, links included, to the log",
         ),
         (
             "[tokens]\naccess_lifetime = '2h'\nrefresh_lifetime = '90m'",
@@ -435,26 +435,26 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
         ),
         (
             "[mail]\ntransport = 'file'",
-            "mail.directory: must be given for transport \"file\": a path",
+            "mail.directory: is required for transport \"file\": a path",
         ),
         (
             "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'",
-            "mail.smtp_host: must be given for transport \"smtp\": a host name or an IP address, \
+            "mail.smtp_host: is required for transport \"smtp\": a host name or an IP address, \
              without a port",
         ),
         (
             "[mail]\ntransport = 'smtp'\nsmtp_host = 'mail.example.com'",
             &format!(
-                "mail.from: must be given for transport \"smtp\", and not be the default: {sender}"
+                "mail.from: is required for transport \"smtp\" and must not be the default: {sender}"
             ),
         ),
         (
             "[mail]\nsmtp_username = 'a'",
-            "mail.smtp_password: must be given along with smtp_username",
+            "mail.smtp_password: must be set together with smtp_username",
         ),
         (
             "[mail]\nsmtp_password = 'a'\nsmtp_username = ''",
-            "c.toml:3: mail.smtp_username: must be given along with smtp_password",
+            "c.toml:3: mail.smtp_username: must be set together with smtp_password",
         ),
     ] {
         let problems = load(toml, &[]).err();
@@ -597,10 +597,10 @@ fn unknown_variables_only_warn() {
     assert_eq!(
         loaded("", &variables).warnings,
         [
-            "LATCHKEY_ is no variable of ours and is ignored",
-            "LATCHKEY_SERVER_LISTN is no variable of ours and is ignored; did you mean \
+            "LATCHKEY_ is not a known variable and is ignored",
+            "LATCHKEY_SERVER_LISTN is not a known variable and is ignored; did you mean \
              LATCHKEY_SERVER_LISTEN?",
-            "LATCHKEY_SERVICE_HOST is no variable of ours and is ignored",
+            "LATCHKEY_SERVICE_HOST is not a known variable and is ignored",
         ]
     );
 }
@@ -641,7 +641,7 @@ fn what_is_allowed_but_doubtful_warns() {
         (format!("{smtp}smtp_host = 'localhost'"), None),
         (format!("{smtp}smtp_host = '127.0.0.2'"), None),
         (format!("{smtp}smtp_host = '::1'"), None),
-        ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies holds")),
+        ("server.trusted_proxies = ['::/0']".to_owned(), Some("server.trusted_proxies contains")),
         ("server.public_url = 'http://a.example'".to_owned(), Some("server.public_url is plain")),
         ("server.public_url = 'http://127.0.0.1:80'".to_owned(), None),
         (origins("'http://a.example'"), Some("server.allowed_origins holds plain http: http://a.")),
@@ -779,8 +779,8 @@ fn a_value_can_come_from_a_file_that_a_variable_names() {
 
     let both = [variables[0], variables[1], ("LATCHKEY_MAIL_SMTP_PASSWORD", "b")];
     let problems = load(toml, &both).unwrap_err();
-    let expected = "LATCHKEY_MAIL_SMTP_PASSWORD: LATCHKEY_MAIL_SMTP_PASSWORD_FILE is set too: only \
-                    one of the two may be";
+    let expected = "LATCHKEY_MAIL_SMTP_PASSWORD: LATCHKEY_MAIL_SMTP_PASSWORD_FILE is also set; set \
+                    only one of the two";
     assert_eq!(problems, expected);
 }
 

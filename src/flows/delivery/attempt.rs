@@ -63,7 +63,7 @@ async fn deliver(app: &App, mailer: &Mailer, item: &MailToSend, at: Moment) -> R
             return give_up(mail, "it could not be delivered in time".to_owned());
         }
         // Perhaps the clock is wrong: nothing is lost by it, and no dead link is sent.
-        debug!(mail = mail.id.0, "mail seems to be too late, by a clock that is not confirmed");
+        debug!(mail = mail.id.0, "mail appears to have expired, but the clock is not confirmed");
         return Report::Deferred(next_due(app, mail, at));
     }
     match mailer.deliver(mail, link.as_ref()).await {

@@ -62,15 +62,15 @@ fn advice_on(problem: FieldProblem) -> String {
             "Please fill this in.".to_owned()
         }
         FieldProblem::TooShort { min_characters } => {
-            format!("This is too short: it takes at least {min_characters} characters.")
+            format!("This is too short: use at least {min_characters} characters.")
         }
         FieldProblem::PasswordTooLong => {
-            format!("This is too long: it can have up to {MAX_PASSWORD} bytes.")
+            format!("This is too long: use at most {MAX_PASSWORD} bytes.")
         }
-        FieldProblem::TooCommon => "This is one of the commonest passwords.".to_owned(),
-        FieldProblem::EntirelyNumeric => "These are only digits.".to_owned(),
-        FieldProblem::SimilarToEmail => "This is too much like your address.".to_owned(),
-        FieldProblem::SimilarToUsername => "This is too much like your user name.".to_owned(),
+        FieldProblem::TooCommon => "This is one of the most common passwords.".to_owned(),
+        FieldProblem::EntirelyNumeric => "This contains only digits.".to_owned(),
+        FieldProblem::SimilarToEmail => "This is too similar to your address.".to_owned(),
+        FieldProblem::SimilarToUsername => "This is too similar to your user name.".to_owned(),
         FieldProblem::PasswordsDiffer | FieldProblem::NewPasswordsDiffer => {
             "The two passwords are not the same.".to_owned()
         }

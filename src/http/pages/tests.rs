@@ -183,7 +183,7 @@ fn what_is_wrong_with_a_new_password_stands_beside_its_field() {
                 "new_password",
                 "new-password-problem",
                 &problems.new_password,
-                "This is one of the commonest passwords. These are only digits.",
+                "This is one of the most common passwords. This contains only digits.",
             ),
             (
                 "confirm_password",

@@ -170,7 +170,7 @@ fn a_clock_that_contradicts_the_key_that_signs_stops_a_rotation() {
     place.load_at(EdDsa, at(10 * HOUR)).unwrap();
     let before = place.files();
     let message = place.rotate_at(0).unwrap_err().to_string();
-    assert!(message.starts_with("the clock says 2024-12-06T10:00:00.000000Z, but the key"));
+    assert!(message.starts_with("the clock says 2024-12-06T10:00:00.000000Z, but the signing key"));
     assert!(message.contains("--compromised"), "{message}");
     assert_eq!(place.files(), before);
     // The way out that the message names.
