@@ -53,6 +53,8 @@ pub struct Config {
     pub email_change: EmailChangeConfig,
     /// Refresh tokens in cookies.
     pub cookies: CookieConfig,
+    /// Whose clients are answered as they expect.
+    pub compatibility: CompatibilityConfig,
     /// How mail leaves.
     pub mail: MailConfig,
     /// How long events are kept.
@@ -220,6 +222,23 @@ pub struct EmailChangeConfig {
 pub struct CookieConfig {
     /// Whether a login may ask for its refresh token in a cookie.
     pub is_enabled: bool,
+}
+
+/// `[compatibility]`
+#[derive(Clone, Debug)]
+pub struct CompatibilityConfig {
+    /// The release of djangorestframework-simplejwt whose wire format counts.
+    pub simplejwt: SimpleJwt,
+}
+
+/// A release of djangorestframework-simplejwt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimpleJwt {
+    /// 5.3: `user_id` is a number, and a bad token "is invalid or expired".
+    V5_3,
+    /// 5.5: `user_id` is a string, a bad token "is invalid" or "is expired", and a disabled account
+    /// has an answer of its own at a refresh.
+    V5_5,
 }
 
 /// `[mail]`

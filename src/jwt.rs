@@ -16,14 +16,16 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
-use crate::config::SigningAlgorithm;
+use crate::config::{SigningAlgorithm, SimpleJwt};
 use crate::domain::hex;
 use crate::domain::{Session, SessionId, UserId};
 use crate::keys::{JwtKey, KeyId, Keys, LiveKeys};
 use crate::secret::Secret;
 pub use jwk::JwkSet;
 use verified::{Digest, Verified};
-use wire::{AccessPayload, Addressed, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload};
+use wire::{
+    AccessPayload, Addressed, Header, MAX_TOKEN, NumericDate, Parts, RefreshPayload, UserIdClaim,
+};
 
 /// How far in the future a token may have been issued, because clocks differ.
 const ISSUED_AHEAD: Duration = Duration::from_secs(60);
@@ -40,6 +42,8 @@ pub struct TokenSettings {
     pub issuer: String,
     /// The `aud` of access tokens; `None` for tokens without one.
     pub audience: Option<String>,
+    /// Whose form `user_id` has.
+    pub simplejwt: SimpleJwt,
 }
 
 /// Makes and checks tokens with the keys in use at that moment.
@@ -90,17 +94,20 @@ pub enum Expiry {
 /// Why a token is refused. No details are given, so that nothing can be learned from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// It is not ours, or not valid now.
+    /// It is not ours, or not valid yet.
     Invalid,
+    /// It is ours, but has expired, whichever kind it is.
+    Expired,
     /// It is ours and valid now, but an access token where a refresh token is required, or the
-    /// reverse. An expired token is always [`Invalid`](Self::Invalid).
+    /// reverse.
     WrongType,
 }
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Invalid => "the token is invalid or expired",
+            Self::Invalid => "the token is invalid",
+            Self::Expired => "the token is expired",
             Self::WrongType => "the token is of the other type",
         })
     }
@@ -133,9 +140,7 @@ impl AccessToken {
     fn at(self, now: Timestamp, expiry: Expiry) -> Result<AccessClaims, TokenError> {
         let AccessClaims { issued_at, expires_at, .. } = self.claims;
         let (exp, iat) = (expires_at.into(), issued_at.into());
-        if !is_timely(exp, iat, self.not_before, now, expiry) {
-            return Err(TokenError::Invalid);
-        }
+        check_times(exp, iat, self.not_before, now, expiry)?;
         Ok(self.claims)
     }
 }
@@ -161,7 +166,7 @@ impl Tokens {
             iat: now.into(),
             nbf: None,
             jti: Cow::Owned(hex::text(&jti)),
-            user_id: session.user,
+            user_id: self.user_id(session.user),
             iss: Cow::Borrowed(&self.settings.issuer),
             aud: self.settings.audience.as_deref(),
             sub: Cow::Owned(session.user.to_string()),
@@ -179,11 +184,15 @@ impl Tokens {
             iat: session.rotated_at.into(),
             nbf: None,
             jti: Cow::Owned(hex::text(&refresh_jti(session))),
-            user_id: session.user,
+            user_id: self.user_id(session.user),
             sid: session.id,
             generation: session.generation,
         };
         signed::token(self.keys.current().refresh().signs(), &payload)
+    }
+
+    fn user_id(&self, user: UserId) -> UserIdClaim {
+        UserIdClaim { user, is_string: self.settings.simplejwt == SimpleJwt::V5_5 }
     }
 
     /// A JWT of another type, signed by the key that signs access tokens at `now`, for verifiers
@@ -290,12 +299,12 @@ impl Tokens {
         let payload: AccessPayload<'_> = read(text)?;
         let is_consistent = payload.token_type == ACCESS
             && payload.iss == self.settings.issuer
-            && payload.sub == payload.user_id.to_string();
+            && payload.sub == payload.user_id.user.to_string();
         if !is_consistent || !self.is_for_us(text) {
             return Err(TokenError::Invalid);
         }
         let claims = AccessClaims {
-            user: payload.user_id,
+            user: payload.user_id.user,
             session: payload.sid,
             issued_at: payload.iat.into(),
             expires_at: payload.exp.into(),
@@ -344,13 +353,12 @@ fn refresh_claims(
     expiry: Expiry,
 ) -> Result<RefreshClaims, TokenError> {
     let payload: RefreshPayload<'_> = read(payload)?;
-    let is_good = payload.token_type == REFRESH
-        && is_timely(payload.exp, payload.iat, payload.nbf, now, expiry);
-    if !is_good {
+    if payload.token_type != REFRESH {
         return Err(TokenError::Invalid);
     }
+    check_times(payload.exp, payload.iat, payload.nbf, now, expiry)?;
     Ok(RefreshClaims {
-        user: payload.user_id,
+        user: payload.user_id.user,
         session: payload.sid,
         generation: payload.generation,
         issued_at: payload.iat.into(),
@@ -358,20 +366,24 @@ fn refresh_claims(
     })
 }
 
-/// Whether a token with these times is valid at `now`: `exp` and `nbf` (RFC 7519, section 4.1) to
+/// Checks that a token with these times is valid at `now`: `exp` and `nbf` (RFC 7519, section 4.1) to
 /// the second, `iat` with [`ISSUED_AHEAD`].
-fn is_timely(
+fn check_times(
     exp: NumericDate,
     iat: NumericDate,
     nbf: Option<NumericDate>,
     now: Timestamp,
     expiry: Expiry,
-) -> bool {
+) -> Result<(), TokenError> {
     let second = NumericDate::from(now);
     let has_begun = nbf.is_none_or(|nbf| nbf <= second);
     let is_issued = iat <= NumericDate::from(now.saturating_add(ISSUED_AHEAD));
-    let is_unexpired = second < exp;
-    expiry == Expiry::Ignored || (has_begun && is_issued && is_unexpired)
+    match expiry {
+        Expiry::Ignored => Ok(()),
+        Expiry::Enforced if !has_begun || !is_issued => Err(TokenError::Invalid),
+        Expiry::Enforced if second >= exp => Err(TokenError::Expired),
+        Expiry::Enforced => Ok(()),
+    }
 }
 
 /// A refresh token's id: half a hash of what distinguishes it from all others. It is not a secret.

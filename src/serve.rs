@@ -111,6 +111,7 @@ impl Server {
             access_lifetime: config.tokens.access_lifetime,
             issuer,
             audience: config.tokens.audience.clone(),
+            simplejwt: config.compatibility.simplejwt,
         };
         let app = App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),

@@ -78,7 +78,12 @@ pub(crate) fn people(directory: &Path, users: u64, count: u64, step: u64) -> Res
     let (store, writer) = open(directory, &config)?;
     let issuer = PUBLIC_URL.to_owned();
     let access_lifetime = config.tokens.access_lifetime;
-    let settings = TokenSettings { access_lifetime, issuer, audience: config.tokens.audience };
+    let settings = TokenSettings {
+        access_lifetime,
+        issuer,
+        audience: config.tokens.audience,
+        simplejwt: config.compatibility.simplejwt,
+    };
     let tokens = Tokens::new(LiveKeys::new(keys), settings);
     let (now, random) = (now(), Random::system());
     let mut people = Vec::new();

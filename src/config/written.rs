@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::units::{days, duration_text};
 use super::{
-    AuditConfig, Config, ConfigProblems, ConfirmBy, CookieConfig, EmailChangeConfig, LogConfig,
-    LogFormat, LogLevel, LoginConfig, MailConfig, PasswordConfig, PublicUrl, RecoveryConfig,
-    RegistrationConfig, ServerConfig, SigningAlgorithm, StorageConfig, TokenConfig,
+    AuditConfig, CompatibilityConfig, Config, ConfigProblems, ConfirmBy, CookieConfig,
+    EmailChangeConfig, LogConfig, LogFormat, LogLevel, LoginConfig, MailConfig, PasswordConfig,
+    PublicUrl, RecoveryConfig, RegistrationConfig, ServerConfig, SigningAlgorithm, SimpleJwt,
+    StorageConfig, TokenConfig,
 };
 use crate::domain::PasswordPolicy;
 use crate::domain::password::words::{ServiceWords, is_word};
@@ -128,6 +129,8 @@ fn config(reader: &mut Reader) -> Option<Config> {
     let email_change =
         reader.section("email_change").duration("ticket_lifetime", "24h", MINUTE..=days(30));
     let cookies = reader.section("cookies").flag("enabled", false);
+    let releases = [("5.3", SimpleJwt::V5_3), ("5.5", SimpleJwt::V5_5)];
+    let simplejwt = reader.section("compatibility").choice("simplejwt", "5.3", &releases);
     let mail = mail::mail(reader, exposed);
     let audit = audit(reader);
     let log = log(reader);
@@ -146,6 +149,7 @@ fn config(reader: &mut Reader) -> Option<Config> {
         recovery: RecoveryConfig { ticket_lifetime: recovery? },
         email_change: EmailChangeConfig { ticket_lifetime: email_change? },
         cookies: CookieConfig { is_enabled: cookies },
+        compatibility: CompatibilityConfig { simplejwt: simplejwt? },
         mail,
         audit: audit?,
         log: log?,

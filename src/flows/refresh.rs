@@ -16,6 +16,8 @@ pub enum RefreshRefused {
     Token(TokenError),
     /// The token is authentic, but its session gives nothing for it any more.
     Session,
+    /// The token is authentic, but the account is disabled.
+    Disabled,
     /// It could not be carried out.
     Failed(Failure),
 }
@@ -50,7 +52,10 @@ pub async fn refresh(app: &App, token: &str, client: Client) -> Result<TokenPair
                     "a superseded refresh token was used; its session has been ended"
                 );
             }
-            Err(RefreshRefused::Session)
+            Err(match refused {
+                Refused::Disabled => RefreshRefused::Disabled,
+                Refused::NoSession | Refused::Reused(_) | Refused::Ahead => RefreshRefused::Session,
+            })
         }
     }
 }

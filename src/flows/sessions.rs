@@ -109,27 +109,27 @@ pub async fn revoke(app: &App, token: &str, client: Client) -> Result<(), Refres
     if was_there { Ok(()) } else { Err(RefreshRefused::Session) }
 }
 
-/// Whether a token of either kind is good: an access token whose session lives, or the current
+/// Checks that a token of either kind is good: an access token whose session lives, or the current
 /// refresh token of one. It only looks, so that a superseded token shown here is no reuse.
 ///
 /// # Errors
-/// [`Failure`].
-pub fn is_good(app: &App, token: &str) -> Result<bool, Failure> {
+/// [`RefreshRefused`].
+pub fn check(app: &App, token: &str) -> Result<(), RefreshRefused> {
     let now = app.moment()?.now;
     let (user, session, generation) = match app.tokens.check_access(token, now, Expiry::Enforced) {
         Ok(claims) => (claims.user, claims.session, None),
-        Err(TokenError::Invalid) => return Ok(false),
         Err(TokenError::WrongType) => {
-            match app.tokens.check_refresh(token, now, Expiry::Enforced) {
-                Ok(claims) => (claims.user, claims.session, Some(claims.generation)),
-                Err(_) => return Ok(false),
-            }
+            let claims = app.tokens.check_refresh(token, now, Expiry::Enforced);
+            let claims = claims.map_err(RefreshRefused::Token)?;
+            (claims.user, claims.session, Some(claims.generation))
         }
+        Err(error) => return Err(RefreshRefused::Token(error)),
     };
-    Ok(match app.store.find_session_of_user(session, user, now)? {
+    let is_good = match app.store.find_session_of_user(session, user, now)? {
         SessionOfUser::Live(_, found) => {
             generation.is_none_or(|generation| generation == found.generation)
         }
         SessionOfUser::NoUser | SessionOfUser::NoSession => false,
-    })
+    };
+    if is_good { Ok(()) } else { Err(RefreshRefused::Session) }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::field_errors::{FieldErrors, FieldProblem};
 use super::respond::{self, Answer, Detail};
 use crate::clock::ClockBehind;
+use crate::config::SimpleJwt;
 use crate::flows::credentials::PasswordRefused;
 use crate::flows::mail_request::RequestRefused;
 use crate::flows::profile::NotAuthenticated;
@@ -73,6 +74,8 @@ pub enum ApiError {
     },
     /// At login: unknown email, wrong password, or disabled account.
     InvalidCredentials,
+    /// The same at SimpleJWT's own login.
+    NoActiveAccount,
     /// At login: the right password of an unverified account, where that is asked for.
     EmailNotVerified,
     /// Registration is switched off.
@@ -83,14 +86,20 @@ pub enum ApiError {
     NotAuthenticated,
     /// `Bearer` with no or several values.
     BadAuthorizationHeader,
-    /// The access token is forged, malformed, expired, of an ended session, or not yet valid.
+    /// The access token is forged, malformed, of an ended session, or not yet valid.
     InvalidAccessToken,
+    /// The access token has expired.
+    ExpiredAccessToken,
     /// A refresh token where an access token is due.
     AccessTokenWrongType,
     /// The access token's user is gone.
     UserNotFound,
-    /// The refresh token is forged, malformed, expired, reused or revoked.
+    /// The refresh token is forged, malformed, reused or revoked.
     InvalidRefreshToken,
+    /// The refresh token has expired.
+    ExpiredRefreshToken,
+    /// At a refresh: the account is disabled.
+    DisabledAccount,
     /// An access token where a refresh token is due.
     RefreshTokenWrongType,
     /// Something broke that is none of the client's business.
@@ -152,6 +161,7 @@ impl From<NotAuthenticated> for ApiError {
     fn from(refused: NotAuthenticated) -> Self {
         match refused {
             NotAuthenticated::Token(TokenError::WrongType) => Self::AccessTokenWrongType,
+            NotAuthenticated::Token(TokenError::Expired) => Self::ExpiredAccessToken,
             NotAuthenticated::Token(TokenError::Invalid) | NotAuthenticated::NoSession => {
                 Self::InvalidAccessToken
             }
@@ -165,6 +175,8 @@ impl From<RefreshRefused> for ApiError {
     fn from(refused: RefreshRefused) -> Self {
         match refused {
             RefreshRefused::Token(TokenError::WrongType) => Self::RefreshTokenWrongType,
+            RefreshRefused::Token(TokenError::Expired) => Self::ExpiredRefreshToken,
+            RefreshRefused::Disabled => Self::DisabledAccount,
             RefreshRefused::Token(TokenError::Invalid) | RefreshRefused::Session => {
                 Self::InvalidRefreshToken
             }
@@ -191,7 +203,22 @@ impl ApiError {
         }
     }
 
-    /// The answer.
+    /// The answer as a release of SimpleJWT words it.
+    pub fn answer_as(self, release: SimpleJwt) -> Answer {
+        match (release, &self) {
+            (SimpleJwt::V5_5, Self::InvalidAccessToken) => bad_access_token("Token is invalid"),
+            (SimpleJwt::V5_5, Self::ExpiredAccessToken) => bad_access_token("Token is expired"),
+            (SimpleJwt::V5_5, Self::InvalidRefreshToken) => bad_refresh_token("Token is invalid"),
+            (SimpleJwt::V5_5, Self::ExpiredRefreshToken) => bad_refresh_token("Token is expired"),
+            (SimpleJwt::V5_5, Self::DisabledAccount) => challenge(detail(
+                StatusCode::UNAUTHORIZED,
+                "No active account found for the given token.",
+            )),
+            _ => self.into_answer(),
+        }
+    }
+
+    /// The answer, worded as SimpleJWT 5.3 does.
     pub fn into_answer(self) -> Answer {
         match self {
             Self::Fields(errors) => respond::json(StatusCode::BAD_REQUEST, &errors),
@@ -245,6 +272,10 @@ impl ApiError {
             Self::InvalidCredentials => {
                 detail(StatusCode::UNAUTHORIZED, "Invalid email or password")
             }
+            Self::NoActiveAccount => challenge(detail(
+                StatusCode::UNAUTHORIZED,
+                "No active account found with the given credentials",
+            )),
             Self::EmailNotVerified => {
                 coded(StatusCode::FORBIDDEN, "Email address is not verified.", "email_not_verified")
             }
@@ -259,12 +290,16 @@ impl ApiError {
                 "Authorization header must contain two space-delimited values",
                 "bad_authorization_header",
             )),
-            Self::InvalidAccessToken => bad_access_token("Token is invalid or expired"),
+            Self::InvalidAccessToken | Self::ExpiredAccessToken => {
+                bad_access_token("Token is invalid or expired")
+            }
             Self::AccessTokenWrongType => bad_access_token("Token has wrong type"),
             Self::UserNotFound => {
                 challenge(coded(StatusCode::UNAUTHORIZED, "User not found", "user_not_found"))
             }
-            Self::InvalidRefreshToken => bad_refresh_token("Token is invalid or expired"),
+            Self::InvalidRefreshToken | Self::ExpiredRefreshToken | Self::DisabledAccount => {
+                bad_refresh_token("Token is invalid or expired")
+            }
             Self::RefreshTokenWrongType => bad_refresh_token("Token has wrong type"),
             Self::Internal => respond::internal_error(),
         }
@@ -350,8 +385,9 @@ mod tests {
         };
         let forged_access = access_token("Token is invalid or expired");
         let wrong_access = access_token("Token has wrong type");
+        let bad_refresh = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
         type Row<'a> = (ApiError, u16, &'a str, &'a [(&'a str, &'a str)]);
-        let table: [Row<'_>; 28] = [
+        let table: [Row<'_>; 32] = [
             (
                 FieldErrors::of("email", FieldProblem::Required).into(),
                 400,
@@ -447,6 +483,15 @@ mod tests {
                 r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#,
                 &[CHALLENGE],
             ),
+            (
+                ApiError::NoActiveAccount,
+                401,
+                r#"{"detail":"No active account found with the given credentials"}"#,
+                &[CHALLENGE],
+            ),
+            (ApiError::ExpiredRefreshToken, 401, bad_refresh, &[CHALLENGE]),
+            (ApiError::DisabledAccount, 401, bad_refresh, &[CHALLENGE]),
+            (ApiError::ExpiredAccessToken, 401, &forged_access, &[CHALLENGE]),
             (ApiError::InvalidAccessToken, 401, &forged_access, &[CHALLENGE]),
             (ApiError::AccessTokenWrongType, 401, &wrong_access, &[CHALLENGE]),
             (
@@ -479,6 +524,37 @@ mod tests {
                 let due = telling.iter().find(|(due, _)| *due == name);
                 assert_eq!(header(&answer, name), due.map_or("", |(_, value)| value), "{shown}");
             }
+        }
+    }
+
+    /// Each as the release answered a request of that kind.
+    #[test]
+    fn a_later_simplejwt_tells_tokens_and_accounts_apart() {
+        let refresh =
+            |text: &str| format!(r#"{{"detail":"Token is {text}","code":"token_not_valid"}}"#);
+        for (error, expected) in [
+            (ApiError::InvalidRefreshToken, refresh("invalid")),
+            (ApiError::ExpiredRefreshToken, refresh("expired")),
+            (
+                ApiError::DisabledAccount,
+                r#"{"detail":"No active account found for the given token."}"#.to_owned(),
+            ),
+        ] {
+            let answer = error.answer_as(SimpleJwt::V5_5);
+            assert_eq!((answer.status().as_u16(), body(&answer)), (401, expected));
+            assert_eq!(header(&answer, CHALLENGE.0), CHALLENGE.1);
+        }
+        for (error, message) in [
+            (ApiError::InvalidAccessToken, "Token is invalid"),
+            (ApiError::ExpiredAccessToken, "Token is expired"),
+            (ApiError::AccessTokenWrongType, "Token has wrong type"),
+        ] {
+            let body = body(&error.clone().answer_as(SimpleJwt::V5_5));
+            assert!(body.contains(&format!(r#""message":"{message}""#)), "{body}");
+        }
+        for error in [ApiError::ExpiredAccessToken, ApiError::DisabledAccount] {
+            let before = body(&error.clone().into_answer());
+            assert_eq!(body(&error.answer_as(SimpleJwt::V5_3)), before);
         }
     }
 

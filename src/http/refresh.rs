@@ -54,6 +54,9 @@ async fn refresh_by_cookie(
             Ok(cookies::keep(answer, &tokens.refresh, tokens.refresh_for))
         }
         Err(RefreshRefused::Failed(failure)) => Err(failure.into()),
-        Err(dead) => Ok(cookies::clear(ApiError::from(dead).into_answer())),
+        Err(dead) => {
+            let release = context.app.config.compatibility.simplejwt;
+            Ok(cookies::clear(ApiError::from(dead).answer_as(release)))
+        }
     }
 }

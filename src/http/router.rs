@@ -143,7 +143,8 @@ impl Router {
         if let Some(problem) = problem {
             return ApiError::from(problem).into_answer();
         }
-        self.dispatch(route, request).await.unwrap_or_else(ApiError::into_answer)
+        let release = self.context.app.config.compatibility.simplejwt;
+        self.dispatch(route, request).await.unwrap_or_else(|error| error.answer_as(release))
     }
 
     /// Each handler that waits for something has a box of its own: a request takes as much memory
@@ -153,6 +154,7 @@ impl Router {
         match route {
             Route::Register => Box::pin(register::register(context, *request)).await,
             Route::LogIn => Box::pin(login::log_in(context, *request)).await,
+            Route::ObtainTokens => Box::pin(token_endpoints::obtain(context, *request)).await,
             Route::Refresh => Box::pin(refresh::refresh(context, *request)).await,
             Route::LogOut => Box::pin(sessions::log_out(context, *request)).await,
             Route::LogOutEverywhere => {

@@ -11,6 +11,8 @@ pub enum Route {
     Register,
     /// Log in.
     LogIn,
+    /// Log in as at SimpleJWT's own endpoint.
+    ObtainTokens,
     /// Exchange a refresh token.
     Refresh,
     /// Who am I?
@@ -63,6 +65,7 @@ pub enum Route {
 pub(super) const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
+    (Method::POST, "/api/token", Route::ObtainTokens),
     (Method::POST, "/api/token/refresh", Route::Refresh),
     (Method::POST, "/api/token/verify", Route::VerifyToken),
     (Method::POST, "/api/token/blacklist", Route::BlacklistToken),

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::SigningAlgorithm;
 use crate::domain::Client;
 use crate::domain::session::SessionLifetimes;
-use crate::keys::{JwtKey, Keys};
+use crate::keys::{AccessSigning, JwtKey, Keys};
 use crate::random::Random;
 
 const START: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
@@ -38,6 +38,7 @@ fn tokens_for(audience: Option<&str>, keys: &Keys) -> Tokens {
         access_lifetime: 30 * MINUTE,
         issuer: "https://accounts.example".to_owned(),
         audience: audience.map(str::to_owned),
+        simplejwt: SimpleJwt::V5_3,
     };
     Tokens::new(keys.clone().into(), settings)
 }
@@ -208,18 +209,61 @@ fn an_access_token_never_outlives_its_session() {
 }
 
 #[test]
+fn user_id_has_the_form_of_the_configured_release_and_either_is_read() {
+    let keys = keys(SigningAlgorithm::Es256);
+    let numbers = tokens_of(&keys);
+    let settings = TokenSettings { simplejwt: SimpleJwt::V5_5, ..numbers.settings.clone() };
+    let strings = Tokens::new(keys.into(), settings);
+    for (tokens, expected) in [(&numbers, json!(42)), (&strings, json!("42"))] {
+        let access = tokens.access(&session(), START, JTI);
+        let refresh = tokens.refresh(&session());
+        for token in [&access, &refresh] {
+            let (_, payload) = decoded(token.expose());
+            assert_eq!(payload["user_id"], expected);
+        }
+        for reader in [&numbers, &strings] {
+            let claims = reader.check_access(access.expose(), START, Expiry::Enforced).unwrap();
+            assert_eq!(claims.user, UserId(42));
+            let claims = reader.check_refresh(refresh.expose(), START, Expiry::Enforced).unwrap();
+            assert_eq!(claims.user, UserId(42));
+        }
+    }
+}
+
+#[test]
+fn a_shared_secret_signs_as_its_text_and_verifies_what_others_sign_with_it() {
+    let secret = "0123456789abcdef0123456789abcdef-django";
+    let signing = AccessSigning::SharedSecret(Secret::new(secret.to_owned()));
+    let keys = Keys::ephemeral(signing, &Random::seeded(1)).unwrap();
+    let tokens = tokens_of(&keys);
+    let token = tokens.access(&session(), START, JTI);
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+    validation.validate_exp = false;
+    let key = jsonwebtoken::DecodingKey::from_secret(secret.as_bytes());
+    let read = jsonwebtoken::decode::<serde_json::Value>(token.expose(), &key, &validation);
+    assert_eq!(read.unwrap().claims["user_id"], 42);
+    assert!(tokens.check_access(token.expose(), START, Expiry::Enforced).is_ok());
+    assert!(tokens.jwk_set(START).is_none());
+    // Another secret has the same name, and is another key.
+    let other = AccessSigning::SharedSecret(Secret::new(secret.to_uppercase()));
+    let other = tokens_of(&Keys::ephemeral(other, &Random::seeded(1)).unwrap());
+    let refused = other.check_access(token.expose(), START, Expiry::Enforced);
+    assert_eq!(refused, Err(TokenError::Invalid));
+}
+
+#[test]
 fn a_token_expires_to_the_second() {
     let tokens = tokens_of(&keys(SigningAlgorithm::EdDsa));
     let access = tokens.access(&session(), START, JTI);
     let last = Timestamp::from_micros((START_SECOND + 1_800) * 1_000_000 - 1);
     assert!(tokens.check_access(access.expose(), last, Expiry::Enforced).is_ok());
     let expired = tokens.check_access(access.expose(), seconds_after(1_800), Expiry::Enforced);
-    assert_eq!(expired, Err(TokenError::Invalid));
+    assert_eq!(expired, Err(TokenError::Expired));
 
     let refresh = tokens.refresh(&session());
     let check = |now, expiry| tokens.check_refresh(refresh.expose(), now, expiry);
     assert!(check(seconds_after(86_399), Expiry::Enforced).is_ok());
-    assert_eq!(check(seconds_after(86_400), Expiry::Enforced), Err(TokenError::Invalid));
+    assert_eq!(check(seconds_after(86_400), Expiry::Enforced), Err(TokenError::Expired));
     assert!(check(seconds_after(86_400), Expiry::Ignored).is_ok());
     assert!(check(Timestamp::EPOCH, Expiry::Ignored).is_ok());
 }
@@ -247,15 +291,16 @@ fn neither_kind_passes_for_the_other() {
             |token: &str, now, expiry| tokens.check_access(token, now, expiry).err();
         let as_access = |token: &str, now| as_access_with(token, now, Expiry::Enforced);
         let as_refresh = |token: &str, now, expiry| tokens.check_refresh(token, now, expiry).err();
-        let (wrong, invalid) = (Some(TokenError::WrongType), Some(TokenError::Invalid));
+        let [wrong, expired, invalid] =
+            [TokenError::WrongType, TokenError::Expired, TokenError::Invalid].map(Some);
         assert_eq!(as_access(refresh.expose(), START), wrong);
         assert_eq!(as_refresh(access.expose(), START, Expiry::Enforced), wrong);
         let late = START.saturating_add(2 * DAY);
-        assert_eq!(as_access(refresh.expose(), late), invalid);
-        assert_eq!(as_refresh(access.expose(), late, Expiry::Enforced), invalid);
+        assert_eq!(as_access(refresh.expose(), late), expired);
+        assert_eq!(as_refresh(access.expose(), late, Expiry::Enforced), expired);
         assert_eq!(as_refresh(access.expose(), late, Expiry::Ignored), wrong);
         assert_eq!(as_access_with(refresh.expose(), late, Expiry::Ignored), wrong);
-        assert_eq!(as_access(access.expose(), late), invalid);
+        assert_eq!(as_access(access.expose(), late), expired);
         assert_eq!(as_access_with(access.expose(), late, Expiry::Ignored), None);
 
         // The payload of one under the key of the other.
@@ -321,7 +366,8 @@ fn debug_shows_names_only() {
         shown,
         format!(
             "Tokens {{ settings: TokenSettings {{ access_lifetime: 1800s, issuer: \
-             \"https://accounts.example\", audience: None }}, keys: {keys:?} }}"
+             \"https://accounts.example\", audience: None, \
+             simplejwt: V5_3 }}, keys: {keys:?} }}"
         )
     );
     assert_eq!(format!("{:?}", tokens.refresh(&session())), "[secret]");
@@ -339,7 +385,7 @@ fn a_token_that_was_verified_before_is_judged_by_time_again() {
     for _ in 0..2 {
         assert_eq!(at(START), Ok(UserId(42)));
         assert_eq!(at(seconds_after(1_799)), Ok(UserId(42)));
-        assert_eq!(at(seconds_after(1_800)), Err(TokenError::Invalid), "expired");
+        assert_eq!(at(seconds_after(1_800)), Err(TokenError::Expired));
         let before = Timestamp::from_unix_seconds(START_SECOND - 1);
         assert_eq!(at(before), Err(TokenError::Invalid), "not valid yet");
     }

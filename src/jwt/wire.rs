@@ -1,10 +1,12 @@
 //! The encoding of tokens: three parts and their JSON, with nothing that could be read in two ways.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::domain::{SessionId, UserId};
@@ -61,7 +63,7 @@ pub(super) struct AccessPayload<'a> {
     pub(super) nbf: Option<NumericDate>,
     #[serde(borrow)]
     pub(super) jti: Cow<'a, str>,
-    pub(super) user_id: UserId,
+    pub(super) user_id: UserIdClaim,
     #[serde(borrow)]
     pub(super) iss: Cow<'a, str>,
     /// Read by [`Addressed`], only if it matters.
@@ -110,10 +112,53 @@ pub(super) struct RefreshPayload<'a> {
     pub(super) nbf: Option<NumericDate>,
     #[serde(borrow)]
     pub(super) jti: Cow<'a, str>,
-    pub(super) user_id: UserId,
+    pub(super) user_id: UserIdClaim,
     pub(super) sid: SessionId,
     #[serde(rename = "gen")]
     pub(super) generation: u64,
+}
+
+/// `user_id`: a number, or a string as SimpleJWT writes it from 5.5 on. Either form is read.
+#[derive(Clone, Copy)]
+pub(super) struct UserIdClaim {
+    pub(super) user: UserId,
+    pub(super) is_string: bool,
+}
+
+impl Serialize for UserIdClaim {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_string {
+            serializer.collect_str(&self.user)
+        } else {
+            self.user.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UserIdClaim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UserIdVisitor)
+    }
+}
+
+struct UserIdVisitor;
+
+impl Visitor<'_> for UserIdVisitor {
+    type Value = UserIdClaim;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a user's number")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(UserIdClaim { user: UserId(number), is_string: false })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let number = text.parse().ok().filter(|number: &u64| number.to_string() == text);
+        let number = number.ok_or_else(|| E::custom("not a number"))?;
+        Ok(UserIdClaim { user: UserId(number), is_string: true })
+    }
 }
 
 /// A moment in whole seconds (RFC 7519, section 2), up to the end of the year 9999. RFC 7519 would

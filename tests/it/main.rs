@@ -53,6 +53,7 @@ mod revocation;
 mod secrets;
 mod sessions;
 mod sick_disk;
+mod simplejwt;
 mod support;
 mod token_endpoints;
 mod verification;

@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::clock::Timestamp;
-use latchkey::config::SigningAlgorithm;
+use latchkey::config::{SigningAlgorithm, SimpleJwt};
 use latchkey::domain::session::SessionLifetimes;
 use latchkey::domain::{Client, Session, SessionId, UserId};
 use latchkey::jwt::{AccessClaims, Expiry, RefreshClaims, TokenError, TokenSettings, Tokens};
@@ -56,7 +56,12 @@ impl Mint {
         };
         let (access_signer, refresh_signer) = (signer("access-"), signer("refresh-").unwrap());
         let access_lifetime = Duration::from_secs(1_800);
-        let settings = TokenSettings { access_lifetime, issuer: ISSUER.to_owned(), audience: None };
+        let settings = TokenSettings {
+            access_lifetime,
+            issuer: ISSUER.to_owned(),
+            audience: None,
+            simplejwt: SimpleJwt::V5_3,
+        };
         let tokens = Tokens::new(keys.into(), settings);
         let access = tokens.access(&session(), NOW, [0xab; 16]).expose().clone();
         let refresh = tokens.refresh(&session()).expose().clone();

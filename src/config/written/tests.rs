@@ -123,7 +123,7 @@ fn no_two_keys_share_a_variable() {
     let variables = reader.keys().iter().map(|key| key.variable());
     let all: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-    assert_eq!(reader.keys().len(), 64);
+    assert_eq!(reader.keys().len(), 65);
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
             "[cheese]",
             "c.toml:1: cheese: no such section; there are [server], [storage], [tokens], \
              [passwords], [registration], [login], [recovery], [email_change], [cookies], \
-             [mail], [audit], [log]",
+             [compatibility], [mail], [audit], [log]",
         ),
         // What does not go together.
         (

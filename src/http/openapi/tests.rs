@@ -326,6 +326,8 @@ fn every_refusal_is_as_described() {
             [ApiError::LockedOut { retry_after }];
         ApiError::InvalidCredentials => Some("/components/responses/InvalidCredentials"),
             [ApiError::InvalidCredentials];
+        ApiError::NoActiveAccount => Some("/components/responses/NoActiveAccount"),
+            [ApiError::NoActiveAccount];
         ApiError::EmailNotVerified => Some("/components/responses/LoginForbidden"),
             [ApiError::EmailNotVerified];
         ApiError::CrossSite => Some("/components/responses/CrossSite"),
@@ -335,9 +337,12 @@ fn every_refusal_is_as_described() {
         ApiError::NotAuthenticated => AUTHENTICATION, [ApiError::NotAuthenticated];
         ApiError::BadAuthorizationHeader => AUTHENTICATION, [ApiError::BadAuthorizationHeader];
         ApiError::InvalidAccessToken => AUTHENTICATION, [ApiError::InvalidAccessToken];
+        ApiError::ExpiredAccessToken => AUTHENTICATION, [ApiError::ExpiredAccessToken];
         ApiError::AccessTokenWrongType => AUTHENTICATION, [ApiError::AccessTokenWrongType];
         ApiError::UserNotFound => AUTHENTICATION, [ApiError::UserNotFound];
         ApiError::InvalidRefreshToken => REFRESH, [ApiError::InvalidRefreshToken];
+        ApiError::ExpiredRefreshToken => REFRESH, [ApiError::ExpiredRefreshToken];
+        ApiError::DisabledAccount => REFRESH, [ApiError::DisabledAccount];
         ApiError::RefreshTokenWrongType => REFRESH, [ApiError::RefreshTokenWrongType];
         // Described once, in the introduction.
         ApiError::Internal => None, [ApiError::Internal];

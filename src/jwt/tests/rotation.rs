@@ -30,8 +30,12 @@ impl Running {
         let keys = Keys::load_or_create(&path, algorithm, START, &Random::system()).unwrap();
         let keys = LiveKeys::new(keys);
         let issuer = "https://accounts.example".to_owned();
-        let settings =
-            TokenSettings { access_lifetime: schedule.access_lifetime, issuer, audience: None };
+        let settings = TokenSettings {
+            access_lifetime: schedule.access_lifetime,
+            issuer,
+            audience: None,
+            simplejwt: SimpleJwt::V5_3,
+        };
         let watch = KeyWatch::new(path.clone(), schedule, keys.clone());
         Self { _root: root, path, schedule, watch, tokens: Tokens::new(keys, settings) }
     }
@@ -163,7 +167,7 @@ fn a_key_is_published_to_the_last_moment_of_its_last_token() {
     let expires = Timestamp::from_unix_seconds(dies.unix_seconds() - 1);
     assert_eq!(
         server.tokens.check_access(&last, expires, Expiry::Enforced),
-        Err(TokenError::Invalid)
+        Err(TokenError::Expired)
     );
     // Not published any more, whether its files could be removed or not.
     assert!(!is_taken(&server.published(dies), &last));

@@ -26,8 +26,10 @@ pub struct Presented {
 /// Why a refresh token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Its session is unknown, ended or over, or its user is gone or disabled.
+    /// Its session is unknown, ended or over, or its user is gone.
     NoSession,
+    /// Its user is disabled.
+    Disabled,
     /// It was superseded for good; its session has been ended.
     Reused(Theft),
     /// Its generation was never issued.
@@ -97,10 +99,12 @@ impl Store {
 fn rotate(tx: &mut Tx<'_, '_>, presented: &Presented) -> Result<Result<Session, Refused>, Fault> {
     let Presented { session: id, user, generation, ref client } = *presented;
     let refused = Ok(Err(Refused::NoSession));
-    let is_disabled = tx.is_disabled(user)?;
-    let (Some(false), Some((session, filed_at))) = (is_disabled, tx.filed_session(id)?) else {
-        return refused;
-    };
+    match tx.is_disabled(user)? {
+        Some(false) => {}
+        Some(true) => return Ok(Err(Refused::Disabled)),
+        None => return refused,
+    }
+    let Some((session, filed_at)) = tx.filed_session(id)? else { return refused };
     if session.user != user {
         return refused;
     }

@@ -126,9 +126,9 @@ fn others(forger: &Forger<'_>) -> Vec<Case> {
         "token_type",
         &["\"\"", "\"Access\"", "\"ACCESS\"", "\"sliding\"", "\"access\\u0000\"", "0"],
     );
-    let as_text = format!("\"{user}\"");
+    let padded = format!("\"0{user}\"");
     let as_float = format!("{user}.0");
-    add("user_id", &[&as_text, &as_float, "18446744073709551616", "1e0", "\"1 OR 1=1\""]);
+    add("user_id", &[&padded, &as_float, "18446744073709551616", "1e0", "\"1 OR 1=1\""]);
     let upper = format!("\"{}\"", sid.to_uppercase());
     let (shorter, longer) = (format!("\"{}\"", &sid[1..]), format!("\"{sid}0\""));
     let dashed = format!("\"{}-{}\"", &sid[..8], &sid[8..]);

@@ -183,6 +183,7 @@ impl TestApp {
             access_lifetime: config.tokens.access_lifetime,
             issuer: config.tokens.issuer.clone().unwrap_or_else(|| public_url.to_string()),
             audience: config.tokens.audience.clone(),
+            simplejwt: config.compatibility.simplejwt,
         };
         let app = Arc::new(App {
             throttle: Throttle::new(&config.login, &config.registration, random.bytes()),

@@ -64,7 +64,7 @@ pub fn read(token: &str, signer: &Signer, kind: Kind, issuer: &str) -> Option<Sa
     };
     let claims = object(payload, claims, false)?;
     let claim = |name: &str| member(&claims, name);
-    let (user, sid) = (claim("user_id")?.as_u64()?, claim("sid")?.as_str()?);
+    let (user, sid) = (user_of(claim("user_id")?)?, claim("sid")?.as_str()?);
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let is_consistent = sid.len() == 32 && sid.bytes().all(is_digit) && claim("jti")?.is_string();
     let is_of_kind = match kind {
@@ -163,4 +163,11 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
         held &= (1 << bits) - 1;
     }
     (held == 0 && text.len() % 4 != 1).then_some(bytes)
+}
+
+/// A user's number, as a number or as a string.
+fn user_of(claim: &Value) -> Option<u64> {
+    let text = claim.as_str();
+    let number = text.map_or_else(|| claim.as_u64(), |text| text.parse().ok())?;
+    text.is_none_or(|text| text == number.to_string()).then_some(number)
 }
