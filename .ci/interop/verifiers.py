@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,14 +21,24 @@ HERE = Path(__file__).parent
 class Verifier:
     """One such service."""
 
-    def __init__(self, command: Sequence[str], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        settings: dict[str, Any],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._send(settings)
 
-    def ask(self, token: str) -> dict[str, Any]:
-        self._send(token)
+    def ask(self, question: Any) -> dict[str, Any]:
+        self._send(question)
         assert self._process.stdout is not None and self._process.stderr is not None
         line = self._process.stdout.readline()
         assert line, f"the service has ended:\n{self._process.stderr.read()}"
