@@ -43,7 +43,7 @@ async fn the_link_opens_a_form_that_password_managers_understand_and_changes_not
             "name=\"new_password\" type=\"password\" autocomplete=\"new-password\"",
             "name=\"confirm_password\" type=\"password\" autocomplete=\"new-password\"",
             "at least 10 characters",
-            "none of the commonest passwords",
+            "none of the most common passwords",
         ] {
             assert!(page.contains(part), "no {part}: {page}");
         }
