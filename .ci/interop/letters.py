@@ -31,7 +31,7 @@ def parse(data: bytes) -> EmailMessage:
 
 def letters_in(directory: Path) -> list[EmailMessage]:
     """The letters of the file transport, as far as there are any."""
-    return [parse(path.read_bytes()) for path in sorted(directory.glob("*.eml"))]
+    return [parse(path.read_bytes()) for path in sorted(directory.glob("[!.]*.eml"))]
 
 
 def letter_to(directory: Path, address: str, seconds: float = 20.0) -> EmailMessage:

@@ -37,7 +37,7 @@ class Post:
 
     def letters(self, address: str, subject: str) -> list[EmailMessage]:
         with self._lock:
-            for path in self.directory.glob("*.eml"):
+            for path in self.directory.glob("[!.]*.eml"):
                 if path.name not in self._read:
                     self._read.add(path.name)
                     letter = parse(path.read_bytes())
