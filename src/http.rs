@@ -12,6 +12,7 @@ pub mod cors;
 pub mod errors;
 pub mod field_errors;
 pub mod fields;
+mod home;
 pub mod input;
 mod login;
 mod openapi;

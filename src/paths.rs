@@ -1,5 +1,4 @@
-//! The paths of the pages that mailed links lead to: mail writes them, `http` answers them, and
-//! the forms of the pages come back to them.
+//! The paths that mails and pages lead to, and that `http` answers.
 
 /// Confirms an address or a change of it, or calls such a change off; the ticket is in the query.
 pub const CONFIRM_EMAIL: &str = "/api/verify-email/confirm";
@@ -7,6 +6,9 @@ pub const CONFIRM_EMAIL: &str = "/api/verify-email/confirm";
 /// Where a new password is chosen and sent; a mailed link has the ticket behind it. A frontend
 /// has the same path for this.
 pub const RESET_PASSWORD: &str = "/reset-password";
+
+/// Where the description of the API is.
+pub const SCHEMA: &str = "/api/schema";
 
 /// The link to [`RESET_PASSWORD`], as the list of routes writes it.
 pub const RESET_PASSWORD_LINK: &str = "/reset-password/{token}";

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::{Email, Purpose, TicketId, TicketState, User};
+use crate::domain::{Email, Purpose, TicketId, TicketState, TicketUse, User};
 use crate::secret::Secret;
 
 /// A mailed link that can be used now: authentic, and looked up in the last commit. The transaction
@@ -41,10 +41,21 @@ pub enum LinkOutcome {
     NotRemoved,
     /// The password is the new one, and all sessions have ended.
     PasswordReset,
+    /// The link has reset the password before.
+    AlreadyReset(Box<PastReset>),
     /// The link is forged, mangled, expired, used or void: for what, if it was made here.
     Invalid(Option<Purpose>),
     /// It could not be carried out.
     Failed(Failure),
+}
+
+/// A reset of a password that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastReset {
+    /// Whose password it was, as they are now.
+    pub user: User,
+    /// When it was, and which credential version it made.
+    pub used: TicketUse,
 }
 
 impl<F: Into<Failure>> From<F> for LinkOutcome {
@@ -63,9 +74,17 @@ impl Link {
         token: &Secret<String>,
         purposes: &[Purpose],
     ) -> Result<Self, LinkOutcome> {
-        let now = app.moment()?.now;
         let opened = app.keys.ticket().open(purposes, token.expose());
         let (purpose, id) = opened.ok_or(LinkOutcome::Invalid(None))?;
+        Self::look_up(app, purpose, id)
+    }
+
+    /// The link of this ticket, as it is now.
+    ///
+    /// # Errors
+    /// The [`LinkOutcome`] of a link that cannot be used.
+    pub(super) fn look_up(app: &App, purpose: Purpose, id: TicketId) -> Result<Self, LinkOutcome> {
+        let now = app.moment()?.now;
         let invalid = LinkOutcome::Invalid(Some(purpose));
         let (ticket, user) = match app.store.find_ticket(id)? {
             Some((ticket, Some(user))) if ticket.purpose == purpose => (ticket, user),
@@ -76,10 +95,11 @@ impl Link {
         };
         match ticket.state(&user, now) {
             TicketState::Open => {}
-            TicketState::Used(_) if purpose != Purpose::ResetPassword => {
-                return Err(LinkOutcome::AlreadyVerified);
+            TicketState::Used(used) if purpose == Purpose::ResetPassword => {
+                return Err(LinkOutcome::AlreadyReset(Box::new(PastReset { user, used })));
             }
-            TicketState::Used(_) | TicketState::Void => return Err(invalid),
+            TicketState::Used(_) => return Err(LinkOutcome::AlreadyVerified),
+            TicketState::Void => return Err(invalid),
         }
         if purpose == Purpose::VerifyEmail && user.is_email_verified {
             return Err(LinkOutcome::AlreadyVerified);

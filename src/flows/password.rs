@@ -1,8 +1,10 @@
 //! Passwords after the first: reset by mail, or changed by someone who knows the current one.
 
+use std::time::Duration;
+
 use super::Failure;
 use super::credentials::{PasswordRefused, check_password};
-use super::link::{Link, LinkOutcome};
+use super::link::{Link, LinkOutcome, PastReset};
 use super::mail_request::{self, RequestRefused};
 use crate::app::App;
 use crate::domain::password::forms::is_same;
@@ -11,6 +13,9 @@ use crate::domain::{
 };
 use crate::secret::Secret;
 use crate::store::{NewPasswordHash, NewTicket, PasswordChange, ResetOutcome};
+
+/// For how long a repeated reset gets the answer of the first, which its client may have lost.
+const REPEAT_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 /// Asks for a link that resets the password. The answer is the same whether or not there is an
 /// account.
@@ -74,8 +79,38 @@ pub async fn reset(
             app.throttle.clear(user.email.key());
             LinkOutcome::PasswordReset
         }
-        ResetOutcome::Invalid => link.invalid(),
+        // Perhaps another request with this link was faster.
+        ResetOutcome::Invalid => match Link::look_up(app, link.purpose, link.ticket) {
+            Ok(link) => link.invalid(),
+            Err(outcome) => outcome,
+        },
     })
+}
+
+/// Whether a reset repeats `past`: with the same password, while that is the user's and for
+/// [`REPEAT_WINDOW`]. The comparison costs and counts like a login of that account.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn repeats(
+    app: &App,
+    past: &PastReset,
+    new: NewPassword,
+    client: &Client,
+) -> Result<bool, Failure> {
+    let PastReset { user, used } = past;
+    let now = app.moment()?.now;
+    let stands = user.credential_version == used.credential_version
+        && now.saturating_since(used.at) <= REPEAT_WINDOW;
+    if !stands || app.throttle.login_attempt(client.block(), now).is_err() {
+        return Ok(false);
+    }
+    match check_password(app, user, new.into_secret(), client).await {
+        Ok(credential_version) => Ok(credential_version == used.credential_version),
+        Err(PasswordRefused::Failed(failure)) => Err(failure),
+        Err(PasswordRefused::Wrong | PasswordRefused::LockedOut(_))
+        | Err(PasswordRefused::NotAuthorised) => Ok(false),
+    }
 }
 
 /// Why a password was not changed.

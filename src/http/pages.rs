@@ -24,7 +24,7 @@ use super::respond::{self, Answer};
 use crate::clock::Timestamp;
 use crate::config::PublicUrl;
 use crate::domain::Email;
-use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD};
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, SCHEMA};
 use crate::secret::Secret;
 
 pub use notice::Notice;
@@ -36,15 +36,17 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const STYLE: &str = include_str!("../templates/pages/style.css");
 
 const LAYOUT: &str = "layout.html";
+const HOME: &str = "home.html";
 const RESET: &str = "reset.html";
 const NOTICE: &str = "notice.html";
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     (LAYOUT, include_str!("../templates/pages/layout.html")),
     ("confirm.html", include_str!("../templates/pages/confirm.html")),
     ("disown.html", include_str!("../templates/pages/disown.html")),
     ("change.html", include_str!("../templates/pages/change.html")),
     ("cancel_change.html", include_str!("../templates/pages/cancel_change.html")),
+    (HOME, include_str!("../templates/pages/home.html")),
     (RESET, include_str!("../templates/pages/reset.html")),
     (NOTICE, include_str!("../templates/pages/notice.html")),
 ];
@@ -73,8 +75,8 @@ impl std::error::Error for PagesError {}
 #[derive(Debug)]
 pub struct Pages {
     templates: Environment<'static>,
-    /// What the pages call the place the account is at: the frontend's host, where there is one.
-    site: Option<String>,
+    /// What pages and mails call the service: the host of the public URL.
+    site: String,
     /// The same for every page, since the style is.
     policy: HeaderValue,
     /// Where the forms of the questions go: as a browser must ask for it, so with the path of the
@@ -82,6 +84,8 @@ pub struct Pages {
     confirm_action: String,
     /// Where the form with the new password goes, likewise.
     reset_action: String,
+    /// Where the description of the API is, likewise.
+    schema: String,
 }
 
 impl Pages {
@@ -100,14 +104,14 @@ impl Pages {
         }
         let policy = policy::policy(STYLE, frontend.map(PublicUrl::origin));
         let policy = HeaderValue::from_str(&policy).map_err(PagesError::Header)?;
-        let site = frontend.map(|url| url.authority().to_owned());
         let prefix = public_url.path();
         let pages = Self {
             templates,
-            site,
+            site: public_url.authority().to_owned(),
             policy,
             confirm_action: format!("{prefix}{CONFIRM_EMAIL}/"),
             reset_action: format!("{prefix}{RESET_PASSWORD}/"),
+            schema: format!("{prefix}{SCHEMA}/"),
         };
         pages.rehearse().map_err(PagesError::Template)?;
         Ok(pages)
@@ -133,6 +137,11 @@ impl Pages {
         self.answer(status, self.render_reset(page))
     }
 
+    /// What this is, for a browser at `/`.
+    pub fn home(&self) -> Answer {
+        self.answer(StatusCode::OK, self.render_home())
+    }
+
     /// Tells something.
     pub fn notice(&self, notice: Notice) -> Answer {
         let (status, ..) = notice.content();
@@ -156,6 +165,7 @@ impl Pages {
                 self.render_reset(&ResetPage { email, token, min_length: 1, problems })?;
             }
         }
+        self.render_home()?;
         self.render_notice(Notice::Internal).map(drop)
     }
 
@@ -190,6 +200,10 @@ impl Pages {
         self.render(RESET, "Choose a new password", form)
     }
 
+    fn render_home(&self) -> Result<String, minijinja::Error> {
+        self.render(HOME, "This is an account service", context! { schema => &self.schema })
+    }
+
     fn render_notice(&self, notice: Notice) -> Result<String, minijinja::Error> {
         let (status, title, paragraphs) = notice.content();
         let content = context! {
@@ -206,7 +220,7 @@ impl Pages {
         title: &str,
         values: Value,
     ) -> Result<String, minijinja::Error> {
-        let frame = context! { site => self.site.as_deref(), title => title };
+        let frame = context! { site => self.site.as_str(), title => title };
         let content = self
             .templates
             .get_template(template)?

@@ -35,12 +35,21 @@ pub(super) async fn reset(context: &Context, request: Request) -> Result<Answer,
     }
     let new = new_password(app, &fields, link.as_ref().ok().map(|link| &link.user))?;
     let outcome = match link {
-        Ok(link) => password::reset(app, &link, new, request.client).await?,
+        Ok(link) => password::reset(app, &link, new.clone(), request.client.clone()).await?,
         Err(outcome) => outcome,
     };
-    match outcome {
-        LinkOutcome::PasswordReset => Ok(respond::message(RESET)),
-        _ => Err(FieldErrors::non_field(FieldProblem::InvalidResetToken).into()),
+    let is_reset = match outcome {
+        LinkOutcome::PasswordReset => true,
+        LinkOutcome::AlreadyReset(past) => {
+            password::repeats(app, &past, new, &request.client).await?
+        }
+        LinkOutcome::Failed(failure) => return Err(failure.into()),
+        _ => false,
+    };
+    if is_reset {
+        Ok(respond::message(RESET))
+    } else {
+        Err(FieldErrors::non_field(FieldProblem::InvalidResetToken).into())
     }
 }
 

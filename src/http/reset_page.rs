@@ -1,5 +1,7 @@
 //! `/reset-password/`: the page behind a mailed reset link, where there is no frontend.
 
+use percent_encoding::percent_decode_str;
+
 use super::errors::ApiError;
 use super::pages::{Notice, ResetPage, ResetProblems};
 use super::passwords;
@@ -14,7 +16,9 @@ use crate::secret::Secret;
 /// `GET /reset-password/{token}`
 pub(super) fn open(context: &Context, request: &Request) -> Answer {
     let rest = request.head.uri.path().strip_prefix(RESET_PASSWORD).unwrap_or_default();
-    let token = Secret::new(rest.trim_matches('/').to_owned());
+    // Some mail programs encode `-` and `_`, which are in a token.
+    let token = percent_decode_str(rest.trim_matches('/')).decode_utf8_lossy().into_owned();
+    let token = Secret::new(token);
     match Link::open(&context.app, &token, &[Purpose::ResetPassword]) {
         Ok(link) => form(context, &link.email, &token, ResetProblems::default()),
         Err(outcome) => notice(context, outcome),

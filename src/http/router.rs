@@ -21,7 +21,7 @@ use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
-    confirmation, login, passwords, probes, profile, refresh, register, reset_page,
+    confirmation, home, login, passwords, probes, profile, refresh, register, reset_page,
     revoked_sessions, sessions, token_endpoints, verification, well_known,
 };
 use crate::app::App;
@@ -132,7 +132,7 @@ impl Router {
         {
             return answer;
         }
-        let Some(resource) = asked.resource else { return ApiError::NotFound.into_answer() };
+        let Some(resource) = asked.resource else { return home::show(&self.context, head) };
         if head.method == Method::OPTIONS {
             return respond::options(methods);
         }

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, RESET_PASSWORD_LINK};
+use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, RESET_PASSWORD_LINK, SCHEMA};
 
 /// What a path and a method ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) const ROUTES: &[(Method, &str, Route)] = &[
     (Method::GET, CONFIRM_EMAIL, Route::OpenVerificationLink),
     (Method::POST, CONFIRM_EMAIL, Route::AnswerVerification),
     (Method::GET, "/.well-known/jwks.json", Route::KeySet),
-    (Method::GET, "/api/schema", Route::Schema),
+    (Method::GET, SCHEMA, Route::Schema),
     (Method::GET, "/healthz", Route::Alive),
     (Method::GET, "/readyz", Route::Ready),
 ];

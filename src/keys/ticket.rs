@@ -22,8 +22,15 @@ const TOKEN_BYTES: usize = ID_BYTES + MAC_BYTES;
 /// A token's length: base64url of 48 bytes, without padding.
 const TOKEN_LENGTH: usize = TOKEN_BYTES / 3 * 4;
 
+/// The characters of base64url that are cut off.
+const CUT_OFF: [char; 2] = ['-', '_'];
+
+/// What follows where a token would end in `-` or `_`: mail programs do not take those for a part
+/// of a link at its end.
+const END: char = '0';
+
 /// Makes and checks what a mailed link carries: `base64url(id ‖ HMAC-SHA-256(key, context ‖
-/// purpose ‖ id))`, 64 characters.
+/// purpose ‖ id))`, 64 characters, and a `0` after a last `-` or `_`.
 #[derive(Clone)]
 pub struct TicketKey {
     keys: Ring<(KeyId, hmac::Key)>,
@@ -46,13 +53,22 @@ impl TicketKey {
         let (head, tail) = token.split_at_mut(ID_BYTES);
         head.copy_from_slice(id.as_bytes());
         tail.copy_from_slice(mac.as_ref());
-        Secret::new(URL_SAFE_NO_PAD.encode(*token))
+        let mut text = String::with_capacity(TOKEN_LENGTH + END.len_utf8());
+        URL_SAFE_NO_PAD.encode_string(*token, &mut text);
+        if text.ends_with(CUT_OFF) {
+            text.push(END);
+        }
+        Secret::new(text)
     }
 
     /// The ticket that `token` was made for, and for which of `purposes`; `None` unless one of these
-    /// keys made it, and it is written exactly as it was. Comparing takes the same time however
+    /// keys made it, and it is written exactly as it was, but for a last `0`. Comparing takes the same time however
     /// much of it is right.
     pub fn open(&self, purposes: &[Purpose], token: &str) -> Option<(Purpose, TicketId)> {
+        // Tokens of earlier releases may end in these characters.
+        let is_cut = |cut: &&str| cut.len() == TOKEN_LENGTH && cut.ends_with(CUT_OFF);
+        let cut = token.strip_suffix(END).filter(is_cut);
+        let token = cut.unwrap_or(token);
         if token.len() != TOKEN_LENGTH {
             return None;
         }
@@ -112,7 +128,7 @@ mod tests {
     fn a_token_opens_for_its_purpose_and_key_only() {
         for purpose in PURPOSES {
             let token = key(1).seal(purpose, ID);
-            assert_eq!(token.expose().len(), 64);
+            assert!((64..=65).contains(&token.expose().len()));
             assert_eq!(token.expose(), key(1).seal(purpose, ID).expose());
             for other in PURPOSES {
                 let opened = key(1).open(&[other], token.expose());
@@ -122,6 +138,29 @@ mod tests {
             assert_eq!(key(1).open(&PURPOSES, token.expose()), Some((purpose, ID)));
             assert_eq!(key(1).open(&[], token.expose()), None);
         }
+    }
+
+    #[test]
+    fn no_token_ends_in_what_mail_programs_cut_off() {
+        let mut long = 0;
+        let key = key(1);
+        for number in 0..10_000_u128 {
+            let id = TicketId::from_bytes(number.to_be_bytes());
+            let token = key.seal(Purpose::ResetPassword, id);
+            let token = token.expose();
+            assert!(token.ends_with(|last: char| last.is_ascii_alphanumeric()), "{token}");
+            let opened = Some((Purpose::ResetPassword, id));
+            assert_eq!(key.open(&PURPOSES, token), opened);
+            if token.len() > TOKEN_LENGTH {
+                long += 1;
+                let earlier = &token[..TOKEN_LENGTH];
+                assert_eq!(key.open(&PURPOSES, earlier), opened, "links sent earlier work");
+                assert_eq!(key.open(&PURPOSES, &format!("{token}0")), None);
+            } else {
+                assert_eq!(key.open(&PURPOSES, &format!("{token}0")), None);
+            }
+        }
+        assert!(long > 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use latchkey::server::BodyProblem;
 use latchkey::store::Health;
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, Call, PASSWORD, Reply, TestApp, until};
+use crate::support::{CONFIRM, Call, PASSWORD, Reply, TestApp, assert_page, until};
 
 const EMAIL: &str = "ann@example.com";
 
@@ -70,6 +70,31 @@ async fn an_unknown_path_is_not_found_whatever_is_asked_of_it() {
             let reply = app.call(method, path).body("text/plain", "x").await;
             assert_eq!(reply.told(), (404, json!({"detail": "Not found."})), "{method} {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_is_told_at_the_root_what_this_is() {
+    let app = TestApp::start();
+    let accept = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let reply = app.get("/").header("accept", accept).await;
+    assert_page(&reply, 200, "This is an account service");
+    assert!(reply.text().contains("<a href=\"&#x2f;api&#x2f;schema&#x2f;\">"), "{reply:?}");
+    let head = app.call("HEAD", "/").header("accept", accept).await;
+    assert_eq!((head.status, head.text()), (200, ""));
+    for (method, path, accept) in [
+        ("GET", "/", "*/*"),
+        ("GET", "/", "application/json"),
+        ("POST", "/", accept),
+        ("OPTIONS", "/", accept),
+        ("GET", "/index.html", accept),
+    ] {
+        let reply = app.call(method, path).header("accept", accept).await;
+        assert_eq!(
+            reply.told(),
+            (404, json!({"detail": "Not found."})),
+            "{method} {path} {accept}"
+        );
     }
 }
 

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page};
+use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once};
 
 const EMAIL: &str = "ann@example.com";
 const HEADING: &str = "Choose a new password";
 const DONE: &str = "Your password is changed";
+const ALREADY_DONE: &str = "Your password has been changed already";
 const BAD_LINK: &str = "This link does not work";
 
 fn sending(app: &TestApp, token: &str, new: &str, repeated: &str) -> Call {
@@ -111,8 +112,44 @@ async fn a_reset_by_the_form_does_all_that_one_by_a_program_does() {
     assert_eq!((&user["is_email_verified"], user.get("pending_email")), (&json!(true), None));
     assert_eq!(app.confirming(&change.confirm).await.status, 400);
     app.letter(EMAIL, "was reset").await;
-    let replayed = app.unchanged(async || sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await);
-    assert_page(&replayed.await, 400, BAD_LINK);
+}
+
+/// A double click was told that it had failed.
+#[tokio::test]
+async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let token = app.reset_token(EMAIL).await;
+    let send = || sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD);
+    let replies = at_once([send(), send(), send()]).await;
+    let is = |heading: &str| replies.iter().filter(|it| it.text().contains(heading)).count();
+    assert_eq!((is(DONE), is(ALREADY_DONE)), (1, 2), "{replies:?}");
+    assert_eq!(app.letters(EMAIL, "was reset").await.len(), 1);
+    let later = async || {
+        assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
+        for password in [NEW_PASSWORD, PASSWORD, "short", ""] {
+            let reply = sending(&app, &token, password, password).await;
+            assert_page(&reply, 200, ALREADY_DONE);
+        }
+    };
+    app.unchanged(later).await;
+    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200, "no password was looked at");
+    app.advance(60 * 60);
+    assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
+}
+
+#[tokio::test]
+async fn a_link_is_read_with_its_signs_encoded() {
+    let app = TestApp::start();
+    app.register(EMAIL).await;
+    let mut seen = 0;
+    while seen < 2 {
+        let token = app.reset_token(EMAIL).await;
+        let encoded = token.replace('-', "%2D").replace('_', "%5f");
+        seen += usize::from(encoded != token);
+        assert_page(&app.get(&format!("/reset-password/{encoded}/")).await, 200, HEADING);
+        app.advance(60 * 60);
+    }
 }
 
 #[tokio::test]

@@ -220,7 +220,8 @@ async fn a_link_is_good_once_and_for_its_hour() {
         app.advance(seconds);
         if is_good {
             assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
-            assert_dead(&app, &token, "a replay").await;
+            let other = format!("{NEW_PASSWORD} 2");
+            assert_eq!(app.resetting(&token, &other).await.told(), bad_link(), "a replay");
             assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
         } else {
             assert_dead(&app, &token, "expired").await;
@@ -262,7 +263,8 @@ async fn a_reset_ends_all_that_was_open_and_tells_the_owner() {
             assert_eq!(app.confirming(ticket).await.status, 400);
         }
         assert_eq!(app.press("cancel", &change.cancel).await.status, 400);
-        assert_dead(&app, &token, "used").await;
+        let other = format!("{NEW_PASSWORD} 2");
+        assert_eq!(app.resetting(&token, &other).await.told(), bad_link(), "used");
     };
     app.unchanged(void).await;
     assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
@@ -294,15 +296,62 @@ async fn of_several_resets_at_once_one_is_made() {
     app.register(EMAIL_OF_ANN).await;
     let token = app.reset_token(EMAIL_OF_ANN).await;
     let new = |n: usize| format!("{NEW_PASSWORD} {n}");
-    let replies = at_once((0..4).map(|n| app.resetting(&token, &new(n)))).await;
-    let made: Vec<usize> = (0..4).filter(|n| replies[*n].told() == done()).collect();
+    let replies = at_once((0..3).map(|n| app.resetting(&token, &new(n)))).await;
+    let made: Vec<usize> = (0..3).filter(|n| replies[*n].told() == done()).collect();
     let [made] = made[..] else { panic!("{replies:?}") };
-    assert_eq!(replies.iter().filter(|reply| reply.told() == bad_link()).count(), 3);
-    for n in 0..4 {
+    assert_eq!(replies.iter().filter(|reply| reply.told() == bad_link()).count(), 2);
+    for n in 0..3 {
         let status = app.login(EMAIL_OF_ANN, &new(n)).await.status;
         assert_eq!(status, if n == made { 200 } else { 401 });
     }
     assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+}
+
+/// A client that lost the answer, or sent the form twice, was told that it had failed.
+#[tokio::test]
+async fn a_repeated_reset_gets_the_same_answer_for_ten_minutes() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let replies = at_once((0..4).map(|_| app.resetting(&token, NEW_PASSWORD))).await;
+    for reply in replies {
+        assert_eq!(reply.told(), done());
+    }
+    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+    let tokens = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.json();
+    app.advance(10 * 60);
+    let again = app.unchanged(async || app.resetting(&token, NEW_PASSWORD).await).await;
+    assert_eq!(again.told(), done());
+    assert_eq!(tokens["user"]["is_email_verified"], true);
+    app.advance(1);
+    assert_dead(&app, &token, "ten minutes later").await;
+}
+
+#[tokio::test]
+async fn a_repeated_reset_is_refused_once_the_password_is_another() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let first = app.reset_token(EMAIL_OF_ANN).await;
+    assert_eq!(app.resetting(&first, NEW_PASSWORD).await.told(), done());
+    let second = app.reset_token(EMAIL_OF_ANN).await;
+    assert_ne!(first, second);
+    assert_eq!(app.resetting(&second, PASSWORD).await.told(), done());
+    assert_dead(&app, &first, "the password was reset anew").await;
+    assert_eq!(app.resetting(&first, PASSWORD).await.told(), bad_link());
+}
+
+#[tokio::test]
+async fn a_repeated_reset_counts_as_a_guess_at_the_password() {
+    let app = TestApp::start();
+    app.register(EMAIL_OF_ANN).await;
+    let token = app.reset_token(EMAIL_OF_ANN).await;
+    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+    for n in 0..5 {
+        let other = format!("{NEW_PASSWORD} {n}");
+        assert_eq!(app.resetting(&token, &other).await.told(), bad_link());
+    }
+    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), bad_link(), "locked out");
+    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 429);
 }
 
 #[tokio::test]

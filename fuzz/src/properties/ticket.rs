@@ -34,23 +34,29 @@ pub fn check(data: &[u8]) {
     let id = TicketId::from_bytes(*id);
     let genuine = KEY.seal(purpose, id);
     let genuine = genuine.expose();
-    assert_eq!(genuine.len(), 64);
+    assert!((64..=65).contains(&genuine.len()));
     assert_eq!(KEY.open(&[purpose], genuine), Some((purpose, id)));
 
     let changed = edited(genuine.as_bytes(), script);
     let Ok(changed) = std::str::from_utf8(&changed) else { return };
     check_text(changed);
     for other in PURPOSES {
-        let is_genuine = changed == genuine && other == purpose;
+        let is_genuine = is_text_of(changed, genuine) && other == purpose;
         assert_eq!(KEY.open(&[other], changed), is_genuine.then_some((purpose, id)), "{changed}");
     }
+}
+
+/// Whether `text` is `genuine`, or what an earlier release made in its place: 64 characters, without
+/// the `0` after a last `-` or `_`.
+fn is_text_of(text: &str, genuine: &str) -> bool {
+    text == genuine || (genuine.len() > 64 && text == &genuine[..64])
 }
 
 /// Whatever opens is exactly the text that was made for this ticket.
 fn check_text(text: &str) {
     for purpose in PURPOSES {
         if let Some((_, id)) = KEY.open(&[purpose], text) {
-            assert_eq!(KEY.seal(purpose, id).expose(), text);
+            assert!(is_text_of(text, KEY.seal(purpose, id).expose()), "{text}");
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Notice {
     Kept,
     /// The password is reset.
     PasswordReset,
+    /// The link has reset the password before.
+    AlreadyReset,
     /// The link to a new password is incomplete, forged, used, expired or of an account that is
     /// gone.
     BadResetLink,
@@ -65,6 +67,7 @@ impl From<LinkOutcome> for Notice {
             LinkOutcome::Removed => Self::Removed,
             LinkOutcome::NotRemoved => Self::NotRemoved,
             LinkOutcome::PasswordReset => Self::PasswordReset,
+            LinkOutcome::AlreadyReset(_) => Self::AlreadyReset,
             LinkOutcome::Invalid(None | Some(Purpose::VerifyEmail)) => Self::BadLink,
             LinkOutcome::Invalid(Some(Purpose::ResetPassword)) => Self::BadResetLink,
             LinkOutcome::Invalid(Some(Purpose::ChangeEmail)) => Self::BadChangeLink,
@@ -86,7 +89,7 @@ impl From<Failure> for Notice {
 impl Notice {
     /// Every notice once, for tests.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Verified,
         Self::AlreadyVerified,
         Self::BadLink,
@@ -94,6 +97,7 @@ impl Notice {
         Self::NotRemoved,
         Self::Kept,
         Self::PasswordReset,
+        Self::AlreadyReset,
         Self::BadResetLink,
         Self::Changed,
         Self::Taken,
@@ -160,11 +164,19 @@ impl Notice {
                     "You may close this page.",
                 ],
             ),
+            Self::AlreadyReset => (
+                StatusCode::OK,
+                "Your password has been changed already",
+                [
+                    "This link works once, and has set a new password. Log in with that.",
+                    "If you did not set it or do not remember it, ask for a new link: where you log in, say that you forgot your password.",
+                ],
+            ),
             Self::BadResetLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
                 [
-                    "It may have expired or been used, or part of it may have been lost on the way from the mail to the browser.",
+                    "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
                     "Open it from the mail once more, or ask for a new one: where you log in, say that you forgot your password.",
                 ],
             ),

@@ -88,7 +88,7 @@ fn each_question_names_the_address_the_time_and_the_service() {
         assert!(page.contains("<bdi>a+b@example.com</bdi>"), "{page}");
         assert!(page.contains(">6 December 2024, 10:00 UTC</time>"), "{page}");
         assert!(page.contains(r#"datetime="2024-12-06T10:00:00.123456Z""#), "{page}");
-        assert!(page.contains("app.example:8443"), "{page}");
+        assert!(page.contains(" a.example"), "{page}");
     }
 }
 
@@ -231,6 +231,7 @@ fn notices_have_the_status_that_fits() {
         (Notice::NotRemoved, 409),
         (Notice::Kept, 200),
         (Notice::PasswordReset, 200),
+        (Notice::AlreadyReset, 200),
         (Notice::BadResetLink, 400),
         (Notice::Changed, 200),
         (Notice::Taken, 409),
@@ -291,7 +292,6 @@ fn the_policy_admits_the_style_that_is_there_and_nothing_else() {
         Pages::new(&url("https://a.example"), None).unwrap().notice(Notice::Verified);
     let policy = header(&without_frontend, "content-security-policy");
     assert!(policy.contains("; form-action 'self'; base-uri"), "{policy}");
-    assert!(!body(&without_frontend).contains("<header"));
 }
 
 #[test]
