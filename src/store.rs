@@ -6,7 +6,7 @@
 //!
 //! - `operations`: what is done, in the words of the domain, and in which order.
 //! - `rows`: what is kept of each thing. A record and its index entries are written by one method,
-//!   so that no operation can forget one. [`Tx`](rows::Tx) is a transaction as operations see it.
+//!   so that no operation can forget one. `Tx` is a transaction as operations see it.
 //! - `engine`: the only one that knows redb. One thread collects writes and makes them durable
 //!   together; reads go past it.
 

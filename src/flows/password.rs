@@ -88,7 +88,7 @@ pub async fn reset(
 }
 
 /// Whether a reset repeats `past`: with the same password, while that is the user's and for
-/// [`REPEAT_WINDOW`]. The comparison costs and counts like a login of that account.
+/// ten minutes. The comparison costs and counts like a login of that account.
 ///
 /// # Errors
 /// [`Failure`].
