@@ -1,6 +1,7 @@
 //! The words of the design as types. Past the edge there are only these, never a `String` that
 //! "was checked".
 
+pub mod authentication;
 pub mod client;
 pub mod device;
 pub mod email;
@@ -16,6 +17,7 @@ pub mod username;
 
 pub(crate) mod hex;
 
+pub use authentication::{Authentication, Factor};
 pub use client::{AddressBlock, Client};
 pub use email::{Email, EmailProblem};
 pub use event::{Actor, Author, Authorised, Event, EventKind, Local};

@@ -12,8 +12,8 @@ use std::time::Duration;
 use latchkey::clock::{Clock, Moment, Timestamp};
 use latchkey::config::Config;
 use latchkey::domain::{
-    Client, Email, MessageId, NewPassword, PasswordHash, Session, SessionId, TicketId, UserId,
-    Username,
+    Authentication, Client, Email, Factor, MessageId, NewPassword, PasswordHash, Session,
+    SessionId, TicketId, UserId, Username,
 };
 use latchkey::hasher::Hasher;
 use latchkey::jwt::{TokenSettings, Tokens};
@@ -200,7 +200,9 @@ impl Filling {
         let id = SessionId::new(at.now, self.random.bytes());
         let lifetimes = self.config.tokens.sessions;
         let session = Session::open(id, user, client, at.now, lifetimes);
-        (NewSession { session, credential_version: 0, former: Vec::new() }, at)
+        let factors = vec![Factor::Password];
+        let authentication = Authentication { user, credential_version: 0, factors };
+        (NewSession { session, authentication, former: Vec::new() }, at)
     }
 
     /// Sweeps what is over a day after it was registered, and so no session.

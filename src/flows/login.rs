@@ -8,7 +8,7 @@ use tracing::warn;
 use super::credentials::note_failure;
 use super::{Failure, Throttled};
 use crate::app::App;
-use crate::domain::{Authorised, Client, Email, Session, SessionId, User};
+use crate::domain::{Authentication, Authorised, Client, Email, Session, SessionId, User};
 use crate::hasher::Verdict;
 use crate::jwt::Expiry;
 use crate::secret::Secret;
@@ -116,6 +116,7 @@ pub async fn log_in(
         }
     };
     permit.succeed();
+    let authentication = Authentication::by_password(&login.user);
     if app.config.login.require_verified_email && !login.user.is_email_verified {
         return Err(LoginRefused::EmailNotVerified);
     }
@@ -128,12 +129,8 @@ pub async fn log_in(
     let former = former.iter().filter_map(held).collect();
     let id = SessionId::new(at.now, app.random.bytes());
     let lifetimes = app.config.tokens.sessions;
-    let session = Session::open(id, login.user.id, client, at.now, lifetimes);
-    let opening = NewSession {
-        session: session.clone(),
-        credential_version: login.user.credential_version,
-        former,
-    };
+    let session = Session::open(id, authentication.user, client, at.now, lifetimes);
+    let opening = NewSession { session: session.clone(), authentication, former };
     if !app.store.open_session(opening, at).await? {
         // The password was changed, or the account closed, while it was being checked.
         return Err(LoginRefused::InvalidCredentials);

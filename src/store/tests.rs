@@ -24,8 +24,8 @@ use super::*;
 use crate::clock::Moment;
 use crate::domain::session::SessionLifetimes;
 use crate::domain::{
-    Actor, Authorised, Client, Email, Event, EventKind, MessageId, PasswordHash, Session,
-    SessionId, TicketId, TicketState, TicketUse, User, UserId, Username,
+    Actor, Authentication, Authorised, Client, Email, Event, EventKind, MessageId, PasswordHash,
+    Session, SessionId, TicketId, TicketState, TicketUse, User, UserId, Username,
 };
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
@@ -128,7 +128,7 @@ fn opening(user: &User, number: u8, now: Timestamp) -> NewSession {
     let id = SessionId::new(now, [number; 10]);
     NewSession {
         session: Session::open(id, user.id, client(1), now, LIFETIMES),
-        credential_version: user.credential_version,
+        authentication: Authentication::by_password(user),
         former: Vec::new(),
     }
 }

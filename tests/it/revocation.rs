@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::config::SigningAlgorithm;
-use latchkey::domain::{Client, Session, SessionId, UserId};
+use latchkey::domain::{Authentication, Client, Session, SessionId, UserId};
 use latchkey::store::NewSession;
 use serde_json::{Value, json};
 
@@ -202,7 +202,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
         let lifetimes = app.app.config.tokens.sessions;
         let opening = NewSession {
             session: Session::open(id, user.id, client.clone(), at.now, lifetimes),
-            credential_version: user.credential_version,
+            authentication: Authentication::by_password(&user),
             former: Vec::new(),
         };
         assert!(store.open_session(opening, at).await.unwrap());

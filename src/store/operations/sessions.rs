@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::{Moment, Timestamp};
-use crate::domain::{Actor, Authorised, Event, EventKind, Session, SessionId, User, UserId};
+use crate::domain::{
+    Actor, Authentication, Authorised, Event, EventKind, Session, SessionId, User, UserId,
+};
 use crate::store::engine::{Fault, readable};
 use crate::store::rows::Tx;
 use crate::store::{Revocations, RevocationsVersion, Store, StoreError};
@@ -13,8 +15,8 @@ use crate::store::{Revocations, RevocationsVersion, Store, StoreError};
 pub struct NewSession {
     /// The session.
     pub session: Session,
-    /// The credentials that the check saw; the session is refused if they have changed since.
-    pub credential_version: u64,
+    /// Whose it is, and what they have shown; the session is refused if that no longer counts.
+    pub authentication: Authentication,
     /// The sessions that it replaces, as authentic tokens told: they end.
     pub former: Vec<Authorised>,
 }
@@ -40,10 +42,9 @@ impl Store {
     pub async fn open_session(&self, opening: NewSession, at: Moment) -> Result<bool, StoreError> {
         self.write(at, move |tx| {
             let session = &opening.session;
-            let is_current = tx.account(session.user)?.is_some_and(|account| {
-                let user = account.user;
-                !user.is_disabled && user.credential_version == opening.credential_version
-            });
+            let account = tx.account(session.user)?;
+            let is_current =
+                account.is_some_and(|account| opening.authentication.is_valid_for(&account.user));
             if !is_current {
                 return Ok(false);
             }

@@ -134,7 +134,8 @@ async fn a_session_ends_with_the_opening_of_the_one_that_replaces_it() {
         former: vec![authorised(session)],
         ..opening(&user, number, START)
     };
-    let stale = NewSession { credential_version: 7, ..replacing(&here, 3) };
+    let mut stale = replacing(&here, 3);
+    stale.authentication.credential_version = 7;
     assert!(!store.open_session(stale, at(START)).await.unwrap());
     assert!(is_live(&store, &here, START), "an opening that is refused ends nothing");
     let opening = replacing(&here, 4);
@@ -152,7 +153,8 @@ async fn a_session_ends_with_the_opening_of_the_one_that_replaces_it() {
 async fn a_session_is_refused_when_the_credentials_have_moved() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;
-    let stale = NewSession { credential_version: 7, ..opening(&user, 1, START) };
+    let mut stale = opening(&user, 1, START);
+    stale.authentication.credential_version = 7;
     assert!(!store.open_session(stale, at(START)).await.unwrap());
     assert_eq!(store.count_sessions().unwrap(), 0);
     let login = store.find_login(&user.email, client(1).block()).unwrap().unwrap();
