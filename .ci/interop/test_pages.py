@@ -120,7 +120,7 @@ def press(page: Page, button: str) -> None:
 
 def choose(page: Page, password: str, repeated: str) -> None:
     page.get_by_label("New password", exact=True).fill(password)
-    page.get_by_label("New password once more", exact=True).fill(repeated)
+    page.get_by_label("Repeat the new password", exact=True).fill(repeated)
     press(page, "Change the password")
 
 
@@ -156,7 +156,7 @@ def test_i_did_not_choose_the_password(page: Page, link: str, person: Person, cl
     arrived(page, "password")
     assert page.get_by_label("Address of the account").input_value() == person.email
     choose(page, NEW_PASSWORD, NEW_PASSWORD)
-    arrived(page, "Your password is changed")
+    arrived(page, "Your new password is set")
     assert person.profile(client).status_code == 401
     assert client.post("/api/login/", json=person.credentials).status_code == 401
     assert logged_in(client, person, NEW_PASSWORD).user["is_email_verified"] is True
@@ -193,7 +193,7 @@ def test_a_reset_by_form(
         person.log_in(client)
 
     choose(page, NEW_PASSWORD, NEW_PASSWORD)
-    arrived(page, "Your password is changed")
+    arrived(page, "Your new password is set")
     assert person.profile(client).status_code == 401
     logged_in(client, person, NEW_PASSWORD)
     answer = page.goto(url)
@@ -228,9 +228,9 @@ def test_a_change_of_address_is_called_off(
     assert client.patch("/api/profile/", json=sent, headers=person.bearer).status_code == 200
     if whose == "old":
         opened(page, link_in(letter_about(installation.mail, person.email, "about to change")), "Call off the change")
-        press(page, "Call it off")
+        press(page, "Cancel the change")
     else:
         opened(page, link_in(letter_about(installation.mail, new, "new email address")), "Confirm your new address")
         press(page, "This was not me")
-    arrived(page, "The change is called off")
+    arrived(page, "The change is cancelled")
     assert person.profile(client).json() == person.user

@@ -14,9 +14,9 @@ const FRONTEND: &str = "https://app.example.com/account";
 
 const CHANGED: &str = "Your new address is confirmed";
 const ALREADY: &str = "Your address is already confirmed";
-const CANCELLED: &str = "The change is called off";
+const CANCELLED: &str = "The change is cancelled";
 const NO_CHANGE: &str = "This link does not work";
-const NOTHING_TO_CANCEL: &str = "There is nothing to call off";
+const NOTHING_TO_CANCEL: &str = "There is nothing to cancel";
 
 fn invalid() -> (u16, Value) {
     (400, json!({"non_field_errors": [BAD_TICKET]}))
@@ -173,7 +173,7 @@ async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
                 if is_new { "Confirm your new address" } else { "Call off the change of address?" };
             assert_page(&page, 200, heading);
             assert!(page.text().contains("value=\"cancel\""));
-            assert_page(&app.press("keep_change", token).await, 200, "The change goes on");
+            assert_page(&app.press("keep_change", token).await, 200, "The change continues");
             // The old address's link confirms nothing.
             assert_page(&app.press("confirm", &change.cancel).await, 400, NOTHING_TO_CANCEL);
             assert_eq!(app.confirming(&change.cancel).await.told(), invalid());

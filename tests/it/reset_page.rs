@@ -6,7 +6,7 @@ use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once
 
 const EMAIL: &str = "ann@example.com";
 const HEADING: &str = "Choose a new password";
-const DONE: &str = "Your password is changed";
+const DONE: &str = "Your new password is set";
 const ALREADY_DONE: &str = "Your password has been changed already";
 const BAD_LINK: &str = "This link does not work";
 

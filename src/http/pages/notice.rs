@@ -122,21 +122,21 @@ impl Notice {
             Self::AlreadyVerified => (
                 StatusCode::OK,
                 "Your address is already confirmed",
-                ["There is nothing left to do: you can log in.", "You may close this page."],
+                ["There is nothing left to do. You can log in.", "You may close this page."],
             ),
             Self::BadLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
                 [
                     "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
-                    "Open it from the mail once more, or ask for a new one where you made the account.",
+                    "Open it from the mail again, or request a new one where you created the account.",
                 ],
             ),
             Self::Removed => (
                 StatusCode::OK,
                 "The account is removed",
                 [
-                    "Nobody can log in to it any more, and your address is free again.",
+                    "Nobody can log in to it any more, and your address can be used again.",
                     "You may close this page.",
                 ],
             ),
@@ -158,7 +158,7 @@ impl Notice {
             ),
             Self::PasswordReset => (
                 StatusCode::OK,
-                "Your password is changed",
+                "Your new password is set",
                 [
                     "You are logged out everywhere. Log in with the new password.",
                     "You may close this page.",
@@ -169,7 +169,7 @@ impl Notice {
                 "Your password has been changed already",
                 [
                     "This link works once, and has set a new password. Log in with that.",
-                    "If you did not set it or do not remember it, ask for a new link: where you log in, say that you forgot your password.",
+                    "If you did not set it or do not remember it, request a new link: where you log in, use “forgot password”.",
                 ],
             ),
             Self::BadResetLink => (
@@ -177,7 +177,7 @@ impl Notice {
                 "This link does not work",
                 [
                     "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
-                    "Open it from the mail once more, or ask for a new one: where you log in, say that you forgot your password.",
+                    "Open it from the mail again, or request a new one: where you log in, use “forgot password”.",
                 ],
             ),
             Self::Changed => (
@@ -192,39 +192,39 @@ impl Notice {
                 StatusCode::CONFLICT,
                 "This address is taken",
                 [
-                    "Another account has got it meanwhile, so yours keeps the address it had.",
-                    "If the other account is not yours as well, ask for a change to an address that nobody else uses.",
+                    "Another account has registered it in the meantime, so yours keeps its present address.",
+                    "If the other account is not yours, change to an address that nobody else uses.",
                 ],
             ),
             Self::Cancelled => (
                 StatusCode::OK,
-                "The change is called off",
+                "The change is cancelled",
                 [
-                    "The account keeps the address it has, and the links in the mails about the change no longer work.",
-                    "If this is your account and you did not ask for the change, change its password next: whoever asked knew it.",
+                    "The account keeps its present address, and the links in the mails about the change no longer work.",
+                    "If this is your account and you did not request the change, change your password next: the person who asked knew it.",
                 ],
             ),
             Self::ChangeKept => (
                 StatusCode::OK,
-                "The change goes on",
+                "The change continues",
                 [
-                    "Your account gets the new address as soon as that is confirmed.",
-                    "Until then you can open the link in the mail again, and call the change off.",
+                    "Your account gets the new address as soon as it is confirmed.",
+                    "Until then you can open the link in the mail again and cancel the change.",
                 ],
             ),
             Self::BadChangeLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
                 [
-                    "The change may have been made already, called off, or replaced by another. Or the link has expired, or lost a part on the way from the mail to the browser.",
-                    "See in your account which address it has, and ask for the change again if you still want it.",
+                    "The change may already have been made, cancelled, or replaced by another. Or the link has expired, or part of it was lost on the way from the mail to the browser.",
+                    "Check which address your account has, and request the change again if you still want it.",
                 ],
             ),
             Self::BadCancelLink => (
                 StatusCode::BAD_REQUEST,
-                "There is nothing to call off",
+                "There is nothing to cancel",
                 [
-                    "The change has been called off already, has expired, or has been made. Or the link lost a part on the way from the mail to the browser.",
+                    "The change has already been cancelled, has expired, or has been made. Or part of the link was lost on the way from the mail to the browser.",
                     "If your account has an address that you did not choose, log in with that address and your password, change the password, then the address.",
                 ],
             ),
@@ -233,21 +233,21 @@ impl Notice {
                 "That did not work",
                 [
                     "The server did not understand what your browser sent.",
-                    "Open the link from the mail once more, and use the buttons on the page.",
+                    "Open the link from the mail again, and use the buttons on the page.",
                 ],
             ),
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Please try again in a moment",
                 [
-                    "The service is not available just now. It is not certain whether your last step was carried out; it is safe to repeat it.",
-                    "Go back and try again, or open the link from the mail once more.",
+                    "The service is not available at the moment. Your last step may or may not have been carried out; it is safe to repeat it.",
+                    "Go back and try again, or open the link from the mail again.",
                 ],
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong",
-                ["The fault is on our side, and has been noted.", "Please try again later."],
+                ["The fault is on our side and has been logged.", "Please try again later."],
             ),
         }
     }
