@@ -1,9 +1,9 @@
-//! Mail: from what is to be said and to whom, to a message, and off with it.
+//! Mail: renders a mail, builds the message and delivers it.
 //!
-//! [`Mailer::deliver`] makes one attempt at one mail and says what became of it. When to try, how
-//! often, and what to do about a failure is the business of whoever empties the outbox;
-//! [`next_attempt`] gives the times. A mail may be delivered twice when a server took it but its
-//! answer was lost: both have the same `Message-ID`, and are the same to the byte.
+//! [`Mailer::deliver`] makes one attempt at one mail and returns its outcome. The caller, who
+//! empties the outbox, decides when to try, how often, and what to do about a failure;
+//! [`next_attempt`] gives the times. A mail may be delivered twice if a server accepted it but its
+//! answer was lost: both copies have the same `Message-ID` and are identical to the byte.
 
 use std::fmt;
 use std::io;
@@ -31,11 +31,11 @@ use file::MailDirectory;
 use smtp::Smtp;
 use templates::{Rendered, Templates};
 
-/// The target of the log lines that stand for mails under `transport = "log"`. The log writes them
-/// whatever its level, because without its line such a mail is lost.
+/// The target of the log lines that replace mails under `transport = "log"`. They are logged at
+/// every level, because without its line such a mail is lost.
 pub const LOG_TARGET: &str = "latchkey::mail";
 
-/// Renders mails and hands them on.
+/// Renders mails and delivers them.
 #[derive(Debug)]
 pub struct Mailer {
     public_url: PublicUrl,
@@ -48,24 +48,24 @@ pub struct Mailer {
 enum Transport {
     Log,
     File(MailDirectory),
-    // In a box because it is far larger than the others.
+    // Boxed because it is far larger than the others.
     Smtp(Box<Smtp>),
     Collector(Collector),
 }
 
-/// What became of one attempt. A reason names no link, token or password, and is one line.
+/// The outcome of one attempt. A reason is one line and holds no link, token or password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The next in line has taken responsibility for the mail.
+    /// The mail server, file or log has accepted the mail.
     Sent,
-    /// Not now: no answer, a 4xx, or trouble that is not this mail's.
+    /// Not now: no answer, a 4xx, or a problem that does not concern this mail.
     Deferred {
         /// Why, for the log.
         reason: String,
     },
-    /// Never: the mail was refused for good.
+    /// Never: the mail was rejected for good.
     Failed {
-        /// Why, for the log and for whoever looks at failed mail.
+        /// Why, for the log and the failed mail.
         reason: String,
     },
 }
@@ -73,16 +73,16 @@ pub enum Delivery {
 /// Why mail cannot be set up; it stops the start.
 #[derive(Debug)]
 pub enum MailSetupError {
-    /// `[mail] from` is no mailbox.
+    /// `[mail] from` is not a mailbox.
     From {
-        /// What it says, escaped.
+        /// Its value, escaped.
         from: String,
     },
     /// A template does not compile, or does not render with sample data.
     Template {
-        /// Its path, or which built-in one it is.
+        /// Its path, or the name of the built-in one.
         file: String,
-        /// The line, where the template engine can tell.
+        /// The line, if the template engine knows it.
         line: Option<usize>,
         /// What is wrong.
         problem: String,
@@ -94,7 +94,7 @@ pub enum MailSetupError {
         /// Why.
         source: io::Error,
     },
-    /// The directory for mails cannot be made or is not private.
+    /// The directory for mails cannot be created or is not private.
     Directory(FileError),
     /// `[mail] smtp_ca_file` holds no usable certificates.
     Certificates {
@@ -124,15 +124,15 @@ impl Mailer {
         Ok(mailer)
     }
 
-    /// Finds out what [`new`](Self::new) would refuse, and makes no directory.
+    /// Checks what [`new`](Self::new) would refuse, without creating a directory.
     ///
     /// # Errors
-    /// As [`Mailer::new`], but for a directory that cannot be made or is not private.
+    /// As [`Mailer::new`], except for a directory that cannot be created or is not private.
     pub fn check(config: &MailConfig, public_url: &PublicUrl) -> Result<(), MailSetupError> {
         Self::prepare(config, public_url).map(|_| ())
     }
 
-    /// One for tests, whose mails end in `collector` whatever transport is configured.
+    /// For tests: mails go to `collector`, whatever transport is configured.
     ///
     /// # Errors
     /// As [`Mailer::new`].
@@ -144,7 +144,7 @@ impl Mailer {
         Self::with_transport(config, public_url, Transport::Collector(collector))
     }
 
-    /// All of it, as far as that changes nothing.
+    /// Prepares everything that changes nothing.
     fn prepare(config: &MailConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let transport = match &config.transport {
             MailTransport::Log => Transport::Log,
@@ -166,7 +166,7 @@ impl Mailer {
         Ok(mailer)
     }
 
-    /// Makes one of every mail, so that what does not work is known before one is due.
+    /// Renders one of every mail, so that errors are found before one is due.
     fn try_out(&self, from: &str) -> Result<(), MailSetupError> {
         let sample_link = MailLink::sample(&self.public_url);
         for kind in messages::samples() {
@@ -184,11 +184,11 @@ impl Mailer {
     }
 
     /// Makes one attempt at delivering one mail, with the link of its ticket if it has one. It may
-    /// take minutes where a mail server does; dropping the future breaks the attempt off.
+    /// take minutes if the mail server does; dropping the future cancels the attempt.
     pub async fn deliver(&self, mail: &QueuedMail, link: Option<&MailLink>) -> Delivery {
         let rendered = match self.templates.render(mail, link, &self.public_url) {
             Ok(rendered) => rendered,
-            // A template can be repaired, so the mail waits for that.
+            // A template can be repaired, so the mail waits.
             Err(error) => return Delivery::Deferred { reason: error.reason() },
         };
         let composed = match self.sender.compose(mail, &rendered) {
@@ -208,8 +208,8 @@ impl Mailer {
         }
     }
 
-    /// To be called when no mail is due: ends the one connection to the mail server that is kept
-    /// from each mail to the next.
+    /// Call it when no mail is due: closes the connection to the mail server that is kept between
+    /// mails.
     pub async fn rest(&self) {
         if let Transport::Smtp(smtp) = &self.transport {
             smtp.rest().await;
@@ -217,7 +217,7 @@ impl Mailer {
     }
 }
 
-/// The one place where a mailed link goes into the log, as asked for by `transport = "log"`.
+/// The only place that logs a mailed link, as `transport = "log"` demands.
 fn log(mail: &QueuedMail, link: Option<&MailLink>, composed: &Composed) -> Delivery {
     tracing::info!(
         target: LOG_TARGET,
@@ -241,7 +241,7 @@ fn sent_mail(link: Option<&MailLink>, rendered: Rendered, composed: Composed) ->
     }
 }
 
-/// A mail that goes to nobody, for trying out templates.
+/// A sample mail, to try out templates.
 fn sample_mail() -> QueuedMail {
     let queued_at = Timestamp::from_unix_seconds(1_733_479_200);
     QueuedMail {

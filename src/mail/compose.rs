@@ -1,4 +1,4 @@
-//! A mail's words as a message (RFC 5322) with a text and an HTML part (RFC 2046).
+//! Builds a message (RFC 5322) with a text and an HTML part (RFC 2046).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,15 +17,15 @@ use crate::domain::{Email, QueuedMail};
 /// The longest line of a message, in bytes and without its end (RFC 5322, section 2.1.1).
 const MAX_LINE: usize = 998;
 
-/// What is the same in all mail.
+/// What all messages share.
 #[derive(Clone, Debug)]
 pub(super) struct Sender {
     from: Mailbox,
-    /// What stands behind the `@` of a `Message-ID`.
+    /// The part after the `@` of a `Message-ID`.
     message_id_domain: String,
 }
 
-/// A message, ready to be handed on.
+/// A message, ready to be sent.
 pub(super) struct Composed {
     pub(super) from: Address,
     pub(super) to: Address,
@@ -48,7 +48,7 @@ impl Sender {
     /// Builds the message. The same mail gives the same bytes at every attempt.
     ///
     /// # Errors
-    /// Says why there is no such message.
+    /// Why the message cannot be built.
     pub(super) fn compose(
         &self,
         mail: &QueuedMail,
@@ -58,19 +58,19 @@ impl Sender {
         let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.clone()])
             .map_err(|error| format!("the envelope: {error}"))?;
         let message_id = format!("<{}@{}>", mail.message_id, self.message_id_domain);
-        // A `Date` has no room for years of five digits.
+        // A `Date` cannot hold years of five digits.
         let date = u64::try_from(mail.queued_at.to_utc().unix_timestamp()).unwrap_or(0);
         // The templates never see the message's random part, so no line of theirs can be this.
         let boundary = format!("=_{}", mail.message_id);
         let message = Message::builder()
-            // Otherwise it would be read off the header, by the parser that `recipient` avoids.
+            // Otherwise it would be parsed from the header, by the parser that `recipient` avoids.
             .envelope(envelope)
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
             .subject(rendered.subject.clone())
             .date(UNIX_EPOCH + Duration::from_secs(date))
             .header(MessageIdHeader::from(message_id.clone()))
-            // RFC 3834, section 5: no holiday notes in return.
+            // RFC 3834, section 5: asks for no automatic replies.
             .raw_header(header("Auto-Submitted", "auto-generated"))
             .raw_header(header("X-Auto-Response-Suppress", "All"))
             .multipart(
@@ -85,16 +85,16 @@ impl Sender {
     }
 }
 
-/// An [`Email`] is ASCII, of atoms, dots and labels alone, so nothing in it could end a command or
-/// a header. It is not parsed once more, since that would refuse a local part of more than 64
-/// bytes; the recipient's server decides on those.
+/// An [`Email`] is ASCII and consists of atoms, dots and labels, so it cannot end a command or a
+/// header. It is not parsed again, since that would refuse a local part of more than 64 bytes; the
+/// recipient's server decides about those.
 fn recipient(email: &Email) -> Address {
     let deliverable = email.deliverable();
     let (local_part, domain) = deliverable.rsplit_once('@').unwrap_or((&deliverable, ""));
     Address::new_dangerous(local_part, domain)
 }
 
-/// A sender that every mail server takes: its domain in ASCII, nothing that could end a header.
+/// A sender that every mail server accepts: the domain in ASCII, nothing that could end a header.
 fn parse_mailbox(from: &str) -> Option<Mailbox> {
     if from.contains(char::is_control) {
         return None;
@@ -113,9 +113,9 @@ fn header(name: &'static str, value: &'static str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
-/// One part: as it is wherever that is allowed, which is for ASCII in lines of up to 998 bytes
-/// (RFC 5322, section 2.1.1), so that a link stays in one piece for those who read the source too;
-/// otherwise in whatever encoding suits it.
+/// One part. It is sent unencoded if that is allowed, that is, for ASCII in lines of up to 998
+/// bytes (RFC 5322, section 2.1.1), so that a link stays in one piece in the source as well;
+/// otherwise in a suitable encoding.
 fn part(content_type: ContentType, text: &str) -> SinglePart {
     let is_plain = text.is_ascii() && !text.contains(['\0', '\r']);
     let is_short = text.lines().all(|line| line.len() <= MAX_LINE);

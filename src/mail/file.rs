@@ -1,4 +1,4 @@
-//! The directory transport: one private `.eml` file a mail, since its link opens an account.
+//! The directory transport: one `.eml` file per mail, private because its link opens an account.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What mails say: the data of each, and the words that depend on it.
+//! The contents of mails: the values of each, and the texts that depend on them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct MailLink {
     pub expires_at: Timestamp,
 }
 
-/// What a template's values are going to stand in.
+/// The kind of text that a template's values go into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Medium {
     Text,
@@ -45,7 +45,7 @@ impl MailLink {
         Self { url, created_at: ticket.created_at, expires_at: ticket.expires_at }
     }
 
-    /// A link for trying out templates.
+    /// A sample link, to try out templates.
     pub(super) fn sample(public_url: &PublicUrl) -> Self {
         let created_at = Timestamp::from_unix_seconds(1_733_479_200);
         Self {
@@ -56,7 +56,7 @@ impl MailLink {
     }
 }
 
-/// One of each kind of mail, for trying out templates before there is a mail to send.
+/// One of each kind of mail, to try out templates before there is a mail to send.
 pub(super) fn samples() -> [MailKind; 8] {
     let ticket = TicketId::from_bytes([0; 16]);
     [
@@ -108,18 +108,18 @@ pub(super) fn context(
     }
 }
 
-/// An address that is nobody's, for trying out templates.
+/// A sample address, to try out templates.
 #[expect(clippy::expect_used, reason = "the address is a constant, and every test parses it")]
 pub(super) fn sample_address() -> Email {
     Email::parse("ada@example.com").expect("an address")
 }
 
-/// The link that confirms an address, or a change of it, or calls such a change off.
+/// The link that confirms an address or a change of it, or cancels such a change.
 pub fn verify_link(public_url: &PublicUrl, token: &Secret<String>) -> Secret<String> {
     Secret::new(format!("{public_url}{CONFIRM_EMAIL}/?token={}", token.expose()))
 }
 
-/// The link to where a new password is chosen: at the frontend where there is one, else at ours.
+/// The link to the form for a new password: the front end's if there is one, else ours.
 pub fn reset_link(
     public_url: &PublicUrl,
     frontend_url: Option<&PublicUrl>,
@@ -158,9 +158,9 @@ fn some_of(number: u64, unit: &str) -> Option<String> {
     (number > 0).then(|| count(number, unit))
 }
 
-/// A URL as a template's value. For HTML it comes escaped already: the engine's own escaping
-/// would also turn each `/` into `&#x2f;`, over which programs stumble that look for links in
-/// mails without reading HTML in full.
+/// A URL as a template's value. For HTML it is already escaped: the engine's own escaping would
+/// also turn each `/` into `&#x2f;`, which confuses programs that look for links in mails without
+/// parsing HTML fully.
 fn url_value(url: &str, medium: Medium) -> Value {
     match medium {
         Medium::Text => Value::from(url),

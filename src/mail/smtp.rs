@@ -1,5 +1,5 @@
 //! The SMTP transport (RFC 5321), with STARTTLS (RFC 3207) or TLS from the first byte (RFC 8314).
-//! `tls` says whose certificates count, `trouble` what follows from a dialogue that fails.
+//! `tls` decides which certificates are trusted, `trouble` what follows from a failed dialogue.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -29,10 +29,10 @@ pub(super) struct Smtp {
     port: u16,
     protection: Protection,
     login: Option<(String, Secret<String>)>,
-    /// What the server is greeted with.
+    /// The name in our greeting.
     hello: ClientId,
     patience: Patience,
-    /// The connection of the last mail, for the next one of the same batch.
+    /// The connection of the last mail, kept for the next one of the same batch.
     kept: Mutex<Option<AsyncSmtpConnection>>,
 }
 
@@ -51,10 +51,10 @@ struct Patience {
     session: Duration,
     /// One command.
     command: Duration,
-    /// The message: servers look through it before they answer, and giving up on one that has
-    /// already taken it means sending it twice (RFC 5321, section 4.5.3.2.6).
+    /// The message. Servers scan it before they answer, and giving up on a server that has already
+    /// accepted it means sending it twice (RFC 5321, section 4.5.3.2.6).
     message: Duration,
-    /// What is only polite: leaving, and asking whether a kept connection still stands.
+    /// Steps that are only polite: quitting, and checking a kept connection.
     courtesy: Duration,
 }
 
@@ -69,7 +69,7 @@ const PATIENCE: Patience = Patience {
 impl Smtp {
     /// Reads certificates and prepares TLS; connects to nothing yet.
     pub(super) fn new(config: &SmtpConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
-        // Brackets are how a URL writes an IPv6 address; a socket takes it without.
+        // A URL writes an IPv6 address in brackets; a socket takes it without.
         let host = config.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = || tls_parameters(&host, config.ca_file.as_deref());
         let protection = match config.security {
@@ -88,7 +88,7 @@ impl Smtp {
         })
     }
 
-    /// Hands one message to the server.
+    /// Sends one message to the server.
     pub(super) async fn deliver(&self, message: &Composed) -> Delivery {
         let mut connection = match self.connection().await {
             Ok(connection) => connection,
@@ -110,14 +110,14 @@ impl Smtp {
         }
     }
 
-    /// Ends the connection that is kept for a next mail.
+    /// Closes the connection that is kept for the next mail.
     pub(super) async fn rest(&self) {
         if let Some(kept) = self.swap_kept(None) {
             say_goodbye(kept, self.patience.courtesy).await;
         }
     }
 
-    /// The kept connection if it still stands, or a new one.
+    /// The kept connection if it still works, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, Trouble> {
         if let Some(mut kept) = self.swap_kept(None) {
             let asked = tokio::time::timeout(self.patience.courtesy, kept.test_connected()).await;
@@ -140,8 +140,8 @@ impl Smtp {
                 .await
                 .map_err(|error| Trouble::new(Step::Connect, error))?;
         if let Protection::StartTls(tls) = &self.protection {
-            // A server that does not offer it is an error, never a reason to go on without. And
-            // after an error there is nothing left to say goodbye over.
+            // A server that does not offer it is an error, never a reason to continue without.
+            // After an error there is no connection left to quit.
             connection
                 .starttls(tls.clone(), &self.hello)
                 .await
@@ -173,7 +173,7 @@ impl Smtp {
         Ok(())
     }
 
-    /// Says goodbye on the side: what became of the mail is not held up by it.
+    /// Quits in the background, so that the outcome of the mail is not delayed.
     fn leave(&self, connection: AsyncSmtpConnection) {
         tokio::spawn(say_goodbye(connection, self.patience.courtesy));
     }
@@ -200,8 +200,7 @@ impl fmt::Debug for Smtp {
     }
 }
 
-/// Says goodbye, but does not insist on an answer.
-/// What a mail server is greeted with (RFC 5321, section 4.1.4).
+/// Quits without insisting on an answer. The name in our greeting (RFC 5321, section 4.1.4).
 fn hello_name(public_url: &PublicUrl) -> ClientId {
     match (public_url.mail_domain(), public_url.host()) {
         (Some(domain), _) => ClientId::Domain(domain.to_owned()),

@@ -1,4 +1,4 @@
-//! The templates of mails: the built-in ones, or an operator's in their place, file by file.
+//! The templates of mails: the built-in ones, which an operator can replace file by file.
 //!
 //! A mail has three: `PURPOSE.subject.txt` (one line), `PURPOSE.txt` and `PURPOSE.html`. The last
 //! may extend `layout.html`, as the built-in ones do.
@@ -15,7 +15,8 @@ use super::messages::{self, MailLink, Medium};
 use crate::config::PublicUrl;
 use crate::domain::QueuedMail;
 
-/// The longest subject, in characters: longer ones are cut. It is far more than any reader shows.
+/// The longest subject, in characters; longer ones are cut. This is far more than mail programs
+/// show.
 const MAX_SUBJECT: usize = 200;
 
 /// The built-in template of a file.
@@ -25,7 +26,7 @@ macro_rules! built_in {
     };
 }
 
-/// Every template: the file it can be replaced by, and what it says otherwise.
+/// Every template: the name of the file that can replace it, and the built-in text.
 const BUILT_IN: [(&str, &str); 25] = built_in![
     "layout.html",
     "verify_email.subject.txt",
@@ -54,14 +55,14 @@ const BUILT_IN: [(&str, &str); 25] = built_in![
     "account_deleted.html",
 ];
 
-/// The templates, compiled.
+/// The compiled templates.
 pub(super) struct Templates {
     environment: Environment<'static>,
-    /// What the environment knows each file as: the path it was read from, so that errors name it.
+    /// The name of each file in the environment: the path it was read from, so that errors name it.
     names: BTreeMap<&'static str, String>,
 }
 
-/// A mail's words.
+/// A rendered mail.
 #[derive(Clone)]
 pub(super) struct Rendered {
     /// One line without control characters.
@@ -70,22 +71,22 @@ pub(super) struct Rendered {
     pub(super) html: String,
 }
 
-/// A template that did not render, told without any of the values it was given.
+/// A template that failed to render, reported without the values it was given.
 #[derive(Debug)]
 pub(super) struct RenderError {
     file: String,
     line: Option<usize>,
     kind: String,
-    /// What exactly the template did wrong; it may quote the values it was given.
+    /// The template's exact error; it may quote the values it was given.
     detail: Option<String>,
 }
 
 impl Templates {
-    /// Compiles all templates, those in `directory` before the built-in ones.
+    /// Compiles all templates; those in `directory` replace the built-in ones.
     pub(super) fn load(directory: Option<&Path>) -> Result<Self, MailSetupError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // So that an error names the variable that is not defined.
+        // So that an error names the undefined variable.
         environment.set_debug(true);
         let mut names = BTreeMap::new();
         if let Some(directory) = directory {
@@ -103,7 +104,7 @@ impl Templates {
                 .map_err(|error| RenderError::new(&name, &error).at_setup())?;
             names.insert(file, name);
         }
-        // A template calls another by its file; the environment knows that by where it came from.
+        // A template refers to another by its file name; the environment knows it by its path.
         let known = names.clone();
         environment.set_path_join_callback(move |file, _| {
             known.get(file).cloned().unwrap_or_else(|| file.to_owned()).into()
@@ -165,7 +166,7 @@ impl RenderError {
         }
     }
 
-    /// The same with all detail, for when only sample values can be quoted by it.
+    /// The same with all details, for when it can only quote sample values.
     pub(super) fn at_setup(self) -> MailSetupError {
         let problem = match self.detail {
             Some(detail) => format!("{}: {detail}", self.kind),
@@ -174,7 +175,7 @@ impl RenderError {
         MailSetupError::Template { file: self.file, line: self.line, problem }
     }
 
-    /// What is wrong, without any value: fit for a log while real mail is rendered.
+    /// The error without any value, suitable for a log while real mail is rendered.
     pub(super) fn reason(&self) -> String {
         match self.line {
             Some(line) => format!("template {}, line {line}: {}", self.file, self.kind),
@@ -183,7 +184,7 @@ impl RenderError {
     }
 }
 
-/// The replacement at `path`, under its path as name; none if there is no such file.
+/// The replacement at `path`, named by its path; `None` if there is no such file.
 fn read_replacement(path: &Path) -> Result<Option<(String, String)>, MailSetupError> {
     match std::fs::read_to_string(path) {
         Ok(source) => Ok(Some((path.display().to_string(), source))),
@@ -192,7 +193,7 @@ fn read_replacement(path: &Path) -> Result<Option<(String, String)>, MailSetupEr
     }
 }
 
-/// Other files are left alone, but one that looks like a template is most likely misspelt.
+/// Other files are ignored, but one that looks like a template is most likely misspelt.
 fn warn_of_unknown_files(directory: &Path) -> Result<(), MailSetupError> {
     let unreadable = |source| MailSetupError::Unreadable { path: directory.to_owned(), source };
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
@@ -213,7 +214,7 @@ fn warn_of_unknown_files(directory: &Path) -> Result<(), MailSetupError> {
     Ok(())
 }
 
-/// `subject` as a header can take it: none if it is empty or has more than one line.
+/// `subject` as a header value; `None` if it is empty or has more than one line.
 fn one_line(subject: &str) -> Option<String> {
     let subject = subject.trim();
     if subject.is_empty() || subject.contains(['\r', '\n']) {

@@ -1,4 +1,4 @@
-//! Whose certificates a mail server's TLS is checked against.
+//! The certificates that a mail server's TLS is checked against.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParamete
 use super::trouble::innermost;
 use crate::mail::MailSetupError;
 
-/// TLS to `host`, whose certificate is signed by one of `ca_file`, or by one of the built-in roots
-/// where there is none.
+/// TLS to `host`, whose certificate must be signed by one in `ca_file`, or by a built-in root if
+/// there is no such file.
 pub(super) fn tls_parameters(
     host: &str,
     ca_file: Option<&Path>,

@@ -1,9 +1,9 @@
-//! What goes wrong with a mail server, what follows from it, and how it is told.
+//! Failures of mail servers: what follows from them, and how they are reported.
 //!
-//! What failed is told apart by where in the dialogue it failed. Before the recipient is named,
-//! every trouble is the server's or the configuration's and passes, so the mail waits. From there
-//! on a 5xx is final for this mail. What a server says is not quoted from steps in which it was
-//! told a secret: its answer to a login or to the message may repeat a password or a link.
+//! Failures are classified by the step of the dialogue. Before the recipient is named, every
+//! failure is the server's or the configuration's and temporary, so the mail waits. From there on a
+//! 5xx is final for this mail. Answers are not quoted from steps in which the server received a
+//! secret: its answer to a login or to the message may repeat a password or a link.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::mail::Delivery;
 /// The longest quote from a server, in characters.
 const MAX_QUOTE: usize = 200;
 
-/// Where in the dialogue something went wrong.
+/// The step of the dialogue that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Connect,
@@ -45,7 +45,7 @@ impl Step {
         matches!(self, Self::Recipient | Self::Data | Self::Message)
     }
 
-    /// Whether an answer to it may repeat a secret that it was just told.
+    /// Whether an answer may repeat a secret that the server just received.
     const fn tells_a_secret(self) -> bool {
         matches!(self, Self::Login | Self::Message)
     }
@@ -69,9 +69,9 @@ impl Trouble {
         Self { step, cause: Cause::Error(error) }
     }
 
-    /// Whether trying again is of no use.
+    /// Whether trying again is useless.
     fn is_final(&self) -> bool {
-        // "Authentication required" and its kin (RFC 4954, section 6) are about us, whichever
+        // "Authentication required" and similar codes (RFC 4954, section 6) concern us, whichever
         // command they answer.
         const ABOUT_LOGIN: [u16; 4] = [530, 534, 535, 538];
         match &self.cause {
@@ -101,7 +101,7 @@ impl From<Trouble> for Delivery {
     }
 }
 
-/// Waits for one part of the dialogue, but not longer than `limit`.
+/// Waits for one part of the dialogue, at most `limit`.
 pub(super) async fn within<T>(
     limit: Duration,
     step: Step,
@@ -113,14 +113,14 @@ pub(super) async fn within<T>(
     }
 }
 
-/// An error in words that are fit for a log.
+/// An error in words suitable for a log.
 fn describe(error: &Error, step: Step) -> String {
     let innermost = innermost(error);
     if let Some(code) = error.status() {
         let words = if step.tells_a_secret() { enhanced_code(&innermost) } else { &innermost };
         return quote(&format!("{code} {words}"));
     }
-    // What could not be read is never quoted: it may be anything.
+    // Unreadable answers are never quoted: they may contain anything.
     if error.is_response() {
         let is_end = innermost == "incomplete response";
         return if is_end { "connection closed" } else { "an answer that is not SMTP" }.to_owned();
@@ -128,7 +128,7 @@ fn describe(error: &Error, step: Step) -> String {
     quote(&innermost)
 }
 
-/// The first cause, in its own words: the library's own layers only repeat each other.
+/// The root cause: the layers of the library only repeat each other.
 pub(super) fn innermost(error: &Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -137,7 +137,7 @@ pub(super) fn innermost(error: &Error) -> String {
     innermost.to_string()
 }
 
-/// The code at the start of a server's words (`5.7.8`, RFC 3463), and nothing after it.
+/// The code at the start of a server's answer (`5.7.8`, RFC 3463), and nothing after it.
 fn enhanced_code(words: &str) -> &str {
     let first = words.split_whitespace().next().unwrap_or_default();
     let is_number = |part: &str| {
