@@ -38,7 +38,7 @@ pub(super) use table::{
 };
 #[cfg(test)]
 pub(super) mod list {
-    pub(in crate::store) use super::tables::*;
+    pub(crate) use super::tables::*;
 }
 pub(super) use tables::{Read, Write, meta};
 

@@ -23,7 +23,7 @@ const PLACES: usize = 1_024;
 
 /// A state of the database that was committed: whatever is read from it, it stays the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Edition(u64);
+pub(crate) struct Edition(u64);
 
 impl Edition {
     /// What a transaction is writing, which is no edition yet and may never be one.
@@ -36,7 +36,7 @@ impl Edition {
 }
 
 /// What records came to, each with the bytes that it was decoded from.
-pub(in crate::store) struct Decoded<T> {
+pub(crate) struct Decoded<T> {
     places: Box<[Place<T>]>,
 }
 
@@ -55,7 +55,7 @@ impl<T> Decoded<T> {
     /// Reads the record under `key`, if there is one, turns it into a value, and takes what is
     /// wanted of that. `number` is the key once more, with the part that differs the most at its
     /// end.
-    pub(in crate::store) fn load<'k, K, R, W>(
+    pub(crate) fn load<'k, K, R, W>(
         &self,
         table: &(impl ReadableTable<K, Record> + TableHandle),
         key: K::SelfType<'k>,
@@ -77,7 +77,7 @@ impl<T> Decoded<T> {
     }
 
     /// The same as a transaction sees it.
-    pub(in crate::store) fn load_uncommitted<'k, K, R, W>(
+    pub(crate) fn load_uncommitted<'k, K, R, W>(
         &self,
         table: &(impl ReadableTable<K, Record> + TableHandle),
         key: K::SelfType<'k>,
@@ -94,12 +94,12 @@ impl<T> Decoded<T> {
     }
 
     /// Remembers what a transaction writes, whether or not it will be committed.
-    pub(in crate::store) fn keep_uncommitted(&self, number: u128, bytes: &[u8], value: T) {
+    pub(crate) fn keep_uncommitted(&self, number: u128, bytes: &[u8], value: T) {
         self.keep(number, Edition::UNCOMMITTED, bytes, value);
     }
 
     /// What was read from this very edition before, if that is remembered.
-    pub(in crate::store) fn known<W>(
+    pub(crate) fn known<W>(
         &self,
         number: u128,
         edition: Edition,

@@ -27,7 +27,7 @@ impl std::error::Error for StoreError {}
 
 /// What went wrong inside a transaction.
 #[derive(Debug)]
-pub(in crate::store) enum Fault {
+pub(crate) enum Fault {
     /// The engine or the disk failed: the database has to be closed and opened again.
     Storage(redb::Error),
     /// A record is not what it should be: only what needs it fails.
@@ -36,22 +36,22 @@ pub(in crate::store) enum Fault {
 
 /// A record that cannot be read.
 #[derive(Debug)]
-pub(in crate::store) struct CorruptRecord {
-    pub(in crate::store) table: String,
-    pub(in crate::store) key: String,
-    pub(in crate::store) problem: String,
+pub(crate) struct CorruptRecord {
+    pub(crate) table: String,
+    pub(crate) key: String,
+    pub(crate) problem: String,
 }
 
 impl CorruptRecord {
     /// Logs which record it is.
-    pub(in crate::store) fn report(&self) {
+    pub(crate) fn report(&self) {
         let Self { table, key, problem } = self;
         error!(table, key, problem, "a stored record is corrupt; restore it from a backup");
     }
 }
 
 impl Fault {
-    pub(in crate::store) fn corrupt(table: &str, key: &dyn Debug, problem: &str) -> Self {
+    pub(crate) fn corrupt(table: &str, key: &dyn Debug, problem: &str) -> Self {
         let key = format!("{key:?}");
         Self::Corrupt(CorruptRecord { table: table.to_owned(), key, problem: problem.to_owned() })
     }
@@ -79,7 +79,7 @@ impl Fault {
 
 /// What was read, for callers that can do without it: `None`, and a line in the log, if the record
 /// is corrupt.
-pub(in crate::store) fn readable<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+pub(crate) fn readable<T>(read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
     match read {
         Err(Fault::Corrupt(record)) => {
             record.report();
@@ -102,6 +102,6 @@ storage_fault!(redb::StorageError, redb::TableError, redb::TransactionError, red
 
 /// Takes a lock. No code panics between two changes that belong together, so a poisoned lock is
 /// taken as well.
-pub(in crate::store) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

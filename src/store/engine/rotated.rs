@@ -20,13 +20,13 @@ use super::tables::{ROTATED_SESSIONS, Read, SESSIONS, Write};
 use crate::domain::SessionId;
 
 /// So many neighbours are put in their places at a time, but no more than half of all.
-pub(in crate::store) const SETTLED_AT_ONCE: usize = 64;
+pub(crate) const SETTLED_AT_ONCE: usize = 64;
 
 /// The identifier of a session that is kept apart, and its record.
 type Apart = ([u8; 16], Vec<u8>);
 
 /// A session's record as it is now.
-pub(in crate::store) struct Newest<'t> {
+pub(crate) struct Newest<'t> {
     table: &'static str,
     id: SessionId,
     edition: Edition,
@@ -49,12 +49,12 @@ impl<'t> Newest<'t> {
     }
 
     /// The record.
-    pub(in crate::store) fn record<R: DeserializeOwned>(&self) -> Result<R, Fault> {
+    pub(crate) fn record<R: DeserializeOwned>(&self) -> Result<R, Fault> {
         decode(self.table, &self.id, self.bytes.value())
     }
 
     /// What is wanted of the session, which may be known from before.
-    pub(in crate::store) fn decoded<R: DeserializeOwned, T, W>(
+    pub(crate) fn decoded<R: DeserializeOwned, T, W>(
         &self,
         decoded: &Decoded<T>,
         turn: impl FnOnce(R) -> T,
@@ -65,51 +65,39 @@ impl<'t> Newest<'t> {
     }
 
     /// What is wanted of the session, if it is known from before.
-    pub(in crate::store) fn recall<T, W>(
-        &self,
-        decoded: &Decoded<T>,
-        take: impl Fn(&T) -> W,
-    ) -> Option<W> {
+    pub(crate) fn recall<T, W>(&self, decoded: &Decoded<T>, take: impl Fn(&T) -> W) -> Option<W> {
         decoded.recall(self.id.into(), self.edition, self.bytes.value(), take)
     }
 }
 
 impl Read {
     /// A session's record as of the last commit.
-    pub(in crate::store) fn session(&self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
+    pub(crate) fn session(&self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
         Newest::find(self.rotated_sessions()?, self.sessions()?, id, self.edition)
     }
 }
 
 impl Write<'_> {
     /// A session's record as it is now.
-    pub(in crate::store) fn session(&mut self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
+    pub(crate) fn session(&mut self, id: SessionId) -> Result<Option<Newest<'_>>, Fault> {
         let (rotated, sessions) = (self.rotated_sessions.open()?, self.sessions.open()?);
         Newest::find(rotated, sessions, id, Edition::UNCOMMITTED)
     }
 
     /// Writes a session that is not there.
-    pub(in crate::store) fn add_session(
-        &mut self,
-        id: SessionId,
-        record: &[u8],
-    ) -> Result<(), Fault> {
+    pub(crate) fn add_session(&mut self, id: SessionId, record: &[u8]) -> Result<(), Fault> {
         self.sessions.open()?.insert(id.as_bytes(), record)?;
         Ok(())
     }
 
     /// Writes a session that is there in its place.
-    pub(in crate::store) fn put_session(
-        &mut self,
-        id: SessionId,
-        record: &[u8],
-    ) -> Result<(), Fault> {
+    pub(crate) fn put_session(&mut self, id: SessionId, record: &[u8]) -> Result<(), Fault> {
         self.rotated_sessions.open()?.remove(id.as_bytes())?;
         self.add_session(id, record)
     }
 
     /// Writes a session that is there and likely to be written again soon.
-    pub(in crate::store) fn put_rotated_session(
+    pub(crate) fn put_rotated_session(
         &mut self,
         id: SessionId,
         record: &[u8],
@@ -131,14 +119,14 @@ impl Write<'_> {
     }
 
     /// Removes a session, but not its index entries.
-    pub(in crate::store) fn remove_session(&mut self, id: SessionId) -> Result<(), Fault> {
+    pub(crate) fn remove_session(&mut self, id: SessionId) -> Result<(), Fault> {
         self.rotated_sessions.open()?.remove(id.as_bytes())?;
         self.sessions.open()?.remove(id.as_bytes())?;
         Ok(())
     }
 
     /// Removes every session, but no index entries, after showing each to `visit`.
-    pub(in crate::store) fn remove_all_sessions<R: DeserializeOwned>(
+    pub(crate) fn remove_all_sessions<R: DeserializeOwned>(
         &mut self,
         mut visit: impl FnMut(SessionId, Result<R, Fault>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {

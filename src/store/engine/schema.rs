@@ -46,10 +46,7 @@ impl std::error::Error for OpenError {}
 
 /// Makes the tables in a new database, checks the schema of an old one, and reads the last commit
 /// time.
-pub(in crate::store) fn prepare(
-    database: &Database,
-    opening: Opening,
-) -> Result<Timestamp, OpenError> {
+pub(crate) fn prepare(database: &Database, opening: Opening) -> Result<Timestamp, OpenError> {
     let prepared = || -> Result<Result<Timestamp, Option<u64>>, Fault> {
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);

@@ -7,19 +7,19 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 
 use redb::{Key, Table, TableDefinition, Value, WriteTransaction};
-pub(in crate::store) use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
+pub(crate) use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
 
 /// A record, as JSON.
-pub(in crate::store) type Record = &'static [u8];
+pub(crate) type Record = &'static [u8];
 /// A session's or ticket's identifier, or a digest.
-pub(in crate::store) type Id = &'static [u8; 16];
+pub(crate) type Id = &'static [u8; 16];
 
 /// One table within a write transaction, opened when first asked for.
-pub(in crate::store) struct Slot<'t, K: Key + 'static, V: Value + 'static> {
+pub(crate) struct Slot<'t, K: Key + 'static, V: Value + 'static> {
     transaction: &'t WriteTransaction,
     definition: TableDefinition<'static, K, V>,
     table: Option<Table<'t, K, V>>,
@@ -34,7 +34,7 @@ impl<'t, K: Key + 'static, V: Value + 'static> Slot<'t, K, V> {
     }
 
     /// The table.
-    pub(in crate::store) fn open(&mut self) -> Result<&mut Table<'t, K, V>, Fault> {
+    pub(crate) fn open(&mut self) -> Result<&mut Table<'t, K, V>, Fault> {
         let table = match self.table.take() {
             Some(table) => table,
             None => self.transaction.open_table(self.definition)?,
@@ -45,7 +45,7 @@ impl<'t, K: Key + 'static, V: Value + 'static> Slot<'t, K, V> {
 
 impl<K: Key + 'static> Slot<'_, K, Record> {
     /// Writes a record.
-    pub(in crate::store) fn save<'k>(
+    pub(crate) fn save<'k>(
         &mut self,
         key: K::SelfType<'k>,
         record: &impl Serialize,
@@ -56,9 +56,7 @@ impl<K: Key + 'static> Slot<'_, K, Record> {
 }
 
 /// Reading the records of a table, in a snapshot or in a transaction.
-pub(in crate::store) trait Records<K: Key + 'static>:
-    ReadableTable<K, Record> + TableHandle
-{
+pub(crate) trait Records<K: Key + 'static>: ReadableTable<K, Record> + TableHandle {
     /// The record under `key`, if there is one.
     fn load<'k, R: DeserializeOwned>(&self, key: K::SelfType<'k>) -> Result<Option<R>, Fault>
     where
@@ -81,9 +79,7 @@ pub(in crate::store) trait Records<K: Key + 'static>:
 impl<K: Key + 'static, T: ReadableTable<K, Record> + TableHandle> Records<K> for T {}
 
 /// Reading a table of numbers.
-pub(in crate::store) trait Numbers<K: Key + 'static>:
-    ReadableTable<K, u64>
-{
+pub(crate) trait Numbers<K: Key + 'static>: ReadableTable<K, u64> {
     /// The number under `key`.
     fn number<'k>(&self, key: K::SelfType<'k>) -> Result<Option<u64>, Fault> {
         Ok(self.get(&key)?.map(|number| number.value()))
@@ -93,7 +89,7 @@ pub(in crate::store) trait Numbers<K: Key + 'static>:
 impl<K: Key + 'static, T: ReadableTable<K, u64>> Numbers<K> for T {}
 
 /// Reading an index: identifiers in the order of a number, which is a user's or a time.
-pub(in crate::store) trait Index: ReadableTable<(u64, Id), ()> {
+pub(crate) trait Index: ReadableTable<(u64, Id), ()> {
     /// The identifiers under `number`, in their order.
     fn under(&self, number: u64) -> Result<Vec<[u8; 16]>, Fault> {
         self.range((number, &[0; 16])..=(number, &[u8::MAX; 16]))?
@@ -117,12 +113,12 @@ pub(in crate::store) trait Index: ReadableTable<(u64, Id), ()> {
 impl<T: ReadableTable<(u64, Id), ()>> Index for T {}
 
 /// What is wrong where an index points to nothing.
-pub(in crate::store) fn missing(table: &str, key: &dyn Debug) -> Fault {
+pub(crate) fn missing(table: &str, key: &dyn Debug) -> Fault {
     Fault::corrupt(table, key, "an index points to a record that is missing")
 }
 
 /// Reads a record.
-pub(in crate::store) fn decode<R: DeserializeOwned>(
+pub(crate) fn decode<R: DeserializeOwned>(
     table: &str,
     key: &dyn Debug,
     bytes: &[u8],
@@ -135,13 +131,13 @@ pub(in crate::store) fn decode<R: DeserializeOwned>(
 }
 
 /// Writes a record.
-pub(in crate::store) fn encode(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
+pub(crate) fn encode(record: &impl Serialize) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(record).map_err(|error| Fault::corrupt("", &"", &error.to_string()))
 }
 
 /// Removes records that cannot be read, and so do not say under what their indexes have them:
 /// those are searched from end to end.
-pub(in crate::store) fn discard(
+pub(crate) fn discard(
     records: &mut Slot<'_, Id, Record>,
     indexes: [&mut Slot<'_, (u64, Id), ()>; 2],
     unreadable: &HashSet<[u8; 16]>,

@@ -16,51 +16,51 @@ use super::table::{Id, Record, Slot};
 use crate::clock::{Moment, Timestamp};
 
 /// The version of the tables as a whole, kept under [`meta::SCHEMA`].
-pub(in crate::store) const SCHEMA: u64 = 4;
+pub(crate) const SCHEMA: u64 = 4;
 /// The oldest version that opens: all that it lacks is tables, which are made.
-pub(in crate::store) const OLDEST_SCHEMA: u64 = 3;
+pub(crate) const OLDEST_SCHEMA: u64 = 3;
 
 /// Keys of [`META`].
-pub(in crate::store) mod meta {
+pub(crate) mod meta {
     /// The version of the tables as a whole.
-    pub(in crate::store) const SCHEMA: &str = "schema";
+    pub(crate) const SCHEMA: &str = "schema";
     /// The last commit time, in microseconds.
-    pub(in crate::store) const LAST_COMMIT: &str = "clock_mark";
+    pub(crate) const LAST_COMMIT: &str = "clock_mark";
     /// The last commit time when the clock's trial was noted: the trial is void once that has
     /// moved.
-    pub(in crate::store) const TRIAL_SINCE: &str = "clock_trial_mark";
+    pub(crate) const TRIAL_SINCE: &str = "clock_trial_mark";
     /// What the clock said when its trial was noted, in microseconds.
-    pub(in crate::store) const TRIAL_WALL: &str = "clock_trial_wall";
+    pub(crate) const TRIAL_WALL: &str = "clock_trial_wall";
     /// For how long the clock had stood its trial by then, in microseconds.
-    pub(in crate::store) const TRIAL_STOOD_FOR: &str = "clock_trial_stood_for";
+    pub(crate) const TRIAL_STOOD_FOR: &str = "clock_trial_stood_for";
     /// The number of the user who registers next.
-    pub(in crate::store) const NEXT_USER: &str = "next_user";
+    pub(crate) const NEXT_USER: &str = "next_user";
     /// The number of the mail that is queued next.
-    pub(in crate::store) const NEXT_MAIL: &str = "next_mail";
+    pub(crate) const NEXT_MAIL: &str = "next_mail";
     /// The number of the mail that is given up next.
-    pub(in crate::store) const NEXT_FAILED_MAIL: &str = "next_failed_mail";
+    pub(crate) const NEXT_FAILED_MAIL: &str = "next_failed_mail";
     /// Until when the list of revoked sessions lacks some, in microseconds.
-    pub(in crate::store) const REVOKED_INCOMPLETE_UNTIL: &str = "revoked_incomplete_until";
+    pub(crate) const REVOKED_INCOMPLETE_UNTIL: &str = "revoked_incomplete_until";
     /// The number of the next audit event.
-    pub(in crate::store) const NEXT_EVENT: &str = "next_event";
+    pub(crate) const NEXT_EVENT: &str = "next_event";
 }
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $definition:ident, $name:ident: $key:ty => $value:ty = $stored:literal;)*) => {
-        $($(#[$doc])* pub(in crate::store) const $definition: TableDefinition<'_, $key, $value> =
+        $($(#[$doc])* pub(crate) const $definition: TableDefinition<'_, $key, $value> =
             TableDefinition::new($stored);)*
 
         /// How many tables there are.
         pub(super) const TABLES: usize = [$($stored),*].len();
 
         /// A write transaction.
-        pub(in crate::store) struct Write<'t> {
-            $($(#[$doc])* pub(in crate::store) $name: Slot<'t, $key, $value>,)*
+        pub(crate) struct Write<'t> {
+            $($(#[$doc])* pub(crate) $name: Slot<'t, $key, $value>,)*
             pub(super) settling: &'t Settling,
             /// Whether anything was written that has to be committed.
             pub(super) has_changes: bool,
             /// Whether mail was queued, so that the outbox task should look.
-            pub(in crate::store) has_mail: bool,
+            pub(crate) has_mail: bool,
             /// The latest confirmed time of what was written; the last commit time follows it.
             pub(super) latest: Timestamp,
         }
@@ -88,10 +88,10 @@ macro_rules! tables {
         }
 
         /// A read transaction. Its tables stay open until the next commit.
-        pub(in crate::store) struct Read {
+        pub(crate) struct Read {
             transaction: ReadTransaction,
             /// What it sees.
-            pub(in crate::store) edition: Edition,
+            pub(crate) edition: Edition,
             $($name: OnceLock<ReadOnlyTable<$key, $value>>,)*
         }
 
@@ -101,7 +101,7 @@ macro_rules! tables {
                 Self { transaction, edition, $($name: OnceLock::new(),)* }
             }
 
-            $($(#[$doc])* pub(in crate::store) fn $name(
+            $($(#[$doc])* pub(crate) fn $name(
                 &self,
             ) -> Result<&ReadOnlyTable<$key, $value>, Fault> {
                 open(&self.transaction, &self.$name, $definition)
@@ -158,7 +158,7 @@ tables! {
 }
 
 /// Which of the sessions in [`ROTATED_SESSIONS`] are moved to their places in [`SESSIONS`] next.
-pub(in crate::store) struct Settling {
+pub(crate) struct Settling {
     /// The most sessions that are kept apart.
     pub(super) max: u64,
     /// The session that is moved next: that one, or the first behind it. They take turns, so that
@@ -174,7 +174,7 @@ impl Settling {
 
 impl Write<'_> {
     /// Records that something is written at `at`, so that the transaction is committed.
-    pub(in crate::store) fn change(&mut self, at: Moment) {
+    pub(crate) fn change(&mut self, at: Moment) {
         self.has_changes = true;
         if at.confirmed {
             self.latest = self.latest.max(at.now);
@@ -182,7 +182,7 @@ impl Write<'_> {
     }
 
     /// Takes the next number of a counter that starts at 1 and never goes back.
-    pub(in crate::store) fn next_number(&mut self, counter: &'static str) -> Result<u64, Fault> {
+    pub(crate) fn next_number(&mut self, counter: &'static str) -> Result<u64, Fault> {
         let meta = self.meta.open()?;
         let number = meta.get(counter)?.map_or(1, |value| value.value());
         meta.insert(counter, number.saturating_add(1))?;

@@ -18,7 +18,7 @@ const BATCH: usize = 100;
 
 /// Sessions that have to end as soon as storage can be written.
 #[derive(Default)]
-pub(in crate::store) struct PendingEnds {
+pub(crate) struct PendingEnds {
     /// Those of which that is known.
     ends: Mutex<HashMap<SessionId, PendingEnd>>,
     /// Refresh tokens whose outcome is unknown because storage failed: each is judged before its
@@ -48,7 +48,7 @@ impl PendingEnds {
     }
 
     #[cfg(test)]
-    pub(in crate::store) fn unjudged(&self) -> usize {
+    pub(crate) fn unjudged(&self) -> usize {
         lock(&self.unjudged).len()
     }
 }

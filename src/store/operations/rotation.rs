@@ -82,7 +82,7 @@ impl Store {
 
     /// The session that a rotation would lead to, going by the last commit; `None` where it would
     /// give no new token. Whatever waits to be written may make it come out otherwise.
-    pub(in crate::store) fn foresee_rotation(
+    pub(crate) fn foresee_rotation(
         &self,
         presented: &Presented,
         now: Timestamp,

@@ -17,7 +17,7 @@ const MERGE_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 impl View<'_> {
     /// The events after the first `skip`, oldest first, `limit` at most.
-    pub(in crate::store) fn events(self, skip: usize, limit: usize) -> Result<Vec<Event>, Fault> {
+    pub(crate) fn events(self, skip: usize, limit: usize) -> Result<Vec<Event>, Fault> {
         let events = self.tables.events()?;
         let mut found = Vec::new();
         for entry in events.iter()?.skip(skip).take(limit) {
@@ -32,7 +32,7 @@ impl View<'_> {
 impl Tx<'_, '_> {
     /// Notes what `by` does to `user`, in the last event of its kind where that was shortly before,
     /// and drops the oldest events above their number.
-    pub(in crate::store) fn note(
+    pub(crate) fn note(
         &mut self,
         kind: EventKind,
         user: UserId,
@@ -73,11 +73,7 @@ impl Tx<'_, '_> {
 
     /// Drops up to `batch` of the oldest events, of those that were last seen before `before`; says
     /// how many.
-    pub(in crate::store) fn sweep_events(
-        &mut self,
-        before: Timestamp,
-        batch: usize,
-    ) -> Result<usize, Fault> {
+    pub(crate) fn sweep_events(&mut self, before: Timestamp, batch: usize) -> Result<usize, Fault> {
         let last_at = |event: &EventRecord| event.last_at;
         let now = self.now();
         let over = find_over(self.tables.events.open()?, last_at, now, before, batch)?;

@@ -16,7 +16,7 @@ const MAX_MAILBOXES: u64 = 100_000;
 
 /// The notices whose number is limited.
 #[derive(Clone, Copy)]
-pub(in crate::store) enum Notice {
+pub(crate) enum Notice {
     PasswordChanged,
     AccountDeleted,
 }
@@ -33,7 +33,7 @@ impl Notice {
 
 impl Tx<'_, '_> {
     /// Counts one more mail to a mailbox, if there is room for it; or says how long to wait.
-    pub(in crate::store) fn count_mail(
+    pub(crate) fn count_mail(
         &mut self,
         to: &Email,
         purpose: Purpose,
@@ -42,7 +42,7 @@ impl Tx<'_, '_> {
     }
 
     /// How long to wait until there is room for one more mail to a mailbox, if there is none now.
-    pub(in crate::store) fn mail_wait(
+    pub(crate) fn mail_wait(
         &mut self,
         to: &Email,
         purpose: Purpose,
@@ -54,11 +54,7 @@ impl Tx<'_, '_> {
 
     /// Whether a notice goes to a user. Always where the address is confirmed; another may be that
     /// of somebody who knows nothing of the account, and has the same limit as any mailbox.
-    pub(in crate::store) fn may_notify(
-        &mut self,
-        user: &User,
-        notice: Notice,
-    ) -> Result<bool, Fault> {
+    pub(crate) fn may_notify(&mut self, user: &User, notice: Notice) -> Result<bool, Fault> {
         Ok(user.is_email_verified || self.count_mail_as(&user.email, notice.code())?.is_ok())
     }
 
@@ -92,7 +88,7 @@ impl Tx<'_, '_> {
 
     /// Forgets up to `batch` mailboxes whose window is over, or was opened in a time ahead by a
     /// clock that was wrong; says how many.
-    pub(in crate::store) fn sweep_mailboxes(&mut self, batch: usize) -> Result<usize, Fault> {
+    pub(crate) fn sweep_mailboxes(&mut self, batch: usize) -> Result<usize, Fault> {
         let now = self.now();
         let latest = now.saturating_add(Mailbox::WINDOW).saturating_add(BEHIND_TOLERANCE);
         let by_expiry = self.tables.mailboxes_by_expiry.open()?;

@@ -19,15 +19,15 @@ const NOTICE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_FAILED_MAIL: u64 = 10_000;
 
 /// A mail to be queued.
-pub(in crate::store) struct NewMail {
+pub(crate) struct NewMail {
     /// What it says.
-    pub(in crate::store) kind: MailKind,
+    pub(crate) kind: MailKind,
     /// Whose account it concerns.
-    pub(in crate::store) user: UserId,
+    pub(crate) user: UserId,
     /// Where it goes.
-    pub(in crate::store) to: Email,
+    pub(crate) to: Email,
     /// The random part of its `Message-ID`.
-    pub(in crate::store) message_id: MessageId,
+    pub(crate) message_id: MessageId,
 }
 
 /// A mail that is to be sent, with what it needs to be rendered.
@@ -85,7 +85,7 @@ impl UnreadableMail {
 impl View<'_> {
     /// The mail that is longest due by `now`, except those that are `out`. A mail that is due more
     /// than `latest` after `now` counts as due, after the others.
-    pub(in crate::store) fn due_mail(
+    pub(crate) fn due_mail(
         self,
         now: Timestamp,
         latest: Duration,
@@ -110,7 +110,7 @@ impl View<'_> {
     }
 
     /// The first mail after `after`, due or not.
-    pub(in crate::store) fn mail_after(self, after: Option<MailId>) -> Result<FoundMail, Fault> {
+    pub(crate) fn mail_after(self, after: Option<MailId>) -> Result<FoundMail, Fault> {
         let outbox = self.tables.outbox()?;
         let first = after.map_or(0, |id| id.0.saturating_add(1));
         let mut found = FoundMail::default();
@@ -126,21 +126,18 @@ impl View<'_> {
     }
 
     /// The mail that was queued last of those that wait.
-    pub(in crate::store) fn last_mail(self) -> Result<Option<MailId>, Fault> {
+    pub(crate) fn last_mail(self) -> Result<Option<MailId>, Fault> {
         Ok(self.tables.outbox()?.last()?.map(|(key, _)| MailId(key.value())))
     }
 
     /// When the next mail after `now` is due.
-    pub(in crate::store) fn next_due_mail(
-        self,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, Fault> {
+    pub(crate) fn next_due_mail(self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
         let by_due = self.tables.outbox_by_due()?;
         let first = by_due.range((now.as_micros().saturating_add(1), 0)..)?.next();
         Ok(first.transpose()?.map(|(key, _)| Timestamp::from_micros(key.value().0)))
     }
 
-    pub(in crate::store) fn count_mail(self) -> Result<u64, Fault> {
+    pub(crate) fn count_mail(self) -> Result<u64, Fault> {
         Ok(self.tables.outbox()?.len()?)
     }
 
@@ -153,7 +150,7 @@ impl View<'_> {
 
 impl Tx<'_, '_> {
     /// Queues the mail that carries a ticket's link, due at once.
-    pub(in crate::store) fn queue_link(
+    pub(crate) fn queue_link(
         &mut self,
         kind: MailKind,
         ticket: &Ticket,
@@ -164,7 +161,7 @@ impl Tx<'_, '_> {
     }
 
     /// Queues a mail that tells an owner what has happened, due at once.
-    pub(in crate::store) fn queue_notice(&mut self, notice: NewMail) -> Result<(), Fault> {
+    pub(crate) fn queue_notice(&mut self, notice: NewMail) -> Result<(), Fault> {
         let give_up_at = self.now().saturating_add(NOTICE_LIFETIME);
         self.queue(notice, give_up_at)
     }
@@ -188,16 +185,12 @@ impl Tx<'_, '_> {
     }
 
     /// Removes a mail from the outbox; says whether it was there.
-    pub(in crate::store) fn remove_mail(&mut self, id: MailId) -> Result<bool, Fault> {
+    pub(crate) fn remove_mail(&mut self, id: MailId) -> Result<bool, Fault> {
         Ok(self.take_mail(id)?.is_some())
     }
 
     /// Puts a mail off until `due_at` after another attempt.
-    pub(in crate::store) fn defer_mail(
-        &mut self,
-        id: MailId,
-        due_at: Timestamp,
-    ) -> Result<(), Fault> {
+    pub(crate) fn defer_mail(&mut self, id: MailId, due_at: Timestamp) -> Result<(), Fault> {
         let Some(mut record) = self.take_mail(id)? else { return Ok(()) };
         record.attempts = record.attempts.saturating_add(1);
         record.due_at = due_at;
@@ -205,7 +198,7 @@ impl Tx<'_, '_> {
     }
 
     /// Gives a mail up: it leaves the outbox and is kept among the failed ones for a while.
-    pub(in crate::store) fn fail_mail(&mut self, id: MailId, reason: String) -> Result<(), Fault> {
+    pub(crate) fn fail_mail(&mut self, id: MailId, reason: String) -> Result<(), Fault> {
         let Some(mail) = self.take_mail(id)? else { return Ok(()) };
         let record = FailedMailRecord { mail, failed_at: self.now(), reason };
         let tables = self.write();
@@ -219,7 +212,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes every mail that waits for `user`.
-    pub(in crate::store) fn remove_mail_of(&mut self, user: UserId) -> Result<(), Fault> {
+    pub(crate) fn remove_mail_of(&mut self, user: UserId) -> Result<(), Fault> {
         let by_user = self.tables.outbox_by_user.open()?;
         let ids: Vec<MailId> = by_user
             .range((user.0, 0)..=(user.0, u64::MAX))?
@@ -238,7 +231,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes up to `batch` mails that were given up before `before`; says how many.
-    pub(in crate::store) fn sweep_failed_mail(
+    pub(crate) fn sweep_failed_mail(
         &mut self,
         before: Timestamp,
         batch: usize,

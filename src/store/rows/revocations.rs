@@ -31,14 +31,14 @@ pub struct RevocationsVersion {
 }
 
 impl View<'_> {
-    pub(in crate::store) fn revocations_version(self) -> Result<RevocationsVersion, Fault> {
+    pub(crate) fn revocations_version(self) -> Result<RevocationsVersion, Fault> {
         let revoked = self.tables.revoked_sessions()?;
         let first = revoked.first()?.map(|(key, _)| (key.value().0, *key.value().1));
         let incomplete_until = self.tables.meta()?.number(meta::REVOKED_INCOMPLETE_UNTIL)?;
         Ok(RevocationsVersion { count: revoked.len()?, first, incomplete_until })
     }
 
-    pub(in crate::store) fn revocations(self, now: Timestamp) -> Result<Revocations, Fault> {
+    pub(crate) fn revocations(self, now: Timestamp) -> Result<Revocations, Fault> {
         let now = now.as_micros();
         let digests = self
             .tables
@@ -91,7 +91,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes up to `batch` sessions from the list whose access tokens have died; says how many.
-    pub(in crate::store) fn sweep_revocations(&mut self, batch: usize) -> Result<usize, Fault> {
+    pub(crate) fn sweep_revocations(&mut self, batch: usize) -> Result<usize, Fault> {
         let over = self.tables.revoked_sessions.open()?.until(self.at.now.as_micros(), batch)?;
         for (expires_at, digest) in &over {
             self.write().revoked_sessions.open()?.remove((*expires_at, digest))?;

@@ -13,10 +13,7 @@ use crate::store::engine::{
 
 impl View<'_> {
     /// A session, which may be known from before.
-    pub(in crate::store) fn known_session(
-        self,
-        id: SessionId,
-    ) -> Result<Option<Arc<Session>>, Fault> {
+    pub(crate) fn known_session(self, id: SessionId) -> Result<Option<Arc<Session>>, Fault> {
         let (cache, take) =
             (&self.cache.sessions, |filed: &FiledSession| Arc::clone(&filed.session));
         if let Some(known) = cache.known(id.into(), self.tables.edition, take) {
@@ -28,23 +25,20 @@ impl View<'_> {
 
     /// The same, and what is decoded for it is not kept. Where the record is corrupt there is none:
     /// that is for the transaction to report.
-    pub(in crate::store) fn glimpse_session(
-        self,
-        id: SessionId,
-    ) -> Result<Option<Arc<Session>>, Fault> {
+    pub(crate) fn glimpse_session(self, id: SessionId) -> Result<Option<Arc<Session>>, Fault> {
         let Some(newest) = self.tables.session(id)? else { return Ok(None) };
         let known = newest.recall(&self.cache.sessions, |filed| Arc::clone(&filed.session));
         let decoded = || newest.record::<SessionRecord>().ok();
         Ok(known.or_else(|| decoded().map(|record| Arc::new(record.session(id)))))
     }
 
-    pub(in crate::store) fn session(self, id: SessionId) -> Result<Option<Session>, Fault> {
+    pub(crate) fn session(self, id: SessionId) -> Result<Option<Session>, Fault> {
         let record = self.tables.session(id)?.map(|newest| newest.record::<SessionRecord>());
         Ok(record.transpose()?.map(|record| record.session(id)))
     }
 
     /// A user's sessions that can be read, newest first.
-    pub(in crate::store) fn sessions_of(self, user: UserId) -> Result<Vec<Session>, Fault> {
+    pub(crate) fn sessions_of(self, user: UserId) -> Result<Vec<Session>, Fault> {
         let mut found = Vec::new();
         for id in self.tables.sessions_by_user()?.under(user.0)?.into_iter().rev() {
             let id = SessionId::from_bytes(id);
@@ -56,13 +50,13 @@ impl View<'_> {
         Ok(found)
     }
 
-    pub(in crate::store) fn count_sessions(self) -> Result<u64, Fault> {
+    pub(crate) fn count_sessions(self) -> Result<u64, Fault> {
         Ok(self.tables.sessions()?.len()?)
     }
 }
 
 impl Tx<'_, '_> {
-    pub(in crate::store) fn session(&mut self, id: SessionId) -> Result<Option<Session>, Fault> {
+    pub(crate) fn session(&mut self, id: SessionId) -> Result<Option<Session>, Fault> {
         Ok(self.record(id)?.map(|record| record.session(id)))
     }
 
@@ -71,7 +65,7 @@ impl Tx<'_, '_> {
     }
 
     /// A session, which may be known from before, and the expiry under which the index has it.
-    pub(in crate::store) fn filed_session(
+    pub(crate) fn filed_session(
         &mut self,
         id: SessionId,
     ) -> Result<Option<(Arc<Session>, Timestamp)>, Fault> {
@@ -82,7 +76,7 @@ impl Tx<'_, '_> {
     }
 
     /// Writes a session that is new, with its index entries.
-    pub(in crate::store) fn add_session(&mut self, session: &Session) -> Result<(), Fault> {
+    pub(crate) fn add_session(&mut self, session: &Session) -> Result<(), Fault> {
         let (id, filed_at) = (session.id, session.expires_at());
         let record = encode(&SessionRecord::new(session, filed_at))?;
         let tables = self.write();
@@ -94,7 +88,7 @@ impl Tx<'_, '_> {
 
     /// Writes a session that is there already, and leaves the indexes as they are: the sweeper
     /// files it anew when it comes to it.
-    pub(in crate::store) fn update_session(
+    pub(crate) fn update_session(
         &mut self,
         session: &Session,
         filed_at: Timestamp,
@@ -107,10 +101,7 @@ impl Tx<'_, '_> {
     }
 
     /// A user's sessions, oldest first.
-    pub(in crate::store) fn session_ids_of(
-        &mut self,
-        user: UserId,
-    ) -> Result<Vec<SessionId>, Fault> {
+    pub(crate) fn session_ids_of(&mut self, user: UserId) -> Result<Vec<SessionId>, Fault> {
         let ids = self.tables.sessions_by_user.open()?.under(user.0)?;
         Ok(ids.into_iter().map(SessionId::from_bytes).collect())
     }
@@ -118,7 +109,7 @@ impl Tx<'_, '_> {
     /// Ends a session: removes it, and lists it as revoked while its access tokens live. Says
     /// whether there was one. One that cannot be read is ended too: its access tokens do not know
     /// that.
-    pub(in crate::store) fn end_session(&mut self, id: SessionId) -> Result<bool, Fault> {
+    pub(crate) fn end_session(&mut self, id: SessionId) -> Result<bool, Fault> {
         if self.tables.session(id)?.is_none() {
             return Ok(false);
         }
@@ -135,7 +126,7 @@ impl Tx<'_, '_> {
 
     /// Ends every session there is. Each is listed as revoked until its own end, since the clock
     /// that dated its access tokens is not known.
-    pub(in crate::store) fn end_every_session(&mut self) -> Result<(), Fault> {
+    pub(crate) fn end_every_session(&mut self) -> Result<(), Fault> {
         let now = self.now();
         let mut ended = Vec::new();
         self.write().remove_all_sessions(|id, record: Result<SessionRecord, Fault>| {
@@ -154,7 +145,7 @@ impl Tx<'_, '_> {
 
     /// Looks at the `batch` sessions filed under the earliest expiries up to now: removes those
     /// that are over, and files those anew that were extended. Says how many it looked at.
-    pub(in crate::store) fn sweep_sessions(&mut self, batch: usize) -> Result<usize, Fault> {
+    pub(crate) fn sweep_sessions(&mut self, batch: usize) -> Result<usize, Fault> {
         let now = self.now();
         let due = self.tables.sessions_by_expiry.open()?.until(now.as_micros(), batch)?;
         let mut unreadable = HashSet::new();

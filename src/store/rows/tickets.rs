@@ -8,7 +8,7 @@ use crate::domain::{Purpose, Ticket, TicketId, TicketUse, User, UserId};
 use crate::store::engine::{Fault, Index, Records, discard, readable};
 
 impl View<'_> {
-    pub(in crate::store) fn ticket(self, id: TicketId) -> Result<Option<Ticket>, Fault> {
+    pub(crate) fn ticket(self, id: TicketId) -> Result<Option<Ticket>, Fault> {
         let record: Option<TicketRecord> = self.tables.tickets()?.load(id.as_bytes())?;
         Ok(record.map(|record| record.ticket(id)))
     }
@@ -16,7 +16,7 @@ impl View<'_> {
 
 impl Tx<'_, '_> {
     /// A ticket of `purpose`, if it has not expired.
-    pub(in crate::store) fn ticket(
+    pub(crate) fn ticket(
         &mut self,
         id: TicketId,
         purpose: Purpose,
@@ -27,7 +27,7 @@ impl Tx<'_, '_> {
     }
 
     /// Writes a ticket, with its index entries.
-    pub(in crate::store) fn save_ticket(&mut self, ticket: &Ticket) -> Result<(), Fault> {
+    pub(crate) fn save_ticket(&mut self, ticket: &Ticket) -> Result<(), Fault> {
         let (id, tables) = (ticket.id.as_bytes(), self.write());
         tables.tickets.save(id, &TicketRecord::new(ticket))?;
         tables.tickets_by_user.open()?.insert((ticket.user.0, id), ())?;
@@ -36,18 +36,14 @@ impl Tx<'_, '_> {
     }
 
     /// Marks a ticket as used by `user`, as they are since.
-    pub(in crate::store) fn use_ticket(
-        &mut self,
-        ticket: &Ticket,
-        user: &User,
-    ) -> Result<(), Fault> {
+    pub(crate) fn use_ticket(&mut self, ticket: &Ticket, user: &User) -> Result<(), Fault> {
         let used = TicketUse { at: self.now(), credential_version: user.credential_version };
         self.save_ticket(&Ticket { used: Some(used), ..ticket.clone() })
     }
 
     /// The user's ticket of the purpose and address of `wanted` that can still be used; where there
     /// is none, `wanted`, which is written.
-    pub(in crate::store) fn find_or_add_ticket(&mut self, wanted: Ticket) -> Result<Ticket, Fault> {
+    pub(crate) fn find_or_add_ticket(&mut self, wanted: Ticket) -> Result<Ticket, Fault> {
         let now = self.now();
         let is_it = |ticket: &Ticket| {
             ticket.purpose == wanted.purpose && ticket.is_live(now) && ticket.email == wanted.email
@@ -60,7 +56,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes those tickets of `user` that `is_void` selects, and those that cannot be read.
-    pub(in crate::store) fn void_tickets(
+    pub(crate) fn void_tickets(
         &mut self,
         user: UserId,
         is_void: impl Fn(&Ticket) -> bool,
@@ -73,7 +69,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes up to `batch` tickets that have expired; says how many.
-    pub(in crate::store) fn sweep_tickets(&mut self, batch: usize) -> Result<usize, Fault> {
+    pub(crate) fn sweep_tickets(&mut self, batch: usize) -> Result<usize, Fault> {
         let due = self.tables.tickets_by_expiry.open()?.until(self.at.now.as_micros(), batch)?;
         let mut unreadable = HashSet::new();
         for (expires_at, id) in &due {

@@ -15,86 +15,76 @@ const MAX_KNOWN_ADDRESSES: usize = 16;
 const KNOWN_ADDRESS_STEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A user, with what only a check of the password needs besides.
-pub(in crate::store) struct Account {
-    pub(in crate::store) user: User,
-    pub(in crate::store) password: PasswordHash,
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) password: PasswordHash,
 }
 
 impl View<'_> {
-    pub(in crate::store) fn account(self, id: UserId) -> Result<Option<Account>, Fault> {
+    pub(crate) fn account(self, id: UserId) -> Result<Option<Account>, Fault> {
         let record: Option<UserRecord> = self.tables.users()?.load(id.0)?;
         Ok(record.map(|record| record.account(id)))
     }
 
     /// The account that an index points to.
-    pub(in crate::store) fn indexed_account(self, id: UserId) -> Result<Account, Fault> {
+    pub(crate) fn indexed_account(self, id: UserId) -> Result<Account, Fault> {
         Ok(self.tables.users()?.require::<UserRecord>(id.0)?.account(id))
     }
 
     /// The user, who may be known from before.
-    pub(in crate::store) fn known_user(self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
+    pub(crate) fn known_user(self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
         let turn = |record: UserRecord| Arc::new(record.account(id).user);
         let (users, edition) = (self.tables.users()?, self.tables.edition);
         self.cache.users.load(users, id.0, id.0.into(), edition, turn, Arc::clone)
     }
 
-    pub(in crate::store) fn user_with_email(self, email: &Email) -> Result<Option<UserId>, Fault> {
+    pub(crate) fn user_with_email(self, email: &Email) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.users_by_email()?.number(email.key())?.map(UserId))
     }
 
-    pub(in crate::store) fn user_with_name(self, name: &Username) -> Result<Option<UserId>, Fault> {
+    pub(crate) fn user_with_name(self, name: &Username) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.users_by_username()?.number(name.key())?.map(UserId))
     }
 
     /// Whether somebody has logged in to `user` from there before.
-    pub(in crate::store) fn knows_address(
-        self,
-        user: UserId,
-        from: AddressBlock,
-    ) -> Result<bool, Fault> {
+    pub(crate) fn knows_address(self, user: UserId, from: AddressBlock) -> Result<bool, Fault> {
         let block = from.to_string();
         Ok(self.tables.known_addresses()?.get((user.0, block.as_str()))?.is_some())
     }
 
-    pub(in crate::store) fn count_users(self) -> Result<u64, Fault> {
+    pub(crate) fn count_users(self) -> Result<u64, Fault> {
         Ok(self.tables.users()?.len()?)
     }
 }
 
 impl Tx<'_, '_> {
-    pub(in crate::store) fn account(&mut self, id: UserId) -> Result<Option<Account>, Fault> {
+    pub(crate) fn account(&mut self, id: UserId) -> Result<Option<Account>, Fault> {
         let record: Option<UserRecord> = self.tables.users.open()?.load(id.0)?;
         Ok(record.map(|record| record.account(id)))
     }
 
     /// Whether a user, who may be known from before, is disabled.
-    pub(in crate::store) fn is_disabled(&mut self, id: UserId) -> Result<Option<bool>, Fault> {
+    pub(crate) fn is_disabled(&mut self, id: UserId) -> Result<Option<bool>, Fault> {
         let turn = |record: UserRecord| Arc::new(record.account(id).user);
         let users = self.tables.users.open()?;
         self.cache.users.load_uncommitted(users, id.0, id.0.into(), turn, |user| user.is_disabled)
     }
 
-    pub(in crate::store) fn user_with_email(
-        &mut self,
-        email: &Email,
-    ) -> Result<Option<UserId>, Fault> {
+    pub(crate) fn user_with_email(&mut self, email: &Email) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.users_by_email.open()?.number(email.key())?.map(UserId))
     }
 
-    pub(in crate::store) fn user_with_name(
-        &mut self,
-        name: &Username,
-    ) -> Result<Option<UserId>, Fault> {
+    pub(crate) fn user_with_name(&mut self, name: &Username) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.users_by_username.open()?.number(name.key())?.map(UserId))
     }
 
     /// The number of a new user.
-    pub(in crate::store) fn next_user(&mut self) -> Result<UserId, Fault> {
+    pub(crate) fn next_user(&mut self) -> Result<UserId, Fault> {
         self.write().next_number(meta::NEXT_USER).map(UserId)
     }
 
     /// Writes a user as they are now, new or changed, with their index entries.
-    pub(in crate::store) fn save_user(&mut self, account: Account) -> Result<User, Fault> {
+    pub(crate) fn save_user(&mut self, account: Account) -> Result<User, Fault> {
         let id = account.user.id;
         let record = UserRecord::from(account);
         let tables = self.write();
@@ -123,7 +113,7 @@ impl Tx<'_, '_> {
     }
 
     /// Removes a user with their index entries and known addresses.
-    pub(in crate::store) fn remove_user(&mut self, user: &User) -> Result<(), Fault> {
+    pub(crate) fn remove_user(&mut self, user: &User) -> Result<(), Fault> {
         let (id, tables) = (user.id.0, self.write());
         let known = tables.known_addresses.open()?;
         known.retain_in((id, "")..(id.saturating_add(1), ""), |_, _| false)?;
@@ -136,7 +126,7 @@ impl Tx<'_, '_> {
     }
 
     /// Remembers that somebody logged in to `user` from `from`.
-    pub(in crate::store) fn remember_address(
+    pub(crate) fn remember_address(
         &mut self,
         user: UserId,
         from: AddressBlock,
