@@ -24,7 +24,7 @@ pub use event::{Actor, Author, Authorised, Event, EventKind, Local};
 pub use mail::{MailId, MailKind, MessageId, QueuedMail};
 pub use mailbox::Mailbox;
 pub use password::{NewPassword, PasswordHash, PasswordPolicy, PasswordProblem};
-pub use session::{Rotation, Session, SessionId, Theft};
+pub use session::{Rotation, Session, SessionId, Shown, Theft};
 pub use ticket::{Purpose, Ticket, TicketId, TicketState, TicketUse};
 pub use user::{PendingEmail, User, UserId};
 pub use username::{Username, UsernameProblem};

@@ -179,7 +179,8 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
     let refresh = section.duration("refresh_lifetime", "24h", SECOND..=days(365));
     let session =
         section.duration_or_zero("session_lifetime", "30d", SECOND..=days(3650), "no end");
-    let reuse_grace = section.duration("reuse_grace", "30s", Duration::ZERO..=5 * MINUTE);
+    let reuse_grace = section.duration("reuse_grace", "30s", Duration::ZERO..=days(365));
+    let keep_first = section.flag("keep_first", true);
     let algorithms = [
         ("", None),
         ("EdDSA", Some(SigningAlgorithm::EdDsa)),
@@ -204,6 +205,15 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
                 format_args!("found {lifetime}, but it must be at least access_lifetime, {access}"),
             );
         }
+    }
+    if let (Some(grace), Some(refresh)) = (reuse_grace, refresh)
+        && grace > refresh
+    {
+        let (grace, refresh) = (duration_text(grace), duration_text(refresh));
+        section.problem(
+            "reuse_grace",
+            format_args!("found {grace}, but it must be at most refresh_lifetime, {refresh}"),
+        );
     }
     let mut algorithm = algorithm?;
     if let Some(Some(secret)) = &shared_secret {
@@ -231,6 +241,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
             refresh: refresh?,
             session: session?,
             reuse_grace: reuse_grace?,
+            keep_first: keep_first?,
         },
         algorithm,
         shared_secret: shared_secret?,

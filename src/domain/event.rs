@@ -172,8 +172,11 @@ pub enum EventKind {
     AllSessionsEnded,
     /// The owner deleted the account.
     AccountDeleted,
-    /// A session ended because a login was one too many; it was the oldest.
+    /// A session ended because a login was one too many.
     SessionDisplaced,
+    /// The first refresh token of a session came after the grace, while its successor was unused,
+    /// from another address block than the one that had rotated it.
+    FirstTokenUsedElsewhere,
 }
 
 impl EventKind {
@@ -201,6 +204,7 @@ impl EventKind {
             Self::AllSessionsEnded => 19,
             Self::AccountDeleted => 20,
             Self::SessionDisplaced => 21,
+            Self::FirstTokenUsedElsewhere => 22,
         }
     }
 }
@@ -209,7 +213,7 @@ impl From<Theft> for EventKind {
     fn from(theft: Theft) -> Self {
         match theft {
             Theft::SuccessorUsed => Self::RefreshTokenReused,
-            Theft::GraceOver => Self::RefreshTokenStale,
+            Theft::GraceOver { .. } => Self::RefreshTokenStale,
         }
     }
 }

@@ -90,8 +90,23 @@ pub struct Session {
     pub token_expires_at: Timestamp,
     /// When it ends, however often it rotates; `None` for never.
     pub ends_at: Option<Timestamp>,
+    /// Whether [`ends_at`](Self::ends_at) is the expiry of its first refresh token, because the
+    /// client that holds it does not store later ones. Access tokens from before that was known may
+    /// live longer than the session.
+    pub is_bound: bool,
     /// The client that opened it.
     pub opened_by: Client,
+}
+
+/// A refresh token that was found authentic and not expired, as far as the rule goes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// How often its session had been rotated when it was issued.
+    pub generation: u64,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// The address that it comes from.
+    pub from: IpAddr,
 }
 
 /// How long sessions and their tokens live.
@@ -103,6 +118,9 @@ pub struct SessionLifetimes {
     pub session: Option<Duration>,
     /// How long after a rotation the replaced token still leads to the same successor.
     pub reuse_grace: Duration,
+    /// Whether the first token of a session leads to its successor until it expires, as long as
+    /// that was never used.
+    pub keep_first: bool,
 }
 
 impl Session {
@@ -124,6 +142,7 @@ impl Session {
             rotated_from: opened_by.address,
             token_expires_at: token_expiry(now, lifetimes, ends_at),
             ends_at,
+            is_bound: false,
             opened_by,
         }
     }
@@ -144,42 +163,50 @@ impl Session {
         self.rotated_at > now.saturating_add(BEHIND_TOLERANCE)
     }
 
-    /// What a refresh token of generation `presented`, found authentic and not expired, does at
-    /// `now` when it comes from the address `from`: the design's table of cases.
-    pub fn rotate(
-        &self,
-        presented: u64,
-        from: IpAddr,
-        now: Timestamp,
-        lifetimes: SessionLifetimes,
-    ) -> Rotation {
+    /// What a refresh token does at `now`: the design's table of cases.
+    ///
+    /// Many clients never store the tokens that a refresh gives them, and show the one of the login
+    /// until it expires. A first token whose successor was never used tells nothing of a theft, so
+    /// it goes on leading there. Shown after the grace, it proves that its client is such a one; then
+    /// the session ends with that token, so that neither a copy of it nor its successor is worth
+    /// more than it.
+    pub fn rotate(&self, shown: Shown, now: Timestamp, lifetimes: SessionLifetimes) -> Rotation {
         if !self.is_live(now) {
             return Rotation::Expired;
         }
-        if presented == self.generation {
+        if shown.generation == self.generation {
             let mut successor = self.clone();
             successor.generation = self.generation.saturating_add(1);
             successor.rotated_at = now;
-            successor.rotated_from = from;
+            successor.rotated_from = shown.from;
             successor.token_expires_at = token_expiry(now, lifetimes, self.ends_at);
             return Rotation::Rotated(successor);
         }
-        if presented > self.generation {
+        if shown.generation > self.generation {
             return Rotation::Ahead;
         }
-        let since_rotation = now.saturating_since(self.rotated_at);
-        let is_predecessor = presented.checked_add(1) == Some(self.generation);
+        let is_predecessor = shown.generation.checked_add(1) == Some(self.generation);
         if !is_predecessor {
             return Rotation::Reused(Theft::SuccessorUsed);
         }
         if self.is_dated_ahead(now) {
             return Rotation::DatedAhead;
         }
+        let since_rotation = now.saturating_since(self.rotated_at);
         if since_rotation <= lifetimes.reuse_grace {
-            Rotation::Repeated
-        } else {
-            Rotation::Reused(Theft::GraceOver)
+            return Rotation::Repeated;
         }
+        if shown.generation > 0 || !lifetimes.keep_first {
+            return Rotation::Reused(Theft::GraceOver { unused_for: since_rotation });
+        }
+        Rotation::KeptFirst(if self.is_bound { None } else { Some(self.bound(shown.expires_at)) })
+    }
+
+    /// The session once it is known that it ends at `end` at the latest.
+    fn bound(&self, end: Timestamp) -> Self {
+        let end = self.ends_at.map_or(end, |ends_at| ends_at.min(end));
+        let token_expires_at = self.token_expires_at.min(end);
+        Self { ends_at: Some(end), token_expires_at, is_bound: true, ..self.clone() }
     }
 }
 
@@ -199,6 +226,9 @@ pub enum Rotation {
     Rotated(Session),
     /// It was just replaced: the same successor again, and nothing changes.
     Repeated,
+    /// It is the first one, after the grace, and its successor was never used: the same successor
+    /// again. This is the session as it is to be written, where it did not end with that token yet.
+    KeptFirst(Option<Session>),
     /// It was replaced for good: the session ends.
     Reused(Theft),
     /// Its generation was never issued, as after an older copy of the database was put back:
@@ -211,17 +241,29 @@ pub enum Rotation {
     Expired,
 }
 
+impl Rotation {
+    /// Whether it gives tokens.
+    pub const fn gives_tokens(&self) -> bool {
+        matches!(self, Self::Rotated(_) | Self::Repeated | Self::KeptFirst(_))
+    }
+}
+
 /// Why a superseded token counts as stolen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theft {
     /// Its successor has been used.
     SuccessorUsed,
     /// The grace after its rotation is over.
-    GraceOver,
+    GraceOver {
+        /// How long ago that rotation was, since when its successor was not used.
+        unused_for: Duration,
+    },
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -230,7 +272,9 @@ mod tests {
         refresh: DAY,
         session: Some(Duration::from_secs(30 * 86_400)),
         reuse_grace: GRACE,
+        keep_first: true,
     };
+    const STRICT: SessionLifetimes = SessionLifetimes { keep_first: false, ..LIFETIMES };
     const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -240,8 +284,18 @@ mod tests {
         Session::open(SessionId::new(START, [7; 10]), UserId(1), client, START, LIFETIMES)
     }
 
+    /// A token of a generation, of which the first expires a day after the start.
+    fn shown(generation: u64) -> Shown {
+        let expires_at = if generation == 0 {
+            START.saturating_add(DAY)
+        } else {
+            Timestamp::from_micros(u64::MAX)
+        };
+        Shown { generation, expires_at, from: HERE }
+    }
+
     fn rotated(session: &Session, now: Timestamp) -> Session {
-        match session.rotate(session.generation, HERE, now, LIFETIMES) {
+        match session.rotate(shown(session.generation), now, LIFETIMES) {
             Rotation::Rotated(successor) => successor,
             other => panic!("expected a successor, got {other:?}"),
         }
@@ -277,12 +331,44 @@ mod tests {
 
     #[test]
     fn the_predecessor_repeats_within_the_grace_and_is_theft_after_it() {
-        let session = rotated(&opened(), START);
-        let end_of_grace = START.saturating_add(GRACE);
-        assert_eq!(session.rotate(0, HERE, START, LIFETIMES), Rotation::Repeated);
-        assert_eq!(session.rotate(0, HERE, end_of_grace, LIFETIMES), Rotation::Repeated);
-        let after = end_of_grace.saturating_add(Duration::from_micros(1));
-        assert_eq!(session.rotate(0, HERE, after, LIFETIMES), Rotation::Reused(Theft::GraceOver));
+        let unused_for = GRACE + Duration::from_micros(1);
+        let (end_of_grace, after) = (START.saturating_add(GRACE), START.saturating_add(unused_for));
+        let once = rotated(&opened(), START);
+        let twice = rotated(&once, START);
+        for (session, generation, lifetimes) in [(&once, 0, STRICT), (&twice, 1, LIFETIMES)] {
+            let rotate = |now| session.rotate(shown(generation), now, lifetimes);
+            assert_eq!(rotate(START), Rotation::Repeated);
+            assert_eq!(rotate(end_of_grace), Rotation::Repeated);
+            assert_eq!(rotate(after), Rotation::Reused(Theft::GraceOver { unused_for }));
+        }
+    }
+
+    #[test]
+    fn a_first_token_whose_successor_was_never_used_is_kept_and_bounds_the_session() {
+        let (start, end) = (START.saturating_add(DAY / 2), START.saturating_add(DAY));
+        let session = rotated(&opened(), start);
+        let after = start.saturating_add(GRACE + Duration::from_micros(1));
+        assert_eq!(session.rotate(shown(0), start, LIFETIMES), Rotation::Repeated, "not known yet");
+        let kept = session.rotate(shown(0), after, LIFETIMES);
+        let Rotation::KeptFirst(Some(bound)) = kept else { panic!("{kept:?}") };
+        let expected = Session {
+            ends_at: Some(end),
+            token_expires_at: end,
+            is_bound: true,
+            ..session.clone()
+        };
+        assert_eq!(bound, expected);
+        assert_eq!(bound.rotate(shown(0), after, LIFETIMES), Rotation::KeptFirst(None), "once");
+        assert_eq!(bound.rotate(shown(0), end, LIFETIMES), Rotation::Expired);
+        // Whoever moves on does not get past that end, and from then on the first token is theft.
+        let next = rotated(&bound, after);
+        assert_eq!((next.ends_at, next.token_expires_at), (Some(end), end));
+        let reused = next.rotate(shown(0), after, LIFETIMES);
+        assert_eq!(reused, Rotation::Reused(Theft::SuccessorUsed));
+        // A session that ends before its first token does keeps its end.
+        let short = Session { ends_at: Some(start.saturating_add(DAY / 4)), ..session };
+        let kept = short.rotate(shown(0), after, LIFETIMES);
+        assert!(matches!(kept, Rotation::KeptFirst(Some(bound)) if bound.ends_at == short.ends_at));
     }
 
     #[test]
@@ -290,27 +376,27 @@ mod tests {
         let ahead = START.saturating_add(DAY / 2);
         let session = rotated(&opened(), ahead);
         let leeway = ahead.saturating_sub(BEHIND_TOLERANCE);
-        assert_eq!(session.rotate(0, HERE, START, LIFETIMES), Rotation::DatedAhead);
-        assert_eq!(session.rotate(0, HERE, leeway, LIFETIMES), Rotation::Repeated);
+        assert_eq!(session.rotate(shown(0), START, LIFETIMES), Rotation::DatedAhead);
+        assert_eq!(session.rotate(shown(0), leeway, LIFETIMES), Rotation::Repeated);
         let twice = rotated(&session, ahead);
-        let reused = twice.rotate(0, HERE, START, LIFETIMES);
+        let reused = twice.rotate(shown(0), START, LIFETIMES);
         assert_eq!(reused, Rotation::Reused(Theft::SuccessorUsed));
     }
 
     #[test]
     fn an_older_token_is_theft_at_once() {
         let session = rotated(&rotated(&opened(), START), START);
-        assert_eq!(session.rotate(1, HERE, START, LIFETIMES), Rotation::Repeated);
+        assert_eq!(session.rotate(shown(1), START, LIFETIMES), Rotation::Repeated);
         assert_eq!(
-            session.rotate(0, HERE, START, LIFETIMES),
+            session.rotate(shown(0), START, LIFETIMES),
             Rotation::Reused(Theft::SuccessorUsed)
         );
     }
 
     #[test]
     fn a_generation_never_issued_is_refused_without_harm() {
-        assert_eq!(opened().rotate(1, HERE, START, LIFETIMES), Rotation::Ahead);
-        assert_eq!(opened().rotate(u64::MAX, HERE, START, LIFETIMES), Rotation::Ahead);
+        assert_eq!(opened().rotate(shown(1), START, LIFETIMES), Rotation::Ahead);
+        assert_eq!(opened().rotate(shown(u64::MAX), START, LIFETIMES), Rotation::Ahead);
     }
 
     #[test]
@@ -319,7 +405,7 @@ mod tests {
         let mut now = START;
         for _ in 0..40 {
             now = now.saturating_add(DAY - Duration::from_secs(1));
-            match session.rotate(session.generation, HERE, now, LIFETIMES) {
+            match session.rotate(shown(session.generation), now, LIFETIMES) {
                 Rotation::Rotated(successor) => session = successor,
                 Rotation::Expired => break,
                 other => panic!("{other:?}"),
@@ -328,7 +414,7 @@ mod tests {
         let end = START.saturating_add(30 * DAY);
         assert_eq!(session.expires_at(), end);
         assert!(session.is_live(end.saturating_sub(Duration::from_micros(1))));
-        assert_eq!(session.rotate(session.generation, HERE, end, LIFETIMES), Rotation::Expired);
+        assert_eq!(session.rotate(shown(session.generation), end, LIFETIMES), Rotation::Expired);
     }
 
     #[test]
@@ -337,7 +423,80 @@ mod tests {
         let session = Session { ends_at: None, ..opened() };
         let now = START.saturating_add(DAY / 2);
         assert!(
-            matches!(session.rotate(0, HERE, now, lifetimes), Rotation::Rotated(next) if next.token_expires_at == now.saturating_add(DAY))
+            matches!(session.rotate(shown(0), now, lifetimes), Rotation::Rotated(next) if next.token_expires_at == now.saturating_add(DAY))
         );
+    }
+
+    proptest! {
+        /// Two holders present whatever tokens there are, in any order and at any time. No token
+        /// ever has two live successors, and none lives longer than the table allows.
+        #[test]
+        fn no_order_of_presents_gives_two_successors_or_a_longer_life(
+            steps in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..40_000), 1..40),
+            keep_first in any::<bool>(),
+            grace in 0_u64..100_000,
+            lifetime in prop::option::of(3_600_u64..400_000),
+        ) {
+            let lifetimes = SessionLifetimes {
+                refresh: DAY,
+                session: lifetime.map(Duration::from_secs),
+                reuse_grace: Duration::from_secs(grace),
+                keep_first,
+            };
+            let client = Client::new(HERE, "");
+            let id = SessionId::new(START, [7; 10]);
+            let mut session = Session::open(id, UserId(1), client, START, lifetimes);
+            let last_end = session.ends_at;
+            // Of each generation, when its token expires at the latest.
+            let mut expiries = vec![session.token_expires_at];
+            let (mut now, mut ended, mut bound) = (START, false, None);
+            for (which, seconds) in steps {
+                now = now.saturating_add(Duration::from_secs(seconds));
+                let generation = which.index(expiries.len());
+                let expires_at = expiries[generation];
+                if ended || now >= expires_at {
+                    continue;
+                }
+                let newest = expiries.len() - 1;
+                let shown = Shown { generation: generation as u64, expires_at, from: HERE };
+                let unused_for = now.saturating_since(session.rotated_at);
+                let leads_on = match session.rotate(shown, now, lifetimes) {
+                    Rotation::Rotated(next) => {
+                        prop_assert_eq!(generation, newest, "only the newest token has a successor to get");
+                        expiries.push(next.token_expires_at);
+                        session = next;
+                        true
+                    }
+                    Rotation::Repeated => {
+                        prop_assert!(generation + 1 == newest && unused_for <= lifetimes.reuse_grace);
+                        true
+                    }
+                    Rotation::KeptFirst(written) => {
+                        prop_assert!(keep_first && (generation, newest) == (0, 1));
+                        prop_assert!(unused_for > lifetimes.reuse_grace);
+                        prop_assert_eq!(written.is_some(), bound.is_none(), "written once");
+                        bound = Some(expiries[0]);
+                        session = written.unwrap_or(session);
+                        expiries[1] = expiries[1].min(expiries[0]);
+                        true
+                    }
+                    Rotation::Reused(_) => {
+                        prop_assert!(generation < newest);
+                        ended = true;
+                        false
+                    }
+                    Rotation::Expired => false,
+                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
+                };
+                if leads_on {
+                    prop_assert_eq!(session.generation as usize, expiries.len() - 1);
+                    prop_assert!(session.is_live(now));
+                    let end = session.expires_at();
+                    prop_assert!(end <= now.saturating_add(DAY));
+                    prop_assert!(last_end.is_none_or(|last| end <= last));
+                    prop_assert!(bound.is_none_or(|bound| end <= bound));
+                }
+            }
+        }
     }
 }

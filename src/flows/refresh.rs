@@ -5,7 +5,7 @@ use tracing::warn;
 use super::Failure;
 use super::login::TokenPair;
 use crate::app::App;
-use crate::domain::{Client, Session};
+use crate::domain::{Client, Session, Theft};
 use crate::jwt::{Expiry, TokenError};
 use crate::store::{Presented, Refused};
 
@@ -40,17 +40,27 @@ pub async fn refresh(app: &App, token: &str, client: Client) -> Result<TokenPair
         session: claims.session,
         user: claims.user,
         generation: claims.generation,
+        expires_at: claims.expires_at,
         client,
     };
     let make = |session: &Session| TokenPair::of(app, session, at.now);
     match app.store.rotate_session(presented, at, make).await? {
         Ok(tokens) => Ok(tokens),
         Err(refused) => {
-            if let Refused::Reused(theft) = refused {
-                warn!(
-                    user = %claims.user, session = %claims.session, ?theft,
-                    "a superseded refresh token was used; its session has been ended"
-                );
+            let (user, session) = (claims.user, claims.session);
+            match refused {
+                Refused::Reused(Theft::GraceOver { unused_for }) => warn!(
+                    %user, %session, successor_unused_for = ?unused_for,
+                    "a superseded refresh token was used after tokens.reuse_grace; its session has \
+                     been ended: the token is a copy in other hands, or its client lost or did not \
+                     store the answer to its last refresh (docs/clients.md)"
+                ),
+                Refused::Reused(Theft::SuccessorUsed) => warn!(
+                    %user, %session,
+                    "a superseded refresh token was used after its successor had been used; its \
+                     session has been ended"
+                ),
+                Refused::NoSession | Refused::Disabled | Refused::Ahead => {}
             }
             Err(match refused {
                 Refused::Disabled => RefreshRefused::Disabled,

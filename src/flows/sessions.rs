@@ -4,8 +4,8 @@ use super::Failure;
 use super::profile::NotAuthenticated;
 use super::refresh::RefreshRefused;
 use crate::app::App;
-use crate::domain::{Authorised, Client, Session, SessionId, UserId};
-use crate::jwt::{Expiry, TokenError};
+use crate::domain::{Authorised, Client, Session, SessionId, Shown, UserId};
+use crate::jwt::{Expiry, RefreshClaims, TokenError};
 use crate::store::SessionOfUser;
 
 /// A user's sessions that can still be used, newest first.
@@ -109,27 +109,30 @@ pub async fn revoke(app: &App, token: &str, client: Client) -> Result<(), Refres
     if was_there { Ok(()) } else { Err(RefreshRefused::Session) }
 }
 
-/// Checks that a token of either kind is good: an access token whose session lives, or the current
-/// refresh token of one. It only looks, so that a superseded token shown here is no reuse.
+/// Checks that a token of either kind is good: an access token whose session lives, or a refresh
+/// token that a refresh would answer with tokens. It only looks, so that a superseded token shown
+/// here is no reuse.
 ///
 /// # Errors
 /// [`RefreshRefused`].
 pub fn check(app: &App, token: &str) -> Result<(), RefreshRefused> {
     let now = app.moment()?.now;
-    let (user, session, generation) = match app.tokens.check_access(token, now, Expiry::Enforced) {
+    let (user, session, refresh) = match app.tokens.check_access(token, now, Expiry::Enforced) {
         Ok(claims) => (claims.user, claims.session, None),
         Err(TokenError::WrongType) => {
             let claims = app.tokens.check_refresh(token, now, Expiry::Enforced);
             let claims = claims.map_err(RefreshRefused::Token)?;
-            (claims.user, claims.session, Some(claims.generation))
+            (claims.user, claims.session, Some(claims))
         }
         Err(error) => return Err(RefreshRefused::Token(error)),
     };
-    let is_good = match app.store.find_session_of_user(session, user, now)? {
-        SessionOfUser::Live(_, found) => {
-            generation.is_none_or(|generation| generation == found.generation)
-        }
-        SessionOfUser::NoUser | SessionOfUser::NoSession => false,
+    let SessionOfUser::Live(_, found) = app.store.find_session_of_user(session, user, now)? else {
+        return Err(RefreshRefused::Session);
     };
-    if is_good { Ok(()) } else { Err(RefreshRefused::Session) }
+    let gives_tokens = |claims: RefreshClaims| {
+        let RefreshClaims { generation, expires_at, .. } = claims;
+        let shown = Shown { generation, expires_at, from: found.rotated_from };
+        found.rotate(shown, now, app.config.tokens.sessions).gives_tokens()
+    };
+    if refresh.is_none_or(gives_tokens) { Ok(()) } else { Err(RefreshRefused::Session) }
 }

@@ -171,6 +171,7 @@ mod tests {
             refresh: Duration::from_secs(86_400),
             session: None,
             reuse_grace: Duration::from_secs(30),
+            keep_first: true,
         };
         let user_agent = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
         let client = Client::new("2001:db8::1".parse().unwrap(), user_agent);

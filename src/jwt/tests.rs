@@ -20,6 +20,7 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     refresh: DAY,
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
+    keep_first: true,
 };
 const JTI: [u8; 16] = [0xab; 16];
 const ALGORITHMS: [SigningAlgorithm; 3] =

@@ -35,6 +35,7 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     refresh: DAY,
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
+    keep_first: true,
 };
 const FAREWELL: MessageId = MessageId::from_bytes([0; 16]);
 const SETTINGS: EngineSettings = EngineSettings {
@@ -140,7 +141,13 @@ async fn opened(store: &Store, user: &User, number: u8) -> Session {
 }
 
 fn presented(session: &Session, generation: u64) -> Presented {
-    Presented { session: session.id, user: session.user, generation, client: client(1) }
+    Presented {
+        session: session.id,
+        user: session.user,
+        generation,
+        expires_at: session.token_expires_at,
+        client: client(1),
+    }
 }
 
 fn events_of(store: &Store, kind: EventKind) -> Vec<Event> {

@@ -200,12 +200,14 @@ async fn misused_refresh_tokens_are_noted_with_who_showed_them() {
         let scene = Scene::new().await;
         let app = &scene.app;
         let second = app.refresh(&scene.here.refresh).await;
-        match act {
-            RefreshTokenReused => drop(app.refresh(&second.refresh).await),
-            RefreshTokenStale => app.advance(31),
-            _ => {}
+        if matches!(act, RefreshTokenReused | RefreshTokenStale) {
+            app.refresh(&second.refresh).await;
         }
-        let (reply, events) = scene.seen(app.refreshing(&scene.here.refresh)).await;
+        if matches!(act, RefreshTokenStale | FirstTokenUsedElsewhere) {
+            app.advance(31);
+        }
+        let misused = if act == RefreshTokenStale { &second } else { &scene.here };
+        let (reply, events) = scene.seen(app.refreshing(&misused.refresh)).await;
         let left_behind = app.disk.image();
         for event in &events {
             assert_eq!(event.session.map(|id| id.to_string()), Some(sid(&scene.here)));
@@ -220,6 +222,8 @@ async fn misused_refresh_tokens_are_noted_with_who_showed_them() {
     assert_eq!(noted(RefreshTokenReused).await, (401, vec![RefreshTokenReused]));
     assert_eq!(noted(RefreshTokenStale).await, (401, vec![RefreshTokenStale]));
     assert_eq!(noted(GraceUsedElsewhere).await, (200, vec![GraceUsedElsewhere]));
+    let kept = noted(FirstTokenUsedElsewhere).await;
+    assert_eq!(kept, (200, vec![FirstTokenUsedElsewhere]));
     // From where it was rotated, the grace is an ordinary thing.
     let scene = Scene::new().await;
     let before = all(&scene.app);

@@ -1,6 +1,6 @@
 //! `POST /api/token/refresh/`
 
-use latchkey::domain::EventKind;
+use latchkey::domain::{EventKind, UserId};
 use serde_json::{Value, json};
 
 use crate::support::{Reply, START, TestApp, Tokens, claims};
@@ -93,9 +93,15 @@ async fn a_token_is_trimmed_and_may_come_in_a_form() {
     assert_eq!(claims(&third.refresh)["gen"], 2);
 }
 
+/// What a refresh token has of its own.
+fn name(tokens: &Tokens) -> Value {
+    claims(&tokens.refresh)["jti"].clone()
+}
+
 /// One line of the design's table: what was done before, and what the token shown then leads to.
 struct Row {
     what: &'static str,
+    keep_first: bool,
     /// Which generations are presented beforehand, and how many seconds after the one before.
     before: &'static [(usize, u64)],
     /// Which generation is presented, and how many seconds later.
@@ -113,6 +119,7 @@ async fn every_case_of_the_designs_table() {
     let table = [
         Row {
             what: "the current token",
+            keep_first: true,
             before: &[],
             presented: (0, 0),
             leads_to: Some(1),
@@ -121,6 +128,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the current token, after many rotations and much time",
+            keep_first: true,
             before: &[(0, 40), (1, 0), (2, 3 * 60 * 60)],
             presented: (3, 20 * 60 * 60),
             leads_to: Some(4),
@@ -129,6 +137,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one before, at the same time",
+            keep_first: true,
             before: &[(0, 0)],
             presented: (0, 0),
             leads_to: Some(1),
@@ -137,6 +146,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one before, at the end of its grace",
+            keep_first: true,
             before: &[(0, 0)],
             presented: (0, 30),
             leads_to: Some(1),
@@ -145,6 +155,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one before, again and again within its grace",
+            keep_first: true,
             before: &[(0, 0), (0, 10), (0, 10)],
             presented: (0, 10),
             leads_to: Some(1),
@@ -153,6 +164,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one before, after its grace, however often it was used within",
+            keep_first: false,
             before: &[(0, 0), (0, 29)],
             presented: (0, 2),
             leads_to: None,
@@ -161,6 +173,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one before, hours later",
+            keep_first: false,
             before: &[(0, 0)],
             presented: (0, 20 * 60 * 60),
             leads_to: None,
@@ -169,6 +182,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "one whose successor was used, at the same time",
+            keep_first: true,
             before: &[(0, 0), (1, 0)],
             presented: (0, 0),
             leads_to: None,
@@ -177,6 +191,7 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the one after that still has its grace",
+            keep_first: true,
             before: &[(0, 0), (1, 0)],
             presented: (1, 30),
             leads_to: Some(2),
@@ -185,22 +200,69 @@ async fn every_case_of_the_designs_table() {
         },
         Row {
             what: "the very first one, much later",
+            keep_first: true,
             before: &[(0, 100), (1, 100), (2, 100)],
             presented: (0, 100),
             leads_to: None,
             is_alive: false,
             event: Some(RefreshTokenReused),
         },
+        Row {
+            what: "a later one, after its grace",
+            keep_first: true,
+            before: &[(0, 0), (1, 0)],
+            presented: (1, 31),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenStale),
+        },
+        Row {
+            what: "the first one, after its grace, however often it was used within",
+            keep_first: true,
+            before: &[(0, 0), (0, 29)],
+            presented: (0, 2),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the first one, again and again for hours",
+            keep_first: true,
+            before: &[(0, 0), (0, 31), (0, 60 * 60)],
+            presented: (0, 20 * 60 * 60),
+            leads_to: Some(1),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "the successor of a first one that was kept",
+            keep_first: true,
+            before: &[(0, 0), (0, 31)],
+            presented: (1, 60 * 60),
+            leads_to: Some(2),
+            is_alive: true,
+            event: None,
+        },
+        Row {
+            what: "a first one that was kept, once its successor was used",
+            keep_first: true,
+            before: &[(0, 0), (0, 31), (1, 0)],
+            presented: (0, 0),
+            leads_to: None,
+            is_alive: false,
+            event: Some(RefreshTokenReused),
+        },
     ];
-    for Row { what, before, presented, leads_to, is_alive, event } in table {
-        let app = TestApp::start();
+    for Row { what, keep_first, before, presented, leads_to, is_alive, event } in table {
+        let app = TestApp::start_with(|config| config.tokens.sessions.keep_first = keep_first);
         let bystander = app.newcomer(EMAIL).await;
         let mut line = vec![app.log_in(EMAIL).await];
         for (generation, wait) in before {
             app.advance(*wait);
             let tokens = app.refresh(&line[*generation].refresh).await;
-            if line.iter().all(|known| known.refresh != tokens.refresh) {
-                line.push(tokens);
+            match line.iter().position(|known| name(known) == name(&tokens)) {
+                Some(place) => line[place] = tokens,
+                None => line.push(tokens),
             }
         }
         app.advance(presented.1);
@@ -210,7 +272,7 @@ async fn every_case_of_the_designs_table() {
                 let tokens = Tokens::of(&reply);
                 assert_eq!(claims(&tokens.refresh)["gen"], json!(generation), "{what}");
                 if let Some(known) = line.get(usize::try_from(generation).unwrap()) {
-                    assert_eq!(known.refresh, tokens.refresh, "{what}: the same successor");
+                    assert_eq!(name(known), name(&tokens), "{what}: the same successor");
                     assert_ne!(known.access, tokens.access, "{what}: a fresh access token");
                 }
                 assert_eq!(app.profile(&tokens.access).await.status, 200, "{what}");
@@ -231,6 +293,83 @@ async fn every_case_of_the_designs_table() {
         // Nobody else's session is touched, not even another one of the same person.
         app.refresh(&bystander.refresh).await;
     }
+}
+
+/// Clients that keep the refresh token of the login were logged out an hour after it.
+#[tokio::test]
+async fn a_client_that_never_stores_a_refresh_token_stays_logged_in_until_its_first_expires() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    let end = claims(&first.refresh)["exp"].as_u64().unwrap();
+    let mut latest = None;
+    for hour in 0..24 {
+        let reply = app.refreshing(&first.refresh).await;
+        let tokens = Tokens::of(&reply);
+        assert_eq!(claims(&tokens.refresh)["gen"], 1, "{hour}");
+        if hour > 0 {
+            assert_eq!(claims(&tokens.refresh)["exp"], end, "bound to the first");
+            assert!(claims(&tokens.access)["exp"].as_u64().unwrap() <= end);
+        }
+        assert_eq!(app.profile(&tokens.access).await.status, 200);
+        latest = Some(tokens);
+        app.advance(60 * 60 - 1);
+    }
+    app.advance(24);
+    let latest = latest.unwrap();
+    for refresh in [&first.refresh, &latest.refresh] {
+        let reply = app.unchanged(async || app.refreshing(refresh).await).await;
+        assert_refused(&reply, &invalid(), "over");
+    }
+    assert_eq!(events(&app), []);
+}
+
+#[tokio::test]
+async fn a_first_token_is_kept_by_one_write_and_from_elsewhere_it_is_an_event() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    app.refresh(&first.refresh).await;
+    app.advance(31);
+    let verify = app.post("/api/token/verify/", &json!({"token": first.refresh}));
+    assert_eq!(app.unchanged(async || verify.await).await.status, 200, "and binds nothing");
+    let ends = || {
+        let sessions = app.app.store.find_sessions(UserId(1), app.clock.read().wall).unwrap();
+        (sessions[0].is_bound, sessions[0].expires_at())
+    };
+    assert!(!ends().0);
+    app.refresh(&first.refresh).await;
+    let bound = ends();
+    assert_eq!(
+        (bound.0, bound.1.unix_seconds()),
+        (true, claims(&first.refresh)["exp"].as_u64().unwrap())
+    );
+    for _ in 0..3 {
+        app.advance(31);
+        app.refresh(&first.refresh).await;
+        assert_eq!(ends(), bound);
+    }
+    assert_eq!(events(&app), []);
+    for _ in 0..2 {
+        assert_eq!(app.refreshing(&first.refresh).from("198.51.100.7").await.status, 200);
+    }
+    assert_eq!(events(&app), [EventKind::FirstTokenUsedElsewhere]);
+    let event = app.token_events().remove(0);
+    assert_eq!((event.count, event.by.to_string()), (2, "198.51.100.7".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_bound_session_gave_out_before_is_revoked_as_long_as_it_lives() {
+    let app = TestApp::start();
+    let first = app.newcomer(EMAIL).await;
+    app.advance(DAY - 120);
+    let long = app.refresh(&first.refresh).await;
+    app.advance(60);
+    let short = app.refresh(&first.refresh).await;
+    let exp = |tokens: &Tokens| claims(&tokens.access)["exp"].as_u64().unwrap();
+    assert_eq!(exp(&short) + 30 * 60 - 120, exp(&long));
+    app.call("POST", "/api/logout/").bearer(&short.access).await;
+    app.advance(29 * 60 - 2);
+    let revoked = app.app.store.find_revocations(app.clock.read().wall).unwrap();
+    assert_eq!(revoked.digests.len(), 1);
 }
 
 #[tokio::test]

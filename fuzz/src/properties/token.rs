@@ -81,6 +81,7 @@ fn session() -> Session {
         refresh: Duration::from_secs(86_400),
         session: Some(Duration::from_secs(30 * 86_400)),
         reuse_grace: Duration::from_secs(30),
+        keep_first: true,
     };
     let client = Client::new("192.0.2.1".parse().unwrap(), "");
     Session::open(SessionId::new(NOW, [7; 10]), UserId(42), client, NOW, lifetimes)

@@ -82,13 +82,12 @@ impl Store {
         lock(&pending.unjudged).remove(&id);
         // Nobody can use a session that cannot be read.
         let Some(session) = found.ok().flatten() else { return };
-        let UnjudgedToken { presented: Presented { generation, client, .. }, at } = token;
-        let lifetimes = self.shared.policy.sessions;
-        let rotation = session.rotate(generation, client.address, at, lifetimes);
+        let UnjudgedToken { presented, at } = token;
+        let rotation = session.rotate(presented.shown(), at, self.shared.policy.sessions);
         let Rotation::Reused(theft) = rotation else { return };
         let mut ends = lock(&pending.ends);
         if ends.len() < MAX_REMEMBERED {
-            ends.insert(id, PendingEnd { user: session.user, theft, client });
+            ends.insert(id, PendingEnd { user: session.user, theft, client: presented.client });
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, Timestamp};
 use crate::domain::{
-    Actor, Authorised, Client, EventKind, Rotation, Session, SessionId, Theft, UserId,
+    Actor, AddressBlock, Authorised, Client, EventKind, Rotation, Session, SessionId, Shown, Theft,
+    UserId,
 };
 use crate::store::engine::Fault;
 use crate::store::rows::Tx;
@@ -19,6 +20,8 @@ pub struct Presented {
     pub user: UserId,
     /// Its generation.
     pub generation: u64,
+    /// When it expires.
+    pub expires_at: Timestamp,
     /// Who presents it.
     pub client: Client,
 }
@@ -34,6 +37,14 @@ pub enum Refused {
     Reused(Theft),
     /// Its generation was never issued.
     Ahead,
+}
+
+impl Presented {
+    /// The token as the rule goes by it.
+    pub(super) const fn shown(&self) -> Shown {
+        let Self { generation, expires_at, .. } = *self;
+        Shown { generation, expires_at, from: self.client.address }
+    }
 }
 
 impl Store {
@@ -88,8 +99,7 @@ impl Store {
         now: Timestamp,
     ) -> Option<Session> {
         let session = self.read(|view| view.glimpse_session(presented.session)).ok()??;
-        let from = presented.client.address;
-        match session.rotate(presented.generation, from, now, self.shared.policy.sessions) {
+        match session.rotate(presented.shown(), now, self.shared.policy.sessions) {
             Rotation::Rotated(successor) => Some(successor),
             _ => None,
         }
@@ -97,7 +107,7 @@ impl Store {
 }
 
 fn rotate(tx: &mut Tx<'_, '_>, presented: &Presented) -> Result<Result<Session, Refused>, Fault> {
-    let Presented { session: id, user, generation, ref client } = *presented;
+    let Presented { session: id, user, ref client, .. } = *presented;
     let refused = Ok(Err(Refused::NoSession));
     match tx.is_disabled(user)? {
         Some(false) => {}
@@ -112,7 +122,7 @@ fn rotate(tx: &mut Tx<'_, '_>, presented: &Presented) -> Result<Result<Session, 
         let by = Authorised { user, session: id, client: client.clone() };
         tx.note(kind, user, Some(id), &Actor::User(by))
     };
-    match session.rotate(generation, client.address, tx.now(), tx.policy.sessions) {
+    match session.rotate(presented.shown(), tx.now(), tx.policy.sessions) {
         Rotation::Rotated(successor) => {
             tx.update_session(&successor, filed_at)?;
             Ok(Ok(successor))
@@ -122,6 +132,15 @@ fn rotate(tx: &mut Tx<'_, '_>, presented: &Presented) -> Result<Result<Session, 
                 note(tx, EventKind::GraceUsedElsewhere)?;
             }
             Ok(Ok(Arc::unwrap_or_clone(session)))
+        }
+        Rotation::KeptFirst(bound) => {
+            if let Some(bound) = &bound {
+                tx.update_session(bound, filed_at)?;
+            }
+            if AddressBlock::of(session.rotated_from) != client.block() {
+                note(tx, EventKind::FirstTokenUsedElsewhere)?;
+            }
+            Ok(Ok(bound.unwrap_or_else(|| Arc::unwrap_or_clone(session))))
         }
         Rotation::Reused(theft) => {
             tx.end_session(id)?;

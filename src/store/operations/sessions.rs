@@ -225,10 +225,12 @@ fn log_out(tx: &mut Tx<'_, '_>, of: &Authorised) -> Result<bool, Fault> {
 }
 
 /// Ends those of a user's sessions that leave no room for one more: first those that a clock which
-/// was wrong dated ahead, since nobody can use them, and then the oldest. One that is over takes no
-/// room, and the sweeper removes it.
+/// was wrong dated ahead, since nobody can use them; then those that were never rotated and whose
+/// access token has expired, as logins of programs that forget their tokens are; then the one that
+/// was rotated longest ago. One that is over takes no room, and the sweeper removes it.
 fn make_room(tx: &mut Tx<'_, '_>, user: UserId, by: &Actor) -> Result<(), Fault> {
-    let (now, most) = (tx.now(), tx.policy.sessions_per_user.get());
+    let (now, most, access) =
+        (tx.now(), tx.policy.sessions_per_user.get(), tx.policy.access_lifetime);
     let ids = tx.session_ids_of(user)?;
     if ids.len() < most {
         return Ok(());
@@ -239,7 +241,11 @@ fn make_room(tx: &mut Tx<'_, '_>, user: UserId, by: &Actor) -> Result<(), Fault>
         live.extend(readable(session)?.filter(|session| session.is_live(now)));
     }
     let surplus = (live.len() + 1).saturating_sub(most);
-    live.sort_by_key(|session| !session.is_dated_ahead(now));
+    live.sort_by_key(|session| {
+        let is_forgotten =
+            session.generation == 0 && session.opened_at.saturating_add(access) <= now;
+        (!session.is_dated_ahead(now), !is_forgotten, session.rotated_at)
+    });
     for displaced in live.iter().take(surplus) {
         tx.end_session(displaced.id)?;
         tx.note(EventKind::SessionDisplaced, user, Some(displaced.id), by)?;

@@ -13,7 +13,7 @@ use super::records::{
 };
 use crate::clock::Timestamp;
 use crate::domain::session::SessionLifetimes;
-use crate::domain::{MailId, Mailbox, Rotation, SessionId, TicketId, UserId};
+use crate::domain::{MailId, Mailbox, Rotation, SessionId, Shown, TicketId, UserId};
 use crate::store::engine::{CorruptRecord, Fault, decode, encode};
 
 const TABLE: &str = "table";
@@ -22,6 +22,7 @@ const LIFETIMES: SessionLifetimes = SessionLifetimes {
     refresh: Duration::from_secs(86_400),
     session: Some(Duration::from_secs(30 * 86_400)),
     reuse_grace: Duration::from_secs(30),
+    keep_first: true,
 };
 
 /// Reads `bytes` as every kind of record: each is either refused, naming table and key and nothing
@@ -84,8 +85,12 @@ fn check_session(record: SessionRecord) {
     let generations = [0, session.generation, session.generation.wrapping_sub(1), u64::MAX];
     for now in moments(session.expires_at()).into_iter().chain(moments(session.rotated_at)) {
         for presented in generations {
-            let rotation = session.rotate(presented, FROM, now, LIFETIMES);
+            let shown = Shown { generation: presented, expires_at: now, from: FROM };
+            let rotation = session.rotate(shown, now, LIFETIMES);
             assert_eq!(rotation == Rotation::Expired, !session.is_live(now));
+            if let Rotation::KeptFirst(Some(bound)) = &rotation {
+                assert!(bound.expires_at() <= now && bound.generation == session.generation);
+            }
             if let Rotation::Rotated(successor) = rotation {
                 assert_eq!(presented, session.generation);
                 assert!(successor.generation >= session.generation);

@@ -101,6 +101,8 @@ pub(super) struct SessionRecord {
     pub(super) rotated_from: IpAddr,
     pub(super) token_expires_at: Timestamp,
     pub(super) ends_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_bound: bool,
     pub(super) opened_by: Client,
     /// The expiry under which the index has it.
     pub(super) filed_at: Timestamp,
@@ -116,6 +118,7 @@ impl SessionRecord {
             rotated_from: session.rotated_from,
             token_expires_at: session.token_expires_at,
             ends_at: session.ends_at,
+            is_bound: session.is_bound,
             opened_by: session.opened_by.clone(),
             filed_at,
         }
@@ -135,6 +138,7 @@ impl SessionRecord {
             rotated_from: self.rotated_from,
             token_expires_at: self.token_expires_at,
             ends_at: self.ends_at,
+            is_bound: self.is_bound,
             opened_by: self.opened_by,
         }
     }

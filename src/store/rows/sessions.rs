@@ -116,7 +116,9 @@ impl Tx<'_, '_> {
         let record = self.record(id);
         let record = readable(record)?;
         let session = record.clone().map(|record| record.session(id));
-        self.revoke_session(id, session.as_ref().map(Session::expires_at))?;
+        // Access tokens from before it was bound may live longer than the session.
+        let end = session.filter(|session| !session.is_bound).map(|session| session.expires_at());
+        self.revoke_session(id, end)?;
         match record {
             Some(record) => self.remove_session(id, &record)?,
             None => self.discard_sessions(&HashSet::from([*id.as_bytes()]))?,

@@ -1,5 +1,7 @@
 //! Sessions: opened, rotated, reused and ended, and what is noted of it.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::Theft;
 
@@ -123,6 +125,102 @@ async fn one_session_too_many_ends_the_oldest() {
     ];
     assert_eq!(sessions.map(|session| is_live(&store, &session, START)), [false, true, true]);
     assert_eq!(store.count_sessions().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_a_forgotten_one_or_the_one_rotated_longest_ago() {
+    let store = Store::open(
+        Memory::default(),
+        SETTINGS,
+        Policy { sessions_per_user: NonZeroUsize::new(3).unwrap(), ..POLICY },
+    );
+    let store = store.unwrap().0;
+    let user = registered(&store, "ann@example.com", 1).await;
+    let oldest = opened(&store, &user, 1).await;
+    let forgotten = opened(&store, &user, 2).await;
+    let rotate = async |session, generation, now| {
+        let token = presented(session, generation);
+        store.rotate_session(token, now, Session::clone).await.unwrap().unwrap();
+    };
+    rotate(&oldest, 0, after(HOUR / 2)).await;
+    let log_in = async |number, now: Moment| {
+        let opening = opening(&user, number, now.now);
+        assert!(store.open_session(opening.clone(), now).await.unwrap());
+        opening.session
+    };
+    let young = log_in(3, after(HOUR)).await;
+    // Opened after the oldest, and never rotated since its access token expired.
+    let next = log_in(4, after(HOUR)).await;
+    let live = |all: [&Session; 3]| all.map(|session| is_live(&store, session, after(HOUR).now));
+    assert_eq!(live([&oldest, &forgotten, &young]), [true, false, true]);
+    // None of those three is forgotten, and the oldest was rotated before the others were opened.
+    let last = log_in(5, after(HOUR)).await;
+    assert_eq!(live([&oldest, &young, &next]), [false, true, true]);
+    rotate(&young, 0, after(HOUR + HOUR / 2)).await;
+    log_in(6, after(HOUR + HOUR / 2)).await;
+    assert_eq!(live([&young, &next, &last]), [true, false, true], "rotated longest ago");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Two holders present whatever tokens of a session there are, one after the other or at once.
+    /// Every token leads to one successor only, and none is good after the first one expired once
+    /// that has been shown after the grace.
+    #[test]
+    fn no_order_of_presents_gives_a_token_two_successors(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..20_000), 1..20),
+        keep_first in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let policy = Policy { sessions: SessionLifetimes { keep_first, ..LIFETIMES }, ..POLICY };
+            let store = Store::open(Memory::default(), SETTINGS, policy).unwrap().0;
+            let user = registered(&store, "ann@example.com", 1).await;
+            let mut line = vec![opened(&store, &user, 1).await];
+            let first_end = line[0].token_expires_at;
+            let (mut now, mut bound, mut ended) = (START, false, false);
+            for (which, seconds) in steps {
+                now = now.saturating_add(Duration::from_secs(seconds));
+                let generation = which.index(line.len());
+                let expires_at = line[generation].token_expires_at;
+                if now >= expires_at {
+                    continue;
+                }
+                let token = Presented {
+                    expires_at,
+                    ..presented(&line[generation], generation as u64)
+                };
+                let both = [token.clone(), token].map(|token| {
+                    let store = store.clone();
+                    tokio::spawn(async move {
+                        store.rotate_session(token, at(now), Session::clone).await.unwrap()
+                    })
+                });
+                let newest = line.len() - 1;
+                let is_late = now.saturating_since(line[newest].rotated_at) > LIFETIMES.reuse_grace;
+                for presented in both {
+                    match presented.await.unwrap() {
+                        Ok(session) => {
+                            assert!(!ended && session.generation == generation as u64 + 1);
+                            assert!(generation + 1 >= newest);
+                            bound |= generation + 1 == newest && is_late;
+                            assert!(!bound || session.expires_at() <= first_end);
+                            assert!(generation == newest || !is_late || (keep_first && generation == 0));
+                            line.truncate(generation + 1);
+                            line.push(session);
+                        }
+                        Err(Refused::Reused(_)) => {
+                            assert!(generation < newest && !ended);
+                            ended = true;
+                        }
+                        Err(Refused::NoSession) => assert!(ended || bound),
+                        Err(refused) => panic!("{refused:?}"),
+                    }
+                }
+            }
+        });
+    }
 }
 
 #[tokio::test]

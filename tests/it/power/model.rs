@@ -54,6 +54,8 @@ pub(super) struct Login {
     pub(super) user: u64,
     pub(super) has_ended: bool,
     pub(super) rotated_at: u64,
+    /// When it ends at the latest, once its first token was shown after the grace.
+    pub(super) bound: Option<u64>,
     /// Its identifier, once somebody has been told.
     pub(super) id: Option<String>,
     /// Each generation's refresh token, where somebody has been told it, and when it was issued.
@@ -108,12 +110,18 @@ impl Model {
 
     /// Whether a session can be used.
     pub(super) fn is_live(&self, session: &Login) -> bool {
-        !session.has_ended && self.now < session.rotated_at + REFRESH
+        session.is_live(self.now)
     }
 
     /// Whether the grace after a session's last rotation is over.
     pub(super) const fn is_late(&self, session: &Login) -> bool {
         self.now > session.rotated_at + GRACE
+    }
+
+    /// Whether the token before the current one is theft by now. The first one is not, since the
+    /// second was never used.
+    pub(super) const fn is_stale(&self, session: &Login) -> bool {
+        self.is_late(session) && session.tokens.len() != 2
     }
 
     /// Whether a refresh token that was issued then has not expired.
@@ -181,6 +189,11 @@ impl Model {
 }
 
 impl Login {
+    pub(super) fn is_live(&self, now: u64) -> bool {
+        let is_bound_over = self.bound.is_some_and(|end| now >= end);
+        !self.has_ended && now < self.rotated_at + REFRESH && !is_bound_over
+    }
+
     pub(super) fn generation(&self) -> u64 {
         u64::try_from(self.tokens.len() - 1).unwrap()
     }

@@ -129,10 +129,10 @@ async fn ask_about_session(app: &TestApp, model: &Model, session: &Login) -> Res
     match (token, before) {
         // Nobody was told the current token: whoever has the one before gets it, for a while.
         (None, Some(before)) => {
-            let status = if model.is_late(session) { 401 } else { 200 };
+            let status = if model.is_stale(session) { 401 } else { 200 };
             expect("a token whose answer was lost", &app.refreshing(before).await, status)
         }
-        (Some(token), Some(before)) if model.is_late(session) => {
+        (Some(token), Some(before)) if model.is_stale(session) => {
             expect("one superseded long ago", &app.refreshing(before).await, 401)?;
             expect("what the theft ended", &app.refreshing(token).await, 401)
         }

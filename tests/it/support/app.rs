@@ -244,13 +244,18 @@ impl TestApp {
     /// What the audit log says about refresh tokens.
     pub(crate) fn token_events(&self) -> Vec<Event> {
         use EventKind::{
-            GraceUsedElsewhere, RefreshTokenAhead, RefreshTokenReused, RefreshTokenStale,
+            FirstTokenUsedElsewhere, GraceUsedElsewhere, RefreshTokenAhead, RefreshTokenReused,
+            RefreshTokenStale,
         };
         let mut events = self.app.store.events(0, 1_000).unwrap();
         events.retain(|event| {
             matches!(
                 event.kind,
-                GraceUsedElsewhere | RefreshTokenAhead | RefreshTokenReused | RefreshTokenStale
+                FirstTokenUsedElsewhere
+                    | GraceUsedElsewhere
+                    | RefreshTokenAhead
+                    | RefreshTokenReused
+                    | RefreshTokenStale
             )
         });
         events

@@ -2,7 +2,7 @@
 
 use latchkey::mail::SentMail;
 
-use super::{Login, Model, REFRESH, Slip};
+use super::{Login, Model, Slip};
 use crate::power::census::Census;
 use crate::power::operation::Operation;
 use crate::support::{Reply, claims};
@@ -14,8 +14,7 @@ impl Model {
         for (id, (generation, user)) in &census.sessions {
             let is_known = self.sessions.iter().any(|session| session.id.as_ref() == Some(id));
             let nameless = self.sessions.iter_mut().find(|session| {
-                let is_live = !session.has_ended && now < session.rotated_at + REFRESH;
-                is_live
+                session.is_live(now)
                     && session.id.is_none()
                     && (session.user, session.generation()) == (*user, *generation)
             });
@@ -57,7 +56,9 @@ impl Model {
         let login = &mut self.sessions[session];
         let token = reply.field("refresh");
         let slot = login.tokens.get_mut(generation).ok_or("a token of no generation was issued")?;
-        if slot.0.as_ref().is_some_and(|known| *known != token) {
+        // Once its session is bound it expires earlier, and is the same all the same.
+        let name = |token: &String| claims(token)["jti"].clone();
+        if slot.0.as_ref().is_some_and(|known| name(known) != name(&token)) {
             return Err("a refresh token has two successors".to_owned());
         }
         slot.0 = Some(token);

@@ -1,6 +1,6 @@
 //! What each operation should do.
 
-use super::{CHANGE, Expected, Letter, Login, Model, Person, RESET, Slip, VERIFICATION};
+use super::{CHANGE, Expected, Letter, Login, Model, Person, REFRESH, RESET, Slip, VERIFICATION};
 use crate::power::operation::Operation;
 
 impl Model {
@@ -50,6 +50,7 @@ impl Model {
                             user: id,
                             has_ended: false,
                             rotated_at: self.now,
+                            bound: None,
                             id: None,
                             tokens: vec![(None, self.now)],
                             access: None,
@@ -200,6 +201,7 @@ impl Model {
             return refused(false);
         }
         let is_late = self.is_late(&self.sessions[session]);
+        let is_stale = self.is_stale(&self.sessions[session]);
         let login = &mut self.sessions[session];
         let current = login.tokens.len() - 1;
         if generation == current {
@@ -207,8 +209,12 @@ impl Model {
             login.rotated_at = now;
             return Expected { status: Some(200), has_effect: true };
         }
-        if generation + 1 == current && !is_late {
-            return Expected { status: Some(200), has_effect: false };
+        if generation + 1 == current && !is_stale {
+            let binds = is_late && login.bound.is_none();
+            if binds {
+                login.bound = Some(login.tokens[0].1 + REFRESH);
+            }
+            return Expected { status: Some(200), has_effect: binds };
         }
         login.has_ended = true;
         refused(true)
