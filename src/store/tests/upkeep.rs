@@ -1,4 +1,4 @@
-//! What time does: mail that waits, sweeping, and the mark.
+//! What time does: mail that waits, sweeping, and the last commit time.
 
 use super::*;
 use crate::domain::MailId;
