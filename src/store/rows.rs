@@ -22,7 +22,7 @@ use records::FiledSession;
 
 pub(super) use mailboxes::Notice;
 pub(super) use outbox::NewMail;
-pub(super) use users::Account;
+pub(super) use records::Account;
 
 pub use outbox::{FoundMail, MailToSend, UnreadableMail};
 pub use revocations::{Revocations, RevocationsVersion};

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::users::Account;
 use crate::clock::Timestamp;
 use crate::domain::{
     Author, Client, Email, Event, EventKind, MailId, MailKind, MessageId, PasswordHash,
@@ -44,6 +43,12 @@ pub(super) fn find_over<R: DeserializeOwned>(
         }
     }
     Ok(over)
+}
+
+/// A user, with what only a check of the password needs besides.
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) password: PasswordHash,
 }
 
 /// A user, under the user's number.

@@ -3,22 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::records::UserRecord;
+use super::records::{Account, UserRecord};
 use super::{Tx, View};
 use crate::clock::Timestamp;
-use crate::domain::{AddressBlock, Email, PasswordHash, User, UserId, Username};
+use crate::domain::{AddressBlock, Email, User, UserId, Username};
 use crate::store::engine::{Fault, Numbers, ReadableTable, ReadableTableMetadata, Records, meta};
 
 /// The most address blocks that are remembered of a user; the one unused for longest goes.
 const MAX_KNOWN_ADDRESSES: usize = 16;
 /// The time of an address block's last use is kept to the day, so that most logins write none.
 const KNOWN_ADDRESS_STEP: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A user, with what only a check of the password needs besides.
-pub(crate) struct Account {
-    pub(crate) user: User,
-    pub(crate) password: PasswordHash,
-}
 
 impl View<'_> {
     pub(crate) fn account(self, id: UserId) -> Result<Option<Account>, Fault> {

@@ -75,7 +75,7 @@ async fn a_session_hinders_no_login_of_whoever_held_it() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_session_that_cannot_be_read_is_not_suspected_for_ever() {
+async fn a_token_of_a_session_that_cannot_be_read_does_not_stay_unjudged() {
     for place in PLACES {
         let (memory, _, [spoilt, _]) = ann().await;
         spoil_session(&memory, &spoilt, place);
