@@ -1,7 +1,7 @@
 //! The configuration as it is meant: every value parsed, bounded and ready to use.
 //!
-//! What an operator writes (a file, environment variables) becomes these types by
-//! [`Config::load`]; a limit that is switched off is `None` here, never a magic zero.
+//! [`Config::load`] turns what an operator writes (a file, environment variables) into these types.
+//! A limit that is switched off is `None` here, never zero.
 //!
 //! The modules below, in reading order: `units` knows durations and sizes, `urls` what passes as a
 //! URL, `problems` how a complaint reads, `source` where values are written, `reader` turns them
@@ -32,16 +32,16 @@ pub use problems::ConfigProblems;
 pub use public_url::PublicUrl;
 pub use written::{DataConfig, Loaded};
 
-/// Everything an operator can say.
+/// Everything an operator can set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen, and for how long and how much.
+    /// The address to listen on, and the limits of connections.
     pub server: ServerConfig,
-    /// Where data is.
+    /// The data directory and the limits of storage.
     pub storage: StorageConfig,
-    /// What tokens are like.
+    /// Tokens and sessions.
     pub tokens: TokenConfig,
-    /// What is asked of passwords and of their hashing.
+    /// The rules for passwords and the cost of hashing.
     pub passwords: PasswordConfig,
     /// Who may register, and how an address is confirmed.
     pub registration: RegistrationConfig,
@@ -53,13 +53,13 @@ pub struct Config {
     pub email_change: EmailChangeConfig,
     /// Refresh tokens in cookies.
     pub cookies: CookieConfig,
-    /// Whose clients are answered as they expect.
+    /// The wire format that clients expect.
     pub compatibility: CompatibilityConfig,
-    /// How mail leaves.
+    /// How mail is delivered.
     pub mail: MailConfig,
     /// How long events are kept.
     pub audit: AuditConfig,
-    /// What the log looks like.
+    /// The format and level of the log.
     pub log: LogConfig,
 }
 
@@ -68,8 +68,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The base of mailed links; `None` only while listening on loopback, where the address itself
-    /// then serves (`http://127.0.0.1:8000`).
+    /// The base of mailed links; `None` only while listening on loopback, where it defaults to that
+    /// address (`http://127.0.0.1:8000`).
     pub public_url: Option<PublicUrl>,
     /// Where verification and reset lead; `None` for Latchkey's own pages.
     pub frontend_url: Option<PublicUrl>,
@@ -90,7 +90,7 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
-    /// How long requests under way have once the server is told to stop.
+    /// How long requests under way may take to finish when the server stops.
     pub shutdown_timeout: Duration,
 }
 
@@ -99,11 +99,11 @@ pub struct ServerConfig {
 pub struct StorageConfig {
     /// The data directory; the database is `latchkey.redb` in it.
     pub directory: PathBuf,
-    /// The directory of key files; `keys` in the data directory where none is named.
+    /// The directory of key files; by default `keys` in the data directory.
     pub keys: PathBuf,
     /// The most memory for the database's cache, in bytes.
     pub cache: usize,
-    /// Below so many free bytes on the disk, writes are refused.
+    /// Writes are refused if fewer bytes than this are free on the disk.
     pub min_free: u64,
     /// The most writes that may wait for the writer.
     pub write_queue: NonZeroUsize,
@@ -114,17 +114,17 @@ pub struct StorageConfig {
 pub struct TokenConfig {
     /// An access token's lifetime.
     pub access_lifetime: Duration,
-    /// A refresh token's, a session's, and the grace after a rotation.
+    /// The lifetimes of refresh tokens and sessions, and the grace after a rotation.
     pub sessions: SessionLifetimes,
-    /// What access tokens are signed with; `None` for the algorithm of the newest access key in the
-    /// key directory, and ES256 in a new one.
+    /// The algorithm that signs access tokens; `None` for that of the newest access key in the key
+    /// directory, and ES256 in a new one.
     pub algorithm: Option<SigningAlgorithm>,
     /// The secret that signs access tokens in place of a key, with HS256: its text, as other
     /// services know it. At least 32 bytes.
     pub shared_secret: Option<Secret<String>>,
-    /// The `iss` of access tokens; none for the public URL.
+    /// The `iss` of access tokens; `None` for the public URL.
     pub issuer: Option<String>,
-    /// The `aud` of access tokens; none for tokens that name no audience.
+    /// The `aud` of access tokens; `None` for tokens without one.
     pub audience: Option<String>,
     /// How long a new key is published before it signs.
     pub key_activation: Duration,
@@ -132,7 +132,7 @@ pub struct TokenConfig {
     pub sessions_per_user: NonZeroUsize,
 }
 
-/// What access tokens are signed with (RFC 7518, RFC 8037).
+/// An algorithm that signs access tokens (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigningAlgorithm {
     /// Ed25519.
@@ -146,7 +146,7 @@ pub enum SigningAlgorithm {
 /// `[passwords]`
 #[derive(Clone, Debug)]
 pub struct PasswordConfig {
-    /// What is asked of a new password.
+    /// The rules for a new password.
     pub policy: PasswordPolicy,
     /// Argon2id's memory in KiB.
     pub memory_kib: u32,
@@ -154,7 +154,7 @@ pub struct PasswordConfig {
     pub iterations: u32,
     /// Argon2id's lanes.
     pub parallelism: u32,
-    /// Hashing threads; none for one per core.
+    /// Hashing threads; `None` for one per core.
     pub threads: Option<NonZeroUsize>,
     /// A hash that would have to wait longer than this is refused at once.
     pub max_wait: Duration,
@@ -167,17 +167,17 @@ pub struct RegistrationConfig {
     pub is_enabled: bool,
     /// What confirms an address.
     pub confirm: ConfirmBy,
-    /// How long the mailed link is good.
+    /// How long the mailed link is valid.
     pub ticket_lifetime: Duration,
-    /// Attempts to register an hour from one address (an IPv6 /64). Each that asks whether an email
-    /// or a username is taken counts, also if it is then refused.
+    /// Attempts to register an hour from one address (an IPv6 /64). Every attempt that could show
+    /// whether an email or a username is taken counts, even if it is refused.
     pub per_address_per_hour: Option<NonZeroU32>,
 }
 
 /// What confirms an address: the click on the page behind the mailed link, or opening the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfirmBy {
-    /// The button on the page: mail scanners that open links confirm nothing.
+    /// The button on the page. Mail scanners that open links confirm nothing.
     Click,
     /// The GET of the link, as the original had it.
     Link,
@@ -186,18 +186,18 @@ pub enum ConfirmBy {
 /// `[login]`
 #[derive(Clone, Debug)]
 pub struct LoginConfig {
-    /// Whether an unconfirmed address keeps its owner out.
+    /// Whether the address must be confirmed before a login.
     pub require_verified_email: bool,
-    /// So many failures of one address at one account lock that pair out.
+    /// How many failures from one address at one account lock out that pair.
     pub max_failures: NonZeroU32,
-    /// For how long a failure counts.
+    /// How long a failure counts.
     pub failure_window: Duration,
-    /// For how long a locked-out pair stays out.
+    /// How long a pair stays locked out.
     pub lockout: Duration,
     /// Attempts a minute from one address (an IPv6 /64).
     pub per_address_per_minute: Option<NonZeroU32>,
     /// Failures a day at one account, above which only addresses that have logged in to it before
-    /// may go on.
+    /// may try.
     pub max_failures_per_email: Option<NonZeroU32>,
     /// The most entries in each of the limiter's tables.
     pub limiter_entries: NonZeroUsize,
@@ -206,14 +206,14 @@ pub struct LoginConfig {
 /// `[recovery]`
 #[derive(Clone, Debug)]
 pub struct RecoveryConfig {
-    /// How long a reset link is good.
+    /// How long a reset link is valid.
     pub ticket_lifetime: Duration,
 }
 
 /// `[email_change]`
 #[derive(Clone, Debug)]
 pub struct EmailChangeConfig {
-    /// How long the link to a new address is good.
+    /// How long the link to a new address is valid.
     pub ticket_lifetime: Duration,
 }
 
@@ -246,9 +246,9 @@ pub enum SimpleJwt {
 pub struct MailConfig {
     /// How mail leaves.
     pub transport: MailTransport,
-    /// The sender, as a header takes it: `Latchkey <accounts@example.com>`.
+    /// The sender, as in a header: `Latchkey <accounts@example.com>`.
     pub from: String,
-    /// A directory of templates that stand in for the built-in ones.
+    /// A directory of templates that replace the built-in ones.
     pub templates: Option<PathBuf>,
     /// Mails of one purpose to one mailbox a day.
     pub per_mailbox_per_day: Option<NonZeroU32>,
@@ -259,9 +259,9 @@ pub struct MailConfig {
 /// How mail leaves.
 #[derive(Clone, Debug)]
 pub enum MailTransport {
-    /// Into the log, links and all: for trying things out.
+    /// Into the log, links included, for trying things out.
     Log,
-    /// Into a directory, one `.eml` file a mail.
+    /// Into a directory, one `.eml` file per mail.
     File {
         /// That directory.
         directory: PathBuf,
@@ -279,7 +279,7 @@ pub struct SmtpConfig {
     pub port: u16,
     /// How the connection is protected.
     pub security: SmtpSecurity,
-    /// A PEM file of the certificates to trust; none for the built-in roots.
+    /// A PEM file of the certificates to trust; `None` for the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Name and password to log in with.
     pub login: Option<(String, Secret<String>)>,
@@ -288,7 +288,7 @@ pub struct SmtpConfig {
 /// How the connection to the mail server is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpSecurity {
-    /// Plain text first, then TLS or nothing (RFC 3207).
+    /// STARTTLS: plain text first, then TLS, or nothing is sent (RFC 3207).
     StartTls,
     /// TLS from the first byte (RFC 8314).
     Tls,
@@ -308,18 +308,18 @@ pub struct AuditConfig {
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// What a line looks like.
+    /// The format of a line.
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: LogLevel,
 }
 
-/// What a log line looks like.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -1,29 +1,29 @@
-//! What is wrong with a configuration, told so that it can be put right at once.
+//! The problems of a configuration, reported so that all can be fixed at once.
 
 use std::fmt;
 
 /// The longest piece of an operator's text that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 64;
 
-/// How alike two names must be, from 0 to 1, for the one to be offered in place of the other.
+/// How similar two names must be, from 0 to 1, for one to be suggested for the other.
 const ALIKE: f64 = 0.6;
 
-/// Everything that is wrong with a configuration: displayed one problem a line, in the order of
-/// the file and then of the variables. The value of a secret is never in it.
+/// All problems of a configuration, displayed one per line, in the order of the file and then of
+/// the variables. They never contain the value of a secret.
 #[derive(Debug)]
 pub struct ConfigProblems(Vec<Problem>);
 
-/// One thing that is wrong, and where.
+/// One problem and its place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Problem {
     place: Place,
     message: String,
 }
 
-/// Where something is written.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// In the file of this name; the line counts from 1 and is none for the file as a whole.
+    /// In the file of this name. The line counts from 1 and is `None` for the file as a whole.
     File { name: String, line: Option<usize> },
     /// In this environment variable, or the file that it names.
     Variable(String),
@@ -71,13 +71,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// `text` on one line: what an operator wrote must not start a line of its own.
+/// `text` on one line, so that an operator's text cannot start a new line.
 pub(super) fn printable(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.into() };
     text.chars().map(escape).collect::<Vec<String>>().concat()
 }
 
-/// The beginning of `text`, where it is too long to be repeated.
+/// The beginning of `text`, if it is too long to be repeated.
 pub(super) fn clipped(text: &str) -> String {
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -85,7 +85,7 @@ pub(super) fn clipped(text: &str) -> String {
     }
 }
 
-/// The one of `known` that is most like `name`, if it is much like it.
+/// The one of `known` that is most similar to `name`, if it is similar enough.
 pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let name = clipped(name);
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&name, known);

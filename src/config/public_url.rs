@@ -8,13 +8,13 @@ use url::{Host, Url};
 use super::urls::{is_local_host, parse_http};
 
 /// The base of links: `http` or `https`, a host, and optionally a port and a path. Displayed
-/// without a slash at its end.
+/// without a trailing slash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
 impl PublicUrl {
-    /// Parses `text`; `None` if it is no such URL. A user name, a password, a query or a fragment
-    /// is not allowed.
+    /// Parses `text`; `None` if it is not such a URL. A user name, a password, a query or a
+    /// fragment is not allowed.
     pub fn parse(text: &str) -> Option<Self> {
         parse_http(text).map(Self)
     }
@@ -67,7 +67,7 @@ impl PublicUrl {
         self.0.scheme() == "http" && !self.host().is_some_and(is_local_host)
     }
 
-    /// The labels of the host that name somebody: all but the top-level domain and `www`. An
+    /// The labels of the host that identify someone: all except the top-level domain and `www`. An
     /// address has none.
     pub(super) fn host_labels(&self) -> Vec<&str> {
         let Some(Host::Domain(name)) = self.host() else { return Vec::new() };

@@ -1,8 +1,8 @@
-//! Turns what is written into types, key by key, and collects every problem on the way.
+//! Turns written values into types, key by key, and collects every problem.
 //!
-//! Asking for a key is also what makes it known: its name, default and allowed values stand once,
-//! where it is read. Unknown keys and variables are those that nobody asked for, so all keys are
-//! asked for whatever the others say.
+//! Reading a key also declares it: its name, default and allowed values are stated once, where it
+//! is read. Unknown keys and variables are those that were never read, so every key is read,
+//! whatever the others contain.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::source::{Environment, PREFIX, Value, WrittenFile};
 mod unknown;
 mod values;
 
-/// Everything that is written, and what has come to light about it so far.
+/// Everything that is written, and the problems found so far.
 pub(super) struct Reader {
     file: Option<WrittenFile>,
     environment: Environment,
@@ -23,24 +23,24 @@ pub(super) struct Reader {
     warnings: Vec<String>,
 }
 
-/// A section while it is read. Each method that reads a key returns none if there was a problem,
+/// A section while it is read. Each method that reads a key returns `None` if there was a problem,
 /// which is then collected.
 pub(super) struct Section<'r> {
     reader: &'r mut Reader,
     name: &'static str,
 }
 
-/// A key that was asked for.
+/// A key that was read.
 pub(super) struct Key {
     pub(super) section: &'static str,
     pub(super) name: &'static str,
-    /// The default, as a variable would have it.
+    /// The default, in the notation of a variable.
     pub(super) default: String,
     /// What is allowed, as it follows "takes".
     pub(super) takes: String,
     /// Whether its value must not be shown.
     is_secret: bool,
-    /// Where the value that counts is written.
+    /// The place of the value that counts.
     place: Place,
 }
 
@@ -88,12 +88,12 @@ impl Reader {
         Section { reader: self, name }
     }
 
-    /// Notes something that deserves attention and stops nothing.
+    /// Adds a warning, which does not stop the start.
     pub(super) fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(message.into());
     }
 
-    /// The keys that were asked for.
+    /// The keys that were read.
     #[cfg(test)]
     pub(super) fn keys(&self) -> &[Key] {
         &self.keys

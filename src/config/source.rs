@@ -1,4 +1,4 @@
-//! Where values are written: the file with its line numbers, and the environment.
+//! The sources of values: the file with its line numbers, and the environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::problems::{Place, Problem, clipped};
 use super::urls::has_credentials;
 
-/// What the names of our environment variables start with.
+/// The prefix of our environment variables.
 pub(super) const PREFIX: &str = "LATCHKEY_";
 
 /// The most bytes of a configuration file, and of a file that a variable names.
@@ -33,11 +33,11 @@ pub(super) enum Value {
     Boolean(bool),
     /// A TOML array.
     List(Vec<Value>),
-    /// Something that no key takes, by the name of its type.
+    /// A value of a type that no key takes, by the name of its type.
     Other(&'static str),
 }
 
-/// The file, taken apart.
+/// The parsed file.
 pub(super) struct WrittenFile {
     /// Its path as it was given.
     pub(super) name: String,
@@ -79,7 +79,7 @@ impl Value {
         }
     }
 
-    /// The value as a truth.
+    /// The value as a boolean.
     pub(super) fn as_boolean(&self) -> Option<bool> {
         match self {
             Self::Bare(text) => text.trim().parse().ok(),
@@ -127,8 +127,7 @@ impl From<&DeValue<'_>> for Value {
     }
 }
 
-/// The value as a message repeats it: cut where it is long, and not at all where a URL carries
-/// a password.
+/// The value as messages show it: cut if it is long, and hidden if it is a URL with a password.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,7 +144,7 @@ impl fmt::Display for Value {
 }
 
 impl WrittenFile {
-    /// Reads and takes apart the file at `path`.
+    /// Reads and parses the file at `path`.
     ///
     /// # Errors
     /// That it cannot be read, or where it is not TOML.
@@ -165,7 +164,7 @@ impl WrittenFile {
         let line = |offset: usize| 1 + newlines.partition_point(|newline| *newline < offset);
 
         let (table, errors) = DeTable::parse_recoverable(text);
-        // One slip makes the parser stumble several times over the same line.
+        // One mistake can produce several errors on the same line.
         let mut first_errors = BTreeMap::new();
         for error in &errors {
             let line = error.span().map(|span| line(span.start));
@@ -209,7 +208,7 @@ impl WrittenFile {
 }
 
 impl Environment {
-    /// Those of `variables` that are meant for us.
+    /// Those of `variables` that have our prefix.
     pub(super) fn new(variables: &[(OsString, OsString)]) -> Self {
         let ours = variables.iter().filter_map(|(name, value)| {
             let name = name.to_string_lossy();

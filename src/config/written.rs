@@ -1,5 +1,5 @@
-//! Every key that an operator can write: its name, its default, what it takes, and what holds
-//! between it and others.
+//! Every key that an operator can write: its name, default and allowed values, and the rules
+//! between keys.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,13 +32,13 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// The ceiling where only a floor matters.
+/// The upper limit of keys where only the lower limit matters.
 const MILLION: u64 = 1_000_000;
 
 /// What `passwords.words` is a list of.
 const WORDS: &str = "words of three characters or more, a letter among them, such as \"acme\"";
 
-/// The most of them: each new password is held against all.
+/// The most words: each new password is compared with all of them.
 const MOST_WORDS: usize = 1000;
 
 /// The fewest bytes of a secret that signs tokens with HMAC-SHA-256 (RFC 7518, section 3.2).
@@ -50,12 +50,12 @@ const INSECURE_PREFIX: &str = "django-insecure-";
 /// The most that a cache may have: a 32-bit machine cannot address much more.
 const LARGEST_CACHE: u64 = if usize::BITS < 64 { GIB / 2 } else { 64 * GIB };
 
-/// A configuration and what ought to be said about it.
+/// A configuration and its warnings.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What deserves an operator's attention and stops nothing, one line each, for the log.
+    /// Warnings for the log, one line each; they do not stop the start.
     pub warnings: Vec<String>,
 }
 
@@ -70,9 +70,9 @@ impl Config {
     /// not absolute start at the working directory.
     ///
     /// # Errors
-    /// Everything that is wrong with it, all at once: a value of the wrong type or out of its
-    /// range (an overridden one too), a key that does not exist, values that do not go together.
-    /// Only an unreadable file, or one that is not TOML, is told alone.
+    /// Everything that is wrong with it, all at once: a value of the wrong type or out of its range
+    /// (an overridden one too), a key that does not exist, values that do not go together. Only an
+    /// unreadable file, or one that is not TOML, is reported alone.
     pub fn load(
         file: Option<&Path>,
         environment: &[(OsString, OsString)],
@@ -115,7 +115,7 @@ impl DataConfig {
     }
 }
 
-/// Reads every key, good or bad, before the first `?`, so that all problems come to light.
+/// Reads every key, good or bad, before the first `?`, so that all problems are found.
 fn config(reader: &mut Reader) -> Option<Config> {
     let listen = server::listen(reader);
     let exposed = listen.filter(|address| !address.ip().to_canonical().is_loopback());
@@ -291,8 +291,8 @@ fn passwords(reader: &mut Reader) -> Option<PasswordConfig> {
     })
 }
 
-/// Adds the words that everybody who sees the service knows: what it runs on, what its host is
-/// called, and who its mail comes from.
+/// Adds the words that everybody who uses the service knows: the name of the program, of its host
+/// and of the sender of its mail.
 fn add_service_words(words: &mut ServiceWords, server: &ServerConfig, mail: &MailConfig) {
     words.add("latchkey");
     for label in server.public_url.iter().flat_map(PublicUrl::host_labels) {

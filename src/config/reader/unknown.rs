@@ -1,4 +1,4 @@
-//! What is written and means nothing, with the name that was probably meant.
+//! Reports unknown sections, keys and variables, with the name that was probably meant.
 
 use super::{Key, Reader};
 use crate::config::problems::{Problem, clipped, nearest, printable};

@@ -1,4 +1,4 @@
-//! The types that a key can have: what each takes, and how it is read.
+//! The types that a key can have: what each accepts, and how it is read.
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// The longest text that a key takes, in bytes.
 const LONGEST_TEXT: usize = 1024;
 
-/// What a key takes that takes any text.
+/// What a key for any text accepts.
 const ANY_TEXT: &str = "a text of at most 1024 bytes without control characters";
 
 impl Section<'_> {
@@ -101,7 +101,7 @@ impl Section<'_> {
         })
     }
 
-    /// A truth.
+    /// A boolean.
     pub(in crate::config) fn flag(&mut self, name: &'static str, default: bool) -> Option<bool> {
         self.read(name, default, "true or false".to_owned(), Value::as_boolean)
     }
@@ -120,7 +120,7 @@ impl Section<'_> {
         })
     }
 
-    /// A text that `parse` makes something of.
+    /// A text that `parse` accepts.
     pub(in crate::config) fn parsed<T>(
         &mut self,
         name: &'static str,
@@ -171,8 +171,7 @@ impl Section<'_> {
         self.optional(name, "a path", |text| Some(PathBuf::from(text)))
     }
 
-    /// A list of texts that `parse` makes something of, by default those of `default` that commas
-    /// separate.
+    /// A list of texts that `parse` accepts; `default` is separated by commas.
     pub(in crate::config) fn list<T>(
         &mut self,
         name: &'static str,
@@ -190,7 +189,7 @@ impl Section<'_> {
         })
     }
 
-    /// A text that is never shown, or nothing.
+    /// A text that is never shown, or none.
     pub(in crate::config) fn secret(
         &mut self,
         name: &'static str,
