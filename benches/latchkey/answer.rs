@@ -12,7 +12,7 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The answer that `bytes` begin with, and how long it is; none while it is not all there.
+    /// The answer that `bytes` begin with, and how long it is; `None` while it is not all there.
     /// The server is ours: it names every body's length.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, &'static str> {
         let Some(head_length) = end_of_head(bytes) else { return Ok(None) };

@@ -120,7 +120,7 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// Compiles it in `directory`; none if there is no such library.
+    /// Compiles it in `directory`; `None` if there is no such library.
     pub(crate) fn compile(directory: &Path, threads: usize) -> Result<Option<Self>> {
         let program = directory.join("libargon2");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/latchkey/libargon2.c");

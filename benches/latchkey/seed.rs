@@ -14,7 +14,7 @@ use crate::{Result, stopwatch};
 
 /// Raised when what is seeded changes, so that no older directory is taken for it.
 const SCHEMA: u32 = 4;
-/// The seeded refresh tokens are good for a day; older directories are made anew.
+/// The seeded refresh tokens are good for a day; older directories are made again.
 const KEPT_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What a data directory holds: so many confirmed users, each with one session.

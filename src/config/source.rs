@@ -51,7 +51,7 @@ pub(super) struct WrittenFile {
 pub(super) struct WrittenSection {
     /// Where its name stands first.
     pub(super) line: usize,
-    /// Its keys, with their lines and values; none if it is no table but a value.
+    /// Its keys, with their lines and values; `None` if it is no table but a value.
     pub(super) keys: Option<BTreeMap<String, (usize, Value)>>,
 }
 
@@ -265,7 +265,7 @@ impl Environment {
     }
 }
 
-/// The text of a file, and its permission bits; none where its file system is mounted read-only, as
+/// The text of a file, and its permission bits; `None` if its file system is mounted read-only, as
 /// those of a container's secrets are, and nobody here could change them.
 ///
 /// # Errors

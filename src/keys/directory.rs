@@ -49,7 +49,7 @@ impl KeyDirectory {
         Self::locked(path, handle)
     }
 
-    /// Opens a directory that is there, and removes what a crash left behind; none while another
+    /// Opens a directory that is there, and removes what a crash left behind; `None` while another
     /// process has it: one that was stopped must not stop us.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ enum Act {
     ListSessions,
 }
 
-/// Does it, and says what was answered and noted.
+/// Does it, and returns what was answered and noted.
 async fn act(scene: &Scene, act: Act) -> (Reply, Vec<Event>) {
     let Scene { app, here, there, verification } = scene;
     let call = match act {

@@ -284,7 +284,7 @@ async fn asking_again_mails_the_same_links_within_the_limit_of_the_new_mailbox()
     let reply = app.unchanged(async || app.moving(&ann, NEW).await).await;
     let throttled = json!({"detail": "Request was throttled. Expected available in 60 seconds."});
     assert_eq!((reply.told(), reply.retry_after()), ((429, throttled), Some(60)));
-    // The limit is on the mailbox, whoever asks and however often the server was started.
+    // The limit is per mailbox, regardless of who asks and of restarts.
     let bob = app.newcomer("bob@example.com").await;
     assert_eq!(app.moving(&bob, NEW).await.status, 429);
     let app = app.restart().await;

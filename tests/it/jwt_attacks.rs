@@ -1,7 +1,7 @@
-//! What is known to have opened other servers that check JWTs, tried on this one: by whoever has no
-//! key, and by whoever got the real one to sign something else.
+//! Attacks that are known to have opened other servers that check JWTs, tried here by someone who
+//! has no key, and by someone who got the real one to sign something else.
 //!
-//! The attacks stand in tables, by what they change. Each is tried on the module that checks
+//! The attacks are in tables, by what they change. Each is tried on the module that checks
 //! tokens and on every endpoint that takes one, in each algorithm, for access and refresh tokens;
 //! each must be refused in the contract's words and change nothing. Beside them stand tokens that
 //! are odd and good, so that a server that refuses everything fails.

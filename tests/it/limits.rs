@@ -193,7 +193,7 @@ async fn a_guesser_from_everywhere_locks_out_strangers_but_never_the_owner() {
     // Where the owner has logged in before, they may: with five attempts of their own.
     assert_eq!(app.login(EMAIL, WRONG).from("203.0.113.1").await.told(), wrong());
     assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
-    // That address is known after a restart, when all counts begin anew.
+    // That address is known after a restart, when all counts begin again.
     let app = app.restart().await;
     for host in 1..=10 {
         app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;

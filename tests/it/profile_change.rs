@@ -82,7 +82,7 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
             json!({"email": NEW, "current_password": format!(" {PASSWORD}")}),
             json!({"current_password": [WRONG_CURRENT]}),
         ),
-        // What others have is told to whoever knows the password.
+        // What others have is told to anyone who knows the password.
         (json!({"email": "bob@example.com"}), json!({"current_password": [REQUIRED]})),
         (
             json!({"email": "bob@EXAMPLE.com", "current_password": PASSWORD}),
@@ -212,7 +212,7 @@ async fn another_spelling_keeps_an_address_confirmed_and_its_links_good() {
     app.confirm(&token).await;
     spell("Ann@example.com").await;
     assert!(app.is_verified(&ann.access).await);
-    // Whoever asks now is mailed as the owner writes the address now.
+    // Mail now goes to the address as the owner writes it now.
     app.advance(61);
     app.reset_token(ANN).await;
     assert_eq!(app.mails.sent().last().unwrap().to, "Ann@example.com");

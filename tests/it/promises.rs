@@ -67,7 +67,7 @@ async fn promise_3_theft_shows() {
     let crashed = app.disk.image();
     let revoked = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
     assert_eq!(theft.told(), (401, revoked));
-    // Whoever holds any of its tokens is out, also after a crash right after the answer.
+    // Anyone who holds any of its tokens is out, also after a crash right after the answer.
     let app = app.restart_on(&crashed).await;
     for tokens in [&first, &second, &third] {
         assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
@@ -128,7 +128,7 @@ async fn promise_5_the_database_alone_lets_nobody_in() {
     }
     assert!(!contains(&database, &mac), "the secret half of a mailed link");
     assert!(!contains(&database, b"PRIVATE KEY"));
-    // Whoever has the database but not the keys cannot make what would let them in.
+    // Anyone who has the database but not the keys cannot make what would let them in.
     let thief = TestApp::start_with_keys(7).restart_on(&database).await;
     let forged = thief.mailed_token().await;
     assert_eq!(thief.mails.sent().last().unwrap().to, waiting);

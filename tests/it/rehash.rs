@@ -45,7 +45,7 @@ async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
     app.log_in(EMAIL).await;
 }
 
-/// Made anew from what was typed, the hash would refuse what matched it before.
+/// Made again from what was typed, the hash would refuse what matched it before.
 #[tokio::test]
 async fn the_hash_is_renewed_in_the_form_that_matched() {
     let (set, typed) = ("correct horse battery", "correct horse\u{a0}battery");

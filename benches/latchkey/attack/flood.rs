@@ -29,7 +29,7 @@ const FLAT: u64 = 16 << 20;
 struct Logins {
     asked: Vec<Option<Instant>>,
     next: u32,
-    /// Until when it is a flood, in which refusals are expected; none if it is no flood.
+    /// Until when it is a flood, in which refusals are expected; `None` if it is no flood.
     until: Option<Instant>,
     /// How many were accepted until then.
     accepted: u64,

@@ -1,6 +1,6 @@
 //! Whether two kinds of request can be told apart by the time their answers take.
 //!
-//! Both are measured in the same round, in an order drawn anew for each, so that whatever else
+//! Both are measured in the same round, in an order drawn for each round, so that whatever else
 //! the machine does meets both alike. Of each round the difference counts. The test is Wilcoxon's
 //! signed-rank test of whether these differences lie above a margin, or below its opposite. It
 //! looks at ranks, so that a few long pauses of the machine weigh no more than any others.

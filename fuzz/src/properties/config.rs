@@ -69,7 +69,7 @@ pub fn check(data: &[u8]) {
         .chain([("LATCHKEY_MAIL_SMTP_PASSWORD", SECRET)])
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
-    // Never the same one twice: some file systems flush a file that is written anew.
+    // Never the same one twice: some file systems flush a file that is written again.
     let mut text = tempfile::NamedTempFile::new().unwrap();
     text.write_all(file).unwrap();
     check_load(text.path(), &environment);

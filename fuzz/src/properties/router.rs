@@ -75,7 +75,7 @@ impl World {
         Self { app, runtime, values }
     }
 
-    /// Sends the request from each peer in turn, and says whether the server is as it was.
+    /// Sends the request from each peer in turn, and returns whether the server is as it was.
     fn is_unchanged_by(&self, data: &[u8]) -> bool {
         let values: Vec<_> = self.values.iter().map(|(name, value)| (*name, &**value)).collect();
         let request = filled_in(data, &values);

@@ -1,5 +1,5 @@
 //! A request as text: a line of method and target, lines of header fields, an empty line, and the
-//! body. What stands for a token or a password in it is put in by whoever knows them.
+//! body. What stands for a token or a password in it is put in by anyone who knows them.
 //!
 //! The pieces are made by the types that hyper itself makes them with, so nothing gets by that
 //! hyper would not let pass. There is no `Content-Length` to keep right, so that a change to the
@@ -21,14 +21,14 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// Whoever calls directly, and a proxy that is trusted by default.
+/// A client that connects directly, and a proxy that is trusted by default.
 pub fn peers() -> [SocketAddr; 2] {
     [SocketAddr::from(([192, 0, 2, 1], 50_000)), SocketAddr::from(([127, 0, 0, 1], 50_000))]
 }
 
 impl Message {
-    /// Reads a request; none if there is no method and target. Lines that are no header fields are
-    /// left out.
+    /// Reads a request; `None` if there is no method and target. Lines that are not header fields
+    /// are left out.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let (first, mut rest) = split_line(data);
         let space = first.iter().position(|byte| *byte == b' ')?;

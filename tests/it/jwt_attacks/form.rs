@@ -1,5 +1,5 @@
 //! Attacks on how a token is written: dots, base64, length. Where the signed text itself is
-//! changed it is signed anew, so that nothing but its form speaks against it.
+//! changed it is signed again, so that nothing but its form speaks against it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};

@@ -101,7 +101,7 @@ fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
 fn register(model: &Model, any: usize, password: String) -> Operation {
     let place = free_place(model, any).unwrap_or(any);
     let name = format!("name{}", place % ADDRESSES);
-    // Whoever has it may have moved to another address since.
+    // Its owner may have moved to another address since.
     let is_taken = model.users.values().any(|person| person.username.as_ref() == Some(&name));
     let username = (place.is_multiple_of(2) && !is_taken).then_some(name);
     Operation::Register { email: address(place), username, password }

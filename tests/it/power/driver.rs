@@ -18,7 +18,7 @@ const SETTLING: usize = 24;
 /// How an operation ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
-    /// The answer; none for what has none.
+    /// The answer, if it has one.
     pub(super) reply: Option<Reply>,
     /// How many entries the disk's journal had when the writer next waited, or had nothing left to
     /// do: the same however fast either of them is.
@@ -102,7 +102,7 @@ async fn begin(app: &TestApp, operations: &[Operation]) -> JoinSet<Reported> {
     tasks
 }
 
-/// What a task reports; none if it was broken off.
+/// What a task reports; `None` if it was broken off.
 fn unwrap(ended: Result<Reported, JoinError>) -> Option<Reported> {
     match ended {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

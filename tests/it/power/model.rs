@@ -88,7 +88,7 @@ pub(super) struct Letter {
 /// What an operation should lead to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
-    /// The answer's status; none where there is no answer.
+    /// The answer's status; `None` if there is no answer.
     pub(super) status: Option<u16>,
     /// Whether anything changes.
     pub(super) has_effect: bool,

@@ -127,7 +127,7 @@ async fn ask_about_session(app: &TestApp, model: &Model, session: &Login) -> Res
     let before = before.filter(|(_, issued_at)| model.can_use_refresh(*issued_at));
     let before = before.and_then(|(before, _)| before.as_ref());
     match (token, before) {
-        // Nobody was told the current token: whoever has the one before gets it, for a while.
+        // Nobody was told the current token: anyone who has the one before gets it, for a while.
         (None, Some(before)) => {
             let status = if model.is_stale(session) { 401 } else { 200 };
             expect("a token whose answer was lost", &app.refreshing(before).await, status)

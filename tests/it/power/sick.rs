@@ -41,7 +41,7 @@ pub(super) struct Lost {
 }
 
 /// Lets accesses of a kind fail, from the first of them on, then from the second, and so on until
-/// `last`. Says what that cost.
+/// `last`. Returns what that cost.
 ///
 /// # Errors
 /// Which promise did not hold.
@@ -92,7 +92,7 @@ impl Patient {
         Ok(())
     }
 
-    /// Carries out one operation. Says what the model was before it, what it was, and whether it
+    /// Carries out one operation. Returns what the model was before it, what it was, and whether it
     /// was refused for the disk's sake; the model goes on as if it were not.
     async fn operate(&mut self) -> Result<(Model, Kind, bool), String> {
         self.passwords += 1;

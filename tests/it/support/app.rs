@@ -331,7 +331,7 @@ impl TestApp {
         delivery::deliver_all(&self.app, &self.mailer).await;
     }
 
-    /// Tries the mail that is due, and says how many attempts that were.
+    /// Tries the mail that is due, and returns how many attempts that were.
     pub(crate) async fn attempts_now(&self) -> usize {
         let before = self.mails.attempts();
         delivery::deliver_due(&self.app, &self.mailer).await;

@@ -14,7 +14,7 @@ use latchkey::http::Router;
 use latchkey::server::{BodyProblem, Incoming};
 use serde_json::Value;
 
-/// Whoever calls directly, through no proxy.
+/// A client that connects directly, without a proxy.
 const PEER: &str = "192.0.2.1:50000";
 
 /// A request that is sent when it is awaited.

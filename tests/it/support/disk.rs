@@ -33,7 +33,7 @@ struct State {
     /// Which accesses fail by order; each that did is counted.
     fault: Mutex<Option<Fault>>,
     faults: AtomicU64,
-    /// Everything written since the journal was begun, in order; none while nobody wants one.
+    /// Everything written since the journal was begun, in order; `None` while nobody wants one.
     journal: Mutex<Option<Journal>>,
     /// How many entries the journal had when the disk was last opened.
     opened_at: AtomicUsize,
@@ -64,7 +64,7 @@ impl Disk {
         self.0.is_full.store(is_full, Ordering::SeqCst);
     }
 
-    /// Breaks the disk, or mends it.
+    /// Breaks the disk, or repairs it.
     pub(crate) fn set_broken(&self, is_broken: bool) {
         self.0.is_broken.store(is_broken, Ordering::SeqCst);
     }
@@ -76,7 +76,7 @@ impl Disk {
         *self.fault() = Some(Fault { access, after, kind });
     }
 
-    /// Lets every access succeed again. Says how many have failed since they began to.
+    /// Lets every access succeed again. Returns how many have failed since they began to.
     pub(crate) fn mend(&self) -> u64 {
         *self.fault() = None;
         self.0.faults.load(Ordering::SeqCst)
