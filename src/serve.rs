@@ -40,14 +40,14 @@ pub use stop::block_on;
 /// # Errors
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    prepare(config).map(|_| ())
-}
-
-fn prepare(config: &Config) -> Result<Pages, StartError> {
     // The port may not be known before the server listens.
     let public_url = public_url(config, config.server.listen);
     Mailer::check(&config.mail, &public_url).map_err(StartError::Mail)?;
-    Pages::new(&public_url, config.server.frontend_url.as_ref()).map_err(StartError::Pages)
+    pages(config, &public_url).map(|_| ())
+}
+
+fn pages(config: &Config, public_url: &PublicUrl) -> Result<Pages, StartError> {
+    Pages::new(public_url, config.server.frontend_url.as_ref()).map_err(StartError::Pages)
 }
 
 /// The base of mailed links, for a server that listens on `address`.
@@ -87,7 +87,7 @@ impl Server {
         let mut config = config;
         let random = Random::system();
         random.check().map_err(StartError::Random)?;
-        let pages = prepare(&config)?;
+        check(&config)?;
 
         server::raise_open_file_limit(&mut config.server);
         let address = config.server.listen;
@@ -95,6 +95,7 @@ impl Server {
         let listener = server::listen(address).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let public_url = public_url(&config, address);
+        let pages = pages(&config, &public_url)?;
 
         let directory =
             DataDirectory::open(&config.storage.directory).map_err(StartError::Directory)?;

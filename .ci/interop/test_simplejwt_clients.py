@@ -12,17 +12,13 @@ from typing import Any
 import pytest
 
 from conftest import Install
-from latchkey import REPOSITORY, Person, Server
+from latchkey import Person, Server
 
 DRIVER = Path(__file__).parent / "simplejwt_clients.mjs"
 CLIENTS = ["axios-auth-refresh, storing both", "axios-auth-refresh, storing access"] + [
     "axios-jwt, storing both",
     "axios-jwt, storing access",
 ]
-# Without the rule for first tokens there is nothing to hold these clients to.
-pytestmark = pytest.mark.skipif(
-    "keep_first = " not in (REPOSITORY / "config.toml").read_text(), reason="there is no tokens.keep_first"
-)
 # In seconds. The grace is over long before the first refresh token expires.
 ACCESS, REFRESH, GRACE = 2, 12, 1
 

@@ -79,6 +79,10 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
         );
         let mut wire = running.connect();
         assert_eq!(wire.get("/readyz", "").unwrap().json(), json!({"status": "ok"}));
+        let page = b"GET / HTTP/1.1\r\nHost: test\r\nAccept: text/html\r\n\r\n";
+        wire.send(page).unwrap();
+        let page = String::from_utf8(wire.receive().unwrap().body).unwrap();
+        assert!(page.contains(&address.to_string()), "pages name the port that was found: {page}");
         register(&mut wire, "ann@example.com");
         let (access, token) = log_in(&mut wire, "ann@example.com");
         assert_eq!(claims(&access)["iss"], format!("http://{address}"));
