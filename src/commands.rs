@@ -2,7 +2,7 @@
 //!
 //! A command that works on the data reads only the sections of the configuration that it uses, and
 //! acts as the owner of the data directory when root runs it (`owner`). `serve` and `check-config`
-//! need the whole configuration, and run as whoever starts them.
+//! need the whole configuration, and run as the user who starts them.
 
 mod accept_clock;
 mod check_config;

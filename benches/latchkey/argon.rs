@@ -81,7 +81,7 @@ pub(crate) fn hash_for_all() -> Result<mpsc::Sender<Hashed>> {
             let _ = setpriority_process(Some(gettid()), NICE);
             let next = || waiting.lock().ok()?.recv().ok();
             while let Some(hashed) = next() {
-                // Whoever is not told takes it for a failure.
+                // A caller that gets no result takes it for a failure.
                 if hash(&params, &mut blocks).is_ok() {
                     let _ = hashed.send(());
                 }

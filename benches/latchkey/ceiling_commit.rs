@@ -38,7 +38,7 @@ pub(crate) fn run(recording: &Path, database: &Path) -> Result<()> {
     let writing = Arc::clone(&table);
     std::thread::spawn(move || {
         if let Err(error) = writing.commit_all(&jobs) {
-            // Whoever waits is told by a 500, which the bench counts as an error.
+            // Waiting clients get a 500, which the bench counts as an error.
             crate::note(&format!("the ceiling cannot commit: {error}"));
         }
     });

@@ -83,7 +83,7 @@ fn bench(options: &Options) -> Result<bool> {
             note(scenario.name);
             let measured = (scenario.measure)(options)
                 .map_err(|error| format!("{}: {error}", scenario.name))?;
-            // The whole table comes at the end; this is for whoever waits for it.
+            // The whole table comes at the end; this shows progress until then.
             write!(std::io::stderr(), "{}", report::table(&measured))?;
             rows.extend(measured);
         }

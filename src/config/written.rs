@@ -224,7 +224,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
         if secret.expose().starts_with(INSECURE_PREFIX) {
             reader.warn(format!(
                 "tokens.shared_secret begins with \"{INSECURE_PREFIX}\": Django made it for trying \
-                 things out; whoever knows it can sign access tokens"
+                 things out; anyone who knows it can sign access tokens"
             ));
         }
         match algorithm {

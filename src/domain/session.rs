@@ -360,7 +360,8 @@ mod tests {
         assert_eq!(bound, expected);
         assert_eq!(bound.rotate(shown(0), after, LIFETIMES), Rotation::KeptFirst(None), "once");
         assert_eq!(bound.rotate(shown(0), end, LIFETIMES), Rotation::Expired);
-        // Whoever moves on does not get past that end, and from then on the first token is theft.
+        // A holder who uses the successor does not get past that end, and from then on the first
+        // token is theft.
         let next = rotated(&bound, after);
         assert_eq!((next.ends_at, next.token_expires_at), (Some(end), end));
         let reused = next.rotate(shown(0), after, LIFETIMES);

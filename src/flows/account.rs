@@ -7,7 +7,7 @@ use crate::domain::{Actor, Client, Email, MessageId, Session, TicketId, User, Us
 use crate::secret::Secret;
 use crate::store::{AccountChange, Changed, EmailChange, NewTicket, Taken};
 
-/// What the owner wants changed; what is none stays.
+/// What the owner wants to change; `None` leaves a field unchanged.
 #[derive(Debug, Default)]
 pub struct ProfileChange {
     /// A new name, or none any more.

@@ -71,8 +71,8 @@ impl<F: Into<Failure>> From<F> for LoginRefused {
 /// over.
 ///
 /// The attempt is counted before the password is looked at and given back when it was right, so
-/// that guesses made at the same time cannot slip through. Whoever has no account is hashed for
-/// all the same.
+/// that guesses made at the same time cannot slip through. Unknown accounts are hashed for all the
+/// same.
 ///
 /// # Errors
 /// [`LoginRefused`]; no session was opened then.

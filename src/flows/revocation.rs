@@ -68,14 +68,15 @@ pub struct SignedRevocations {
 pub struct RevocationFeed {
     /// The last one. Held for the time of copying a pointer.
     latest: Mutex<Option<Arc<SignedRevocations>>>,
-    /// Taken by whoever makes the next one; others wait for that one instead of making their own.
+    /// Held by the request that makes the next one; others wait for that one instead of making
+    /// their own.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl RevocationFeed {
-    /// The list; none where a shared secret signs, since whoever could check the list could make
-    /// one. It holds everything that was ended before this was called; a list of more
-    /// than a thousand may lack the last second.
+    /// The list; `None` if a shared secret signs, since anyone who could check the list could make
+    /// one. It holds everything that was ended before this was called; a list of more than a
+    /// thousand may lack the last second.
     ///
     /// # Errors
     /// [`Failure`].

@@ -58,7 +58,7 @@ pub async fn end_all(app: &App, by: Authorised) -> Result<(), NotAuthenticated> 
 }
 
 /// Ends the session of a refresh token. Any authentic one will do, expired or superseded too, and
-/// ending what has ended is success: whoever logs out wants to be out, and is.
+/// ending an ended session is a success: the user wanted to be logged out, and is.
 ///
 /// # Errors
 /// [`RefreshRefused`], never for its session.

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`, for whoever watches over the process. Neither writes anything.
+//! `/healthz` and `/readyz`, for monitoring. Neither writes anything.
 
 use hyper::StatusCode;
 use serde::Serialize;

@@ -15,7 +15,7 @@ use super::respond::{self, Answer};
 /// How long anyone may pass the list on without asking: what a reader through a cache may be late.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=10");
 
-/// The JWT itself, or `304` to whoever has it.
+/// The JWT itself, or `304` to clients that have it.
 pub(super) async fn show(context: &Context, request: &Request) -> Result<Answer, ApiError> {
     let signed = context.revocations.read(&context.app).await?.ok_or(ApiError::NotFound)?;
     let tag = format!("\"{}\"", signed.tag);

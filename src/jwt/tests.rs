@@ -350,7 +350,7 @@ fn where_an_audience_is_configured_tokens_name_it_and_no_others_are_taken() {
     assert_eq!(forger.check(&forger.with_payload(&payload.to_string())), Err(TokenError::Invalid));
     let twice = forger.payload.to_string().replacen('{', "{\"aud\":\"x\",", 1);
     assert_eq!(forger.check(&forger.with_payload(&twice)), Err(TokenError::Invalid));
-    // Whoever stops naming one goes on taking the tokens that still do.
+    // A server that stops naming one still accepts the tokens that do.
     assert!(tokens_of(&forger.keys).check_access(token.expose(), START, Expiry::Enforced).is_ok());
 
     let refresh = forger.tokens.refresh(&session());

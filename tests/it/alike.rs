@@ -1,5 +1,5 @@
-//! Promise 8 to the letter: whoever may not know whether there is an account gets the same bytes
-//! either way. What time the answers take is measured by `cargo bench -- attack timing`.
+//! Promise 8 to the letter: a client that may not learn whether there is an account gets the same
+//! bytes either way. What time the answers take is measured by `cargo bench -- attack timing`.
 
 use std::num::NonZeroU32;
 
@@ -48,8 +48,8 @@ fn assert_alike(replies: &[Reply], status: u16) {
 async fn a_login_says_the_same_to_all_who_are_not_let_in() {
     let app = with_ann_and_bob(NonZeroU32::new(2)).await;
     let guesses = [(EMAIL, WRONG), (NOBODY, WRONG), (DISABLED, WRONG), (DISABLED, PASSWORD)];
-    // The fifth wrong password of a pair locks it out, whoever there is or is not. Each of the
-    // last two is the fifth for Bob, from addresses of their own.
+    // The fifth wrong password of a pair locks it out, whether or not there is an account. Each of
+    // the last two is the fifth for Bob, from addresses of their own.
     for attempt in 1..=7 {
         let mut replies = Vec::new();
         for (number, (email, password)) in guesses.into_iter().enumerate() {

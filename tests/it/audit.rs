@@ -310,7 +310,7 @@ async fn the_days_failures_of_an_account_lock_strangers_out_and_that_is_noted_on
         let from = format!("203.0.113.{host}");
         assert_eq!(app.login(EMAIL, WRONG).from(&from).await.status, 429);
     }
-    // Whoever may go on fails on their own account, until their address is locked out.
+    // Addresses that may continue fail on their own account, until they are locked out.
     for count in 1..=4 {
         assert_eq!(app.login(EMAIL, WRONG).await.status, 401);
         expected.truncate(4);

@@ -240,7 +240,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     assert_eq!(app.profile(&ann.access).await.status, 200);
     app.refresh(&ann.refresh).await;
     app.confirm(&token).await;
-    // Whoever came then is let in as anybody else, and gets the mail that is due.
+    // A user who registered then can log in like anybody else, and gets the mail that is due.
     app.log_in("cid@example.com").await;
     app.deliver().await;
     let mut to: Vec<String> = app.mails.sent().into_iter().skip(1).map(|mail| mail.to).collect();

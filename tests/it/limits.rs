@@ -289,7 +289,7 @@ async fn change_password(app: &TestApp, tokens: &Tokens, times: usize) {
     }
 }
 
-/// Whoever opens an account on somebody else's address can ask for nothing that fills its mailbox.
+/// Someone who opens an account with another person's address cannot fill that person's mailbox.
 #[tokio::test]
 async fn an_account_on_a_strangers_address_fills_no_mailbox() {
     let app = TestApp::start();

@@ -1,5 +1,5 @@
-//! The promises, one test each. What a promise means in every corner is in the other modules;
-//! these hold the sentence itself.
+//! The promises, one test each. What a promise means in every corner is in the other modules; these
+//! hold the promise itself.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

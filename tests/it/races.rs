@@ -23,7 +23,7 @@ const EMAIL: &str = "ann@example.com";
 const NEW: &str = "new@example.com";
 const NEWEST: &str = "newest@example.com";
 
-/// The password that whoever overtakes has set.
+/// The password that the overtaking request has set.
 const OVERTAKING: &str = "third-Sail 9 meadow";
 
 /// A request that hashes a password between what it reads and what it writes.

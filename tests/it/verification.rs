@@ -101,7 +101,7 @@ async fn the_button_confirms_once_and_then_says_so() {
     let again = async || {
         assert_page(&app.press("confirm", &token).await, 200, ALREADY);
         assert_page(&app.get(&link(&token)).await, 200, ALREADY);
-        // Whoever repeats a request whose answer was lost gets the answer that was lost.
+        // A repeated request whose answer was lost gets the same answer.
         app.confirm(&token).await;
     };
     app.unchanged(again).await;

@@ -92,7 +92,7 @@ fn idle_connections(place: &seed::Place, count: usize) -> Result<Row> {
         }
         clients.push(client);
     }
-    // Whoever asked first must still be there.
+    // The first connections must still be there.
     if let Some(client) = clients.first_mut() {
         let asked = client.ask_once(&mut Repeated::ready(GROUP))?;
         if let Some(error) = asked.first_error {

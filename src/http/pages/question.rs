@@ -10,8 +10,8 @@ pub enum Question {
     Disown,
     /// Behind the link that was mailed to a new address: is it to be the account's?
     ///
-    /// The page does not name the address that the account has: whoever mistypes the new one would
-    /// show it to a stranger.
+    /// The page does not name the address that the account has: a mistyped new address would show
+    /// it to a stranger.
     Change,
     /// Behind the link that was mailed to the old address: is the change to be called off?
     CancelChange,

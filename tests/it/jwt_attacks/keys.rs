@@ -1,4 +1,4 @@
-//! The server's keys as their files have them, in the hands of whoever forges with them.
+//! The server's keys as read from their files, for forging tokens with them.
 
 use std::path::Path;
 use std::time::Duration;

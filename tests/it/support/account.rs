@@ -46,7 +46,7 @@ impl TestApp {
         self.post("/api/change-password/", &body).bearer(&tokens.access)
     }
 
-    /// What whoever forgot their password asks for.
+    /// The request for a reset mail.
     pub(crate) fn forgetting(&self, email: &str) -> Call {
         self.post("/api/forgot-password/", &json!({"email": email}))
     }
