@@ -1,10 +1,10 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
+use thiserror::Error;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -69,16 +69,9 @@ pub struct CommandLine {
 }
 
 /// An invalid command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}; see `latchkey --help`")]
 pub struct UsageError(String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; see `latchkey --help`", self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
 
 /// Reads the arguments after the program's name.
 ///

@@ -14,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::config::{SigningAlgorithm, SimpleJwt};
@@ -92,28 +93,19 @@ pub enum Expiry {
 }
 
 /// Why a token is refused. No details are given, so that nothing can be learned from them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// It is not ours, or not valid yet.
+    #[error("the token is invalid")]
     Invalid,
     /// It is ours, but has expired, whichever kind it is.
+    #[error("the token is expired")]
     Expired,
     /// It is ours and valid now, but an access token where a refresh token is required, or the
     /// reverse.
+    #[error("the token is of the other type")]
     WrongType,
 }
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Invalid => "the token is invalid",
-            Self::Expired => "the token is expired",
-            Self::WrongType => "the token is of the other type",
-        })
-    }
-}
-
-impl std::error::Error for TokenError {}
 
 /// The type of a key's tokens.
 #[derive(Clone, Copy)]

@@ -5,9 +5,10 @@
 //! [`next_attempt`] gives the times. A mail may be delivered twice if a server accepted it but its
 //! answer was lost: both copies have the same `Message-ID` and are identical to the byte.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::config::{MailConfig, MailTransport, PublicUrl};
@@ -71,14 +72,16 @@ pub enum Delivery {
 }
 
 /// Why mail cannot be set up; it stops the start.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum MailSetupError {
     /// `[mail] from` is not a mailbox.
+    #[error("[mail] from = \"{from}\" is not a sender such as \"Accounts <accounts@example.com>\"")]
     From {
         /// Its value, escaped.
         from: String,
     },
     /// A template does not compile, or does not render with sample data.
+    #[error("mail template {}: {problem}", templates::place(file, *line))]
     Template {
         /// Its path, or the name of the built-in one.
         file: String,
@@ -88,6 +91,7 @@ pub enum MailSetupError {
         problem: String,
     },
     /// A template, the directory of templates or the file of certificates cannot be read.
+    #[error("cannot read {path}: {source}")]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -95,8 +99,10 @@ pub enum MailSetupError {
         source: io::Error,
     },
     /// The directory for mails cannot be created or is not private.
-    Directory(FileError),
+    #[error("[mail] directory: {0}")]
+    Directory(#[from] FileError),
     /// `[mail] smtp_ca_file` holds no usable certificates.
+    #[error("[mail] smtp_ca_file {path}: {problem}")]
     Certificates {
         /// The file.
         path: PathBuf,
@@ -104,6 +110,7 @@ pub enum MailSetupError {
         problem: String,
     },
     /// TLS cannot be set up.
+    #[error("cannot set up TLS for mail: {problem}")]
     Tls {
         /// What is wrong.
         problem: String,
@@ -119,7 +126,7 @@ impl Mailer {
     pub fn new(config: &MailConfig, public_url: &PublicUrl) -> Result<Self, MailSetupError> {
         let mailer = Self::prepare(config, public_url)?;
         if let Transport::File(directory) = &mailer.transport {
-            directory.prepare().map_err(MailSetupError::Directory)?;
+            directory.prepare()?;
         }
         Ok(mailer)
     }
@@ -254,44 +261,6 @@ fn sample_mail() -> QueuedMail {
         give_up_at: queued_at,
         attempts: 0,
         due_at: queued_at,
-    }
-}
-
-impl fmt::Display for MailSetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::From { from } => write!(
-                f,
-                "[mail] from = \"{from}\" is not a sender such as \"Accounts <accounts@example.com>\""
-            ),
-            Self::Template { file, line: Some(line), problem } => {
-                write!(f, "mail template {file}, line {line}: {problem}")
-            }
-            Self::Template { file, line: None, problem } => {
-                write!(f, "mail template {file}: {problem}")
-            }
-            Self::Unreadable { path, source } => {
-                write!(f, "cannot read {}: {source}", path.display())
-            }
-            Self::Directory(error) => write!(f, "[mail] directory: {error}"),
-            Self::Certificates { path, problem } => {
-                write!(f, "[mail] smtp_ca_file {}: {problem}", path.display())
-            }
-            Self::Tls { problem } => write!(f, "cannot set up TLS for mail: {problem}"),
-        }
-    }
-}
-
-impl std::error::Error for MailSetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            Self::Directory(error) => Some(error),
-            Self::From { .. }
-            | Self::Template { .. }
-            | Self::Certificates { .. }
-            | Self::Tls { .. } => None,
-        }
     }
 }
 

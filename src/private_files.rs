@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 /// The mode of a private directory.
 pub const DIRECTORY_MODE: u32 = 0o700;
 /// The mode of a private file.
@@ -20,9 +22,10 @@ pub const UNFINISHED: &str = ".new-";
 
 /// Why a private file or directory cannot be used. Each message is one line, names the path and
 /// says what to do.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum FileError {
     /// The system refused an operation.
+    #[error("cannot {action} {path}: {source}{}", access_hint(source))]
     Io {
         /// The operation, as in "cannot … PATH".
         action: &'static str,
@@ -32,6 +35,11 @@ pub enum FileError {
         source: io::Error,
     },
     /// Others than the owner have rights to it.
+    #[error(
+        "{path} must be private, but other users have access to it (mode {mode:04o}); run: chmod \
+         {required_mode:o} {}",
+        Quoted(path)
+    )]
     TooOpen {
         /// The file or directory.
         path: PathBuf,
@@ -41,6 +49,11 @@ pub enum FileError {
         required_mode: u32,
     },
     /// It belongs to another user.
+    #[error(
+        "{path} belongs to user {owner}, but latchkey runs as user {user}; run it as user {owner}, \
+         or run: chown -R {user} {}",
+        Quoted(path)
+    )]
     ForeignOwner {
         /// The file or directory.
         path: PathBuf,
@@ -58,40 +71,13 @@ impl FileError {
     }
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { action, path, source } => {
-                write!(f, "cannot {action} {}: {source}", path.display())?;
-                if source.kind() == io::ErrorKind::PermissionDenied {
-                    f.write_str(" (the user that latchkey runs as needs read and write access)")?;
-                }
-                Ok(())
-            }
-            Self::TooOpen { path, mode, required_mode } => write!(
-                f,
-                "{} must be private, but other users have access to it (mode {mode:04o}); run: \
-                 chmod {required_mode:o} {}",
-                path.display(),
-                Quoted(path)
-            ),
-            Self::ForeignOwner { path, owner, user } => write!(
-                f,
-                "{} belongs to user {owner}, but latchkey runs as user {user}; run it as user \
-                 {owner}, or run: chown -R {user} {}",
-                path.display(),
-                Quoted(path)
-            ),
+/// Who needs access to what the system refused.
+fn access_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (the user that latchkey runs as needs read and write access)"
         }
-    }
-}
-
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::TooOpen { .. } | Self::ForeignOwner { .. } => None,
-        }
+        _ => "",
     }
 }
 

@@ -1,10 +1,10 @@
 //! Randomness: the system's, or a seeded stream for tests.
 
-use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
+use thiserror::Error;
 
 /// A source of random bytes.
 #[derive(Debug)]
@@ -23,21 +23,12 @@ enum Source {
 }
 
 /// The operating system provides no random bytes.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error(
+    "the operating system provides no random bytes ({0}), which keys are made of; in a bare root \
+     directory on an old kernel, provide /dev/random and /dev/urandom"
+)]
 pub struct NoRandomness(String);
-
-impl fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the operating system provides no random bytes ({}), which keys are made of; in a \
-             bare root directory on an old kernel, provide /dev/random and /dev/urandom",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for NoRandomness {}
 
 impl Random {
     /// The operating system's generator.

@@ -42,12 +42,12 @@ pub use stop::block_on;
 pub fn check(config: &Config) -> Result<(), StartError> {
     // The port may not be known before the server listens.
     let public_url = public_url(config, config.server.listen);
-    Mailer::check(&config.mail, &public_url).map_err(StartError::Mail)?;
+    Mailer::check(&config.mail, &public_url)?;
     pages(config, &public_url).map(|_| ())
 }
 
 fn pages(config: &Config, public_url: &PublicUrl) -> Result<Pages, StartError> {
-    Pages::new(public_url, config.server.frontend_url.as_ref()).map_err(StartError::Pages)
+    Ok(Pages::new(public_url, config.server.frontend_url.as_ref())?)
 }
 
 /// The base of mailed links, for a server that listens on `address`.
@@ -86,7 +86,7 @@ impl Server {
     pub async fn start(config: Config, new_database: NewDatabase) -> Result<Self, StartError> {
         let mut config = config;
         let random = Random::system();
-        random.check().map_err(StartError::Random)?;
+        random.check()?;
         check(&config)?;
 
         server::raise_open_file_limit(&mut config.server);
@@ -97,14 +97,12 @@ impl Server {
         let public_url = public_url(&config, address);
         let pages = pages(&config, &public_url)?;
 
-        let directory =
-            DataDirectory::open(&config.storage.directory).map_err(StartError::Directory)?;
-        let mailer = Mailer::new(&config.mail, &public_url).map_err(StartError::Mail)?;
+        let directory = DataDirectory::open(&config.storage.directory)?;
+        let mailer = Mailer::new(&config.mail, &public_url)?;
         let clock = Clock::system();
         let keys = open_keys(&config, new_database, clock.read().wall, &random)?;
         let (settings, policy) = (EngineSettings::from(&config.storage), Policy::from(&config));
-        let (store, writer) =
-            Store::open(directory, settings, policy).map_err(StartError::Store)?;
+        let (store, writer) = Store::open(directory, settings, policy)?;
         let hasher =
             Hasher::start(&config.passwords, clock.clone()).map_err(StartError::Threads)?;
         let issuer = config.tokens.issuer.clone().unwrap_or_else(|| public_url.to_string());
@@ -201,7 +199,7 @@ fn open_keys(
     random: &Random,
 ) -> Result<LiveKeys, StartError> {
     let directory = &config.storage.keys;
-    let signing = AccessSigning::of(&config.tokens, directory).map_err(StartError::Keys)?;
+    let signing = AccessSigning::of(&config.tokens, directory)?;
     if DataDirectory::holds_database(&config.storage.directory) {
         if new_database == NewDatabase::Allowed {
             warn!(
@@ -212,7 +210,7 @@ fn open_keys(
         let present = match keys::list(directory, schedule, now) {
             Ok(keys) => keys.iter().map(|(id, _)| id.kind().purpose()).collect(),
             Err(KeysError::NoKeys { .. }) => Vec::new(),
-            Err(error) => return Err(StartError::Keys(error)),
+            Err(error) => return Err(error.into()),
         };
         let mut missing: Vec<&str> = signing.needed().iter().map(|kind| kind.purpose()).collect();
         missing.retain(|purpose| !present.contains(purpose));
@@ -226,9 +224,7 @@ fn open_keys(
     } else if signing.is_shared() && new_database == NewDatabase::Refused {
         return Err(StartError::NoDatabase(config.storage.directory.clone()));
     }
-    Keys::load_or_create(directory, signing, now, random)
-        .map(LiveKeys::new)
-        .map_err(StartError::Keys)
+    Ok(LiveKeys::new(Keys::load_or_create(directory, signing, now, random)?))
 }
 
 #[cfg(test)]

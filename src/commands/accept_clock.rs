@@ -1,20 +1,29 @@
 //! `latchkey clock accept`: the operator says that the clock is right although it lies behind the
 //! data.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use thiserror::Error;
 
 use crate::clock::{BEHIND_TOLERANCE, Timestamp};
 use crate::config::DataConfig;
 use crate::store::{DataDirectory, DirectoryProblem, OpenError, Store, StoreError};
 
 /// Why the clock was not accepted.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum AcceptError {
     /// There is no database here, so the directory is most likely the wrong one.
+    #[error(
+        "there is no database in {0} (storage.directory); run the command where the server runs, \
+         or name its configuration with --config"
+    )]
     NoDatabase(PathBuf),
     /// The clock is not behind: sessions would end for nothing.
+    #[error(
+        "the clock is not behind; nothing was changed (the time is {now}, and the last commit was at \
+         {last_commit})"
+    )]
     NotBehind {
         /// What the clock says.
         now: Timestamp,
@@ -22,42 +31,23 @@ pub enum AcceptError {
         last_commit: Timestamp,
     },
     /// The data directory; most likely the server still runs.
-    Directory(DirectoryProblem),
+    #[error(transparent)]
+    Directory(#[from] DirectoryProblem),
     /// The database.
-    Open(OpenError),
-    /// Writing.
-    Store(StoreError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The write failed.
+    #[error("nothing was changed: {0}")]
+    Write(StoreError),
+    /// The write got no answer.
+    #[error(
+        "{0}; the change may or may not have been written; check the disk and run the command again"
+    )]
+    Unanswered(StoreError),
     /// The runtime.
-    Runtime(io::Error),
+    #[error(transparent)]
+    Runtime(#[from] io::Error),
 }
-
-impl fmt::Display for AcceptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDatabase(directory) => write!(
-                f,
-                "there is no database in {} (storage.directory); run the command where the server \
-                 runs, or name its configuration with --config",
-                directory.display()
-            ),
-            Self::NotBehind { now, last_commit } => write!(
-                f,
-                "the clock is not behind; nothing was changed (the time is {now}, and the last commit was at {last_commit})"
-            ),
-            Self::Directory(problem) => problem.fmt(f),
-            Self::Open(error) => error.fmt(f),
-            Self::Store(error @ StoreError::Unavailable) => write!(
-                f,
-                "{error}; the change may or may not have been written; check the disk and run the \
-                 command again"
-            ),
-            Self::Store(error) => write!(f, "nothing was changed: {error}"),
-            Self::Runtime(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AcceptError {}
 
 /// Sets the last commit time back to `now`, ends all sessions, and says so.
 ///
@@ -69,9 +59,8 @@ pub fn accept_clock(config: &DataConfig, now: Timestamp) -> Result<String, Accep
     if !DataDirectory::holds_database(path) {
         return Err(AcceptError::NoDatabase(path.clone()));
     }
-    let directory = DataDirectory::open(path).map_err(AcceptError::Directory)?;
-    let (store, writer) = Store::open(directory, (&config.storage).into(), config.into())
-        .map_err(AcceptError::Open)?;
+    let directory = DataDirectory::open(path)?;
+    let (store, writer) = Store::open(directory, (&config.storage).into(), config.into())?;
     let accepted = accept_in(&store, now);
     drop(store);
     writer.join();
@@ -83,9 +72,11 @@ fn accept_in(store: &Store, now: Timestamp) -> Result<(), AcceptError> {
     if now.saturating_add(BEHIND_TOLERANCE) >= last_commit {
         return Err(AcceptError::NotBehind { now, last_commit });
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().map_err(AcceptError::Runtime)?;
-    runtime.block_on(store.accept_clock(now)).map_err(AcceptError::Store)
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(store.accept_clock(now)).map_err(|error| match error {
+        StoreError::Unavailable => AcceptError::Unanswered(error),
+        StoreError::Corrupt => AcceptError::Write(error),
+    })
 }
 
 #[cfg(test)]

@@ -4,14 +4,19 @@
 //! command gives up root's rights for those of the directory's owner, after it has read the
 //! configuration, which that user may not be allowed to read.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 /// Why a command cannot act as the owner of the data directory.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum OwnerError {
     /// The directory cannot be looked at; most likely it does not exist.
+    #[error(
+        "cannot look at the data directory {path} (storage.directory): {error}; name the server's \
+         configuration with --config"
+    )]
     Directory {
         /// The data directory.
         path: PathBuf,
@@ -19,6 +24,7 @@ pub enum OwnerError {
         error: io::Error,
     },
     /// Root may not change its user here.
+    #[error("cannot act as user {owner}, who owns {path}: {error}; run the command as that user")]
     Change {
         /// The data directory.
         path: PathBuf,
@@ -28,29 +34,9 @@ pub enum OwnerError {
         error: io::Error,
     },
     /// There is more than one thread: each has rights of its own, and the others would keep root's.
+    #[error("cannot change the user while there are other threads")]
     Threads,
 }
-
-impl fmt::Display for OwnerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory { path, error } => write!(
-                f,
-                "cannot look at the data directory {} (storage.directory): {error}; name the \
-                 server's configuration with --config",
-                path.display()
-            ),
-            Self::Change { path, owner, error } => write!(
-                f,
-                "cannot act as user {owner}, who owns {}: {error}; run the command as that user",
-                path.display()
-            ),
-            Self::Threads => f.write_str("cannot change the user while there are other threads"),
-        }
-    }
-}
-
-impl std::error::Error for OwnerError {}
 
 /// Makes this process the owner of the directory `data` if root runs it: groups first, then group
 /// and user, each with its saved number, so that there is no way back. Does nothing for any other

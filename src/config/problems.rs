@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 /// The longest piece of an operator's text that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 64;
 
@@ -10,7 +12,8 @@ const ALIKE: f64 = 0.6;
 
 /// All problems of a configuration, displayed one per line, in the order of the file and then of
 /// the variables. They never contain the value of a secret.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{}", lines(.0))]
 pub struct ConfigProblems(Vec<Problem>);
 
 /// One problem and its place.
@@ -39,20 +42,6 @@ impl ConfigProblems {
     }
 }
 
-impl std::error::Error for ConfigProblems {}
-
-impl fmt::Display for ConfigProblems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}
-
 impl Problem {
     pub(super) fn new(place: Place, message: String) -> Self {
         Self { place, message }
@@ -69,6 +58,10 @@ impl fmt::Display for Problem {
         }
         f.write_str(&printable(&self.message))
     }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// `text` on one line, so that an operator's text cannot start a new line.

@@ -9,8 +9,6 @@ mod policy;
 mod question;
 mod reset;
 
-use std::fmt;
-
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -18,6 +16,7 @@ use hyper::header::{
     REFERRER_POLICY,
 };
 use minijinja::{Environment, UndefinedBehavior, Value, context};
+use thiserror::Error;
 
 use super::field_errors::FieldProblem;
 use super::respond::{self, Answer};
@@ -52,24 +51,15 @@ const TEMPLATES: [(&str, &str); 8] = [
 ];
 
 /// Why there can be no pages.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum PagesError {
     /// A header of the pages cannot be made.
-    Header(InvalidHeaderValue),
+    #[error("page header: {0}")]
+    Header(#[from] InvalidHeaderValue),
     /// A template is broken.
-    Template(minijinja::Error),
+    #[error("broken page template: {0}")]
+    Template(#[from] minijinja::Error),
 }
-
-impl fmt::Display for PagesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(error) => write!(f, "page header: {error}"),
-            Self::Template(error) => write!(f, "broken page template: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for PagesError {}
 
 /// All pages, ready to be filled in.
 #[derive(Debug)]
@@ -100,10 +90,10 @@ impl Pages {
         // An error must not quote what a page was filled in with: it holds a ticket.
         templates.set_debug(false);
         for (name, source) in TEMPLATES {
-            templates.add_template(name, source).map_err(PagesError::Template)?;
+            templates.add_template(name, source)?;
         }
         let policy = policy::policy(STYLE, frontend.map(PublicUrl::origin));
-        let policy = HeaderValue::from_str(&policy).map_err(PagesError::Header)?;
+        let policy = HeaderValue::from_str(&policy)?;
         let prefix = public_url.path();
         let pages = Self {
             templates,
@@ -113,7 +103,7 @@ impl Pages {
             reset_action: format!("{prefix}{RESET_PASSWORD}/"),
             schema: format!("{prefix}{SCHEMA}/"),
         };
-        pages.rehearse().map_err(PagesError::Template)?;
+        pages.rehearse()?;
         Ok(pages)
     }
 

@@ -1,19 +1,25 @@
 //! What can be wrong with the key files, in words that say what to do.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use thiserror::Error;
 
 use super::id::{KeyId, KeyKind};
 use crate::clock::Timestamp;
 use crate::private_files::FileError;
 
 /// Why the keys cannot be used. Each message is one line and names the file.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum KeysError {
     /// The directory or a file cannot be used.
-    File(FileError),
+    #[error("{0}{hint}", hint = read_only_hint(.0))]
+    File(#[from] FileError),
     /// A key file is there, and cannot be what it was. No new key is made in its place.
+    #[error(
+        "key file {path} is damaged: {problem}; restore it from a backup, or remove it, which \
+         invalidates what it signed"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -21,6 +27,10 @@ pub enum KeysError {
         problem: &'static str,
     },
     /// The public half beside a key pair is not its.
+    #[error(
+        "public key file {path} is not the public half of the key beside it: {problem}; remove it, \
+         and it is written again"
+    )]
     PublicHalf {
         /// The public half.
         path: PathBuf,
@@ -28,6 +38,10 @@ pub enum KeysError {
         problem: &'static str,
     },
     /// A public half is there and its private key is not.
+    #[error(
+        "key file {path} is missing; restore it from a backup, or remove {public} too, which \
+         invalidates what it signed"
+    )]
     PrivateMissing {
         /// Where the private key should be.
         path: PathBuf,
@@ -35,11 +49,20 @@ pub enum KeysError {
         public: PathBuf,
     },
     /// A directory that keys were to be found in holds none.
+    #[error(
+        "there are no keys in {path} (storage.keys); the first start of the server creates them"
+    )]
     NoKeys {
         /// The directory.
         path: PathBuf,
     },
     /// Keys that a running server needs are not there any more.
+    #[error(
+        "there is no {} key ({}) in {path} any more; restore it from a backup; if it is lost, \
+         `latchkey keys rotate --compromised` replaces it, which ends all sessions",
+        kind.purpose(),
+        kind.algorithm()
+    )]
     Missing {
         /// The directory.
         path: PathBuf,
@@ -47,11 +70,20 @@ pub enum KeysError {
         kind: KeyKind,
     },
     /// The list of keys that must not be used cannot be read.
+    #[error(
+        "{path} lists revoked keys and cannot be read; remove it and run `latchkey keys rotate \
+         --compromised` again"
+    )]
     Forgotten {
         /// The list.
         path: PathBuf,
     },
     /// The clock and the key that signs contradict each other.
+    #[error(
+        "the clock says {now}, but the signing key {signing} signs only from {signs_from} on; set \
+         the clock if it is wrong; if the key is wrong, `latchkey keys rotate --compromised` \
+         replaces it, which ends all sessions"
+    )]
     Clock {
         /// What the clock says.
         now: Timestamp,
@@ -62,92 +94,24 @@ pub enum KeysError {
     },
     /// A secret from the configuration signs access tokens, so that no key of the directory can take
     /// over.
+    #[error(
+        "access tokens are signed with tokens.shared_secret, so this does not apply; change that \
+         secret where it is kept and at all services that use it; refresh tokens and mailed links \
+         stay good (`latchkey keys rotate --compromised` replaces their keys)"
+    )]
     SharedSecret,
     /// The cryptographic library made no key.
+    #[error("the cryptographic library could not make a key")]
     Generate,
 }
 
-impl fmt::Display for KeysError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => {
-                error.fmt(f)?;
-                match error {
-                    FileError::Io { source, .. }
-                        if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
-                    {
-                        f.write_str(
-                            " (keys are missing; create them where the directory is writable)",
-                        )
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Self::Damaged { path, problem } => write!(
-                f,
-                "key file {} is damaged: {problem}; restore it from a backup, or remove it, which \
-                 invalidates what it signed",
-                path.display()
-            ),
-            Self::PublicHalf { path, problem } => write!(
-                f,
-                "public key file {} is not the public half of the key beside it: {problem}; remove it, and it is written again",
-                path.display()
-            ),
-            Self::PrivateMissing { path, public } => write!(
-                f,
-                "key file {} is missing; restore it from a backup, or remove {} too, which \
-                 invalidates what it signed",
-                path.display(),
-                public.display()
-            ),
-            Self::NoKeys { path } => write!(
-                f,
-                "there are no keys in {} (storage.keys); the first start of the server creates them",
-                path.display()
-            ),
-            Self::Missing { path, kind } => write!(
-                f,
-                "there is no {} key ({}) in {} any more; restore it from a backup; if it is \
-                 lost, `latchkey keys rotate --compromised` replaces it, which ends all sessions",
-                kind.purpose(),
-                kind.algorithm(),
-                path.display()
-            ),
-            Self::Forgotten { path } => write!(
-                f,
-                "{} lists revoked keys and cannot be read; remove it and run \
-                 `latchkey keys rotate --compromised` again",
-                path.display()
-            ),
-            Self::Clock { now, signing, signs_from } => write!(
-                f,
-                "the clock says {now}, but the signing key {signing} signs only from {signs_from} on; set \
-                 the clock if it is wrong; if the key is wrong, `latchkey keys rotate --compromised` \
-                 replaces it, which ends all sessions"
-            ),
-            Self::SharedSecret => f.write_str(
-                "access tokens are signed with tokens.shared_secret, so this does not apply; change \
-                 that secret where it is kept and at all services that use it; refresh tokens and \
-                 mailed links stay good (`latchkey keys rotate --compromised` replaces their keys)",
-            ),
-            Self::Generate => f.write_str("the cryptographic library could not make a key"),
+/// What to do about missing keys where none can be written.
+fn read_only_hint(error: &FileError) -> &'static str {
+    match error {
+        FileError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            " (keys are missing; create them where the directory is writable)"
         }
-    }
-}
-
-impl std::error::Error for KeysError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => error.source(),
-            _ => None,
-        }
-    }
-}
-
-impl From<FileError> for KeysError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
+        _ => "",
     }
 }
 

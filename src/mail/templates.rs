@@ -177,11 +177,13 @@ impl RenderError {
 
     /// The error without any value, suitable for a log while real mail is rendered.
     pub(super) fn reason(&self) -> String {
-        match self.line {
-            Some(line) => format!("template {}, line {line}: {}", self.file, self.kind),
-            None => format!("template {}: {}", self.file, self.kind),
-        }
+        format!("template {}: {}", place(&self.file, self.line), self.kind)
     }
+}
+
+/// Where in a template something is, as far as the engine can tell.
+pub(super) fn place(file: &str, line: Option<usize>) -> String {
+    line.map_or_else(|| file.to_owned(), |line| format!("{file}, line {line}"))
 }
 
 /// The replacement at `path`, named by its path; `None` if there is no such file.

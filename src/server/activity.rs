@@ -1,10 +1,10 @@
 //! What one connection is doing and how long it may take. Kept by the connection itself, and read
 //! by the registry to decide which connection must make room.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::config::ServerConfig;
@@ -78,16 +78,9 @@ enum Phase {
 }
 
 /// The connection was told to make room for another.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("the connection had to make room for another")]
 pub(super) struct Evicted;
-
-impl fmt::Display for Evicted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection had to make room for another")
-    }
-}
-
-impl std::error::Error for Evicted {}
 
 impl Activity {
     /// A connection accepted at `now`.

@@ -1,29 +1,21 @@
 //! What can go wrong in storage.
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use thiserror::Error;
 use tracing::error;
 
 /// Why an operation has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// Storage is away, full, or has too much waiting; whether a write happened is unknown.
+    #[error("storage is unavailable")]
     Unavailable,
     /// A record cannot be read; nothing was changed. The log names it.
+    #[error("a stored record cannot be read")]
     Corrupt,
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unavailable => "storage is unavailable",
-            Self::Corrupt => "a stored record cannot be read",
-        })
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// What went wrong inside a transaction.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! What the database lies on: a directory, or memory.
 
-use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::sync::Arc;
 
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
+use thiserror::Error;
 
 use super::schema::{OpenError, Opening, prepare};
 use crate::private_files::{self, FILE_MODE, FileError};
@@ -43,34 +43,17 @@ pub struct DataDirectory {
 }
 
 /// Why a data directory cannot be used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum DirectoryProblem {
     /// It, the database in it or its lock cannot be made or used, or is not private.
-    File(FileError),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Another process uses it.
+    #[error(
+        "another latchkey process uses the data directory {0}; stop it, or give this one a \
+         directory of its own (storage.directory)"
+    )]
     InUse(PathBuf),
-}
-
-impl fmt::Display for DirectoryProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::InUse(path) => write!(
-                f,
-                "another latchkey process uses the data directory {}; stop it, or give this one \
-                 a directory of its own (storage.directory)",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for DirectoryProblem {}
-
-impl From<FileError> for DirectoryProblem {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
 }
 
 impl DataDirectory {

@@ -1,8 +1,7 @@
 //! Opening a database: its schema, and the last commit time in it.
 
-use std::fmt;
-
 use redb::{Database, ReadableTable};
+use thiserror::Error;
 
 use super::fault::Fault;
 use super::tables::{OLDEST_SCHEMA, SCHEMA, Settling, TABLES, Write, meta};
@@ -18,31 +17,21 @@ pub enum Opening {
 }
 
 /// Why the database could not be opened at start.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process has it open.
+    #[error("another process is using the database")]
     InUse,
     /// It was written by another version of Latchkey.
+    #[error(
+        "the database has schema {0}, and this program reads {OLDEST_SCHEMA} to {SCHEMA}; start \
+         the version that wrote it"
+    )]
     OtherSchema(u64),
     /// Anything else, in the engine's words.
+    #[error("the database cannot be opened: {0}")]
     Other(String),
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse => f.write_str("another process is using the database"),
-            Self::OtherSchema(schema) => write!(
-                f,
-                "the database has schema {schema}, and this program reads {OLDEST_SCHEMA} to \
-                 {SCHEMA}; start the version that wrote it",
-            ),
-            Self::Other(reason) => write!(f, "the database cannot be opened: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// Makes the tables in a new database, checks the schema of an old one, and reads the last commit
 /// time.
