@@ -2,7 +2,7 @@
 //!
 //! Whatever the umask, a directory has mode 0700 and a file 0600. A file is written under another
 //! name, flushed and renamed, so that a crash leaves the old file or the new one, and its
-//! directory is flushed before the write counts as done.
+//! directory is flushed before the write counts as done. An `io::Error` is the system's own.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -83,9 +83,6 @@ fn access_hint(error: &io::Error) -> &'static str {
 
 /// Creates the directory `path` and those above it that are missing, each private and its entry
 /// flushed. One that exists is left as it is; see [`check`].
-///
-/// # Errors
-/// [`FileError::Io`]
 pub fn create_directory(path: &Path) -> Result<(), FileError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -125,9 +122,6 @@ pub fn check(path: &Path, metadata: &Metadata, required_mode: u32) -> Result<(),
 }
 
 /// Opens a directory and checks that it is private. The handle can be locked and flushed.
-///
-/// # Errors
-/// [`FileError`]
 pub fn open_directory(path: &Path) -> Result<File, FileError> {
     let directory = File::open(path).map_err(FileError::io("read", path))?;
     let metadata = directory.metadata().map_err(FileError::io("read", path))?;
@@ -137,9 +131,6 @@ pub fn open_directory(path: &Path) -> Result<File, FileError> {
 
 /// Creates the file `path`, private and empty. Where there is one already it fails, so that nothing
 /// is written through a link that somebody else put there.
-///
-/// # Errors
-/// What the system said.
 pub fn create_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?;
@@ -149,9 +140,6 @@ pub fn create_file(path: &Path) -> io::Result<File> {
 
 /// Writes the file `name` in `directory`, in place of the one that may be there. Whatever happens it
 /// is there whole or not at all, and once this returns it outlasts a power cut.
-///
-/// # Errors
-/// [`FileError::Io`]
 pub fn replace(directory: &Path, name: &str, content: &[u8], mode: u32) -> Result<(), FileError> {
     let path = directory.join(name);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
@@ -173,9 +161,6 @@ pub fn replace(directory: &Path, name: &str, content: &[u8], mode: u32) -> Resul
 }
 
 /// Removes a file; one that is not there is fine.
-///
-/// # Errors
-/// What the system said.
 pub fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -184,9 +169,6 @@ pub fn remove_if_exists(path: &Path) -> io::Result<()> {
 }
 
 /// Flushes the entry of `path` in the directory above it.
-///
-/// # Errors
-/// What the system said.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => sync_directory(&File::open(".")?),
@@ -196,9 +178,6 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Flushes the entries of a directory.
-///
-/// # Errors
-/// What the system said.
 pub fn sync_directory(directory: &File) -> io::Result<()> {
     match directory.sync_all() {
         // Some network file systems cannot flush a directory; nothing more can be done there.

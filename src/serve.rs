@@ -36,9 +36,6 @@ pub use stop::block_on;
 
 /// Checks what a start would, as far as that touches nothing: the mail templates, the mail
 /// transport and the pages.
-///
-/// # Errors
-/// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
     // The port may not be known before the server listens.
     let public_url = public_url(config, config.server.listen);
@@ -80,9 +77,6 @@ impl Server {
     /// Checks the mail templates and makes the pages, listens, takes the data directory, makes the
     /// one for mails, and opens keys and database, in this order, so that what fails early leaves
     /// the data untouched.
-    ///
-    /// # Errors
-    /// [`StartError`].
     pub async fn start(config: Config, new_database: NewDatabase) -> Result<Self, StartError> {
         let mut config = config;
         let random = Random::system();

@@ -6,9 +6,6 @@ use crate::config::DataConfig;
 use crate::keys::{self, AccessSigning, KeyId, KeyState, KeysError, Schedule};
 
 /// A table of all keys and what each does at `now`.
-///
-/// # Errors
-/// [`KeysError`]
 pub fn list_keys(config: &DataConfig, now: Timestamp) -> Result<String, KeysError> {
     let signing = AccessSigning::of(&config.tokens, &config.storage.keys)?;
     let keys = keys::list(&config.storage.keys, Schedule::of(&config.tokens, &signing), now)?;

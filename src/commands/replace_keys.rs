@@ -12,9 +12,6 @@ use crate::store::DataDirectory;
 
 /// Replaces all keys at once, and says what that means. Where there are none, new ones are made only
 /// beside a database; otherwise the directory is most likely the wrong one.
-///
-/// # Errors
-/// [`KeysError`]
 pub fn replace_keys(
     config: &DataConfig,
     now: Timestamp,

@@ -37,9 +37,6 @@ pub enum EmailProblem {
 impl Email {
     /// Reads an address. White space and invisible characters at its ends are cut off; elsewhere
     /// they are refused.
-    ///
-    /// # Errors
-    /// [`EmailProblem`].
     pub fn parse(text: &str) -> Result<Self, EmailProblem> {
         let text = invisible::trim(text);
         if text.chars().nth(MAX_EMAIL).is_some() {

@@ -30,9 +30,6 @@ pub enum UsernameProblem {
 impl Username {
     /// Reads a user name. White space and invisible characters at its ends are cut off. A name with
     /// decomposed letters is composed (NFC), since marks alone are not allowed.
-    ///
-    /// # Errors
-    /// [`UsernameProblem`].
     pub fn parse(text: &str) -> Result<Self, UsernameProblem> {
         let is_allowed = |c: char| (c.is_alphanumeric() || "@.+-_".contains(c)) && !is_invisible(c);
         let text = invisible::trim(text);

@@ -1,5 +1,6 @@
 //! What is done to accounts, sessions and mail: each operation is one transaction, in the words of
-//! the domain.
+//! the domain. An operation fails with a [`StoreError`](super::StoreError), which says whether
+//! anything can have changed.
 
 mod account;
 mod clock;

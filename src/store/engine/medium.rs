@@ -29,9 +29,6 @@ pub trait Medium: Send + 'static {
     fn open(&self, cache: usize, opening: Opening) -> Result<Database, OpenError>;
 
     /// How many bytes are free for it.
-    ///
-    /// # Errors
-    /// What the system said.
     fn free_space(&self) -> io::Result<u64>;
 }
 

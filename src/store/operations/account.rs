@@ -35,9 +35,6 @@ pub enum Changed {
 
 impl Store {
     /// Changes the account `user`, all or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn change_account(
         &self,
         by: Actor,
@@ -87,9 +84,6 @@ impl Store {
 
     /// Removes the account `user` with everything that is theirs, and queues a mail that says so.
     /// Says whether who acts may, with the credentials that they were checked against.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_user(
         &self,
         by: Actor,

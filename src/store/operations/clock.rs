@@ -16,9 +16,6 @@ impl Store {
     }
 
     /// Notes how far the clock's trial has come.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn note_clock_trial(&self, trial: Trial) -> Result<(), StoreError> {
         let at = Moment { now: trial.wall, confirmed: false };
         let stood_for = u64::try_from(trial.stood_for.as_micros()).unwrap_or(u64::MAX);
@@ -27,9 +24,6 @@ impl Store {
 
     /// Sets the last commit time to `now` and ends all sessions: the operator's word that the
     /// clock, which lies behind what was committed, is right.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn accept_clock(&self, now: Timestamp) -> Result<(), StoreError> {
         self.write(Moment { now, confirmed: false }, |tx| {
             tx.end_every_session()?;

@@ -50,9 +50,6 @@ pub enum CancelOutcome {
 impl Store {
     /// Gives an account the address that a ticket was sent to, verified; voids all its other
     /// tickets and tells the old address.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn confirm_email_change(
         &self,
         id: TicketId,
@@ -95,9 +92,6 @@ impl Store {
 
     /// Calls off the change that a ticket belongs to, from the new address or the old, and
     /// touches nothing else.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn cancel_email_change(
         &self,
         id: TicketId,

@@ -9,9 +9,6 @@ use crate::store::{FoundMail, Store, StoreError};
 impl Store {
     /// The mail that is longest due by `now`, except those that are `out`. A mail that is due more
     /// than `latest` after `now` counts as due, after the others.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_due_mail(
         &self,
         now: Timestamp,
@@ -22,41 +19,26 @@ impl Store {
     }
 
     /// The first mail after `after`, due or not.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_mail_after(&self, after: Option<MailId>) -> Result<FoundMail, StoreError> {
         self.read(|view| view.mail_after(after))
     }
 
     /// The mail that was queued last of those that wait; `None` while nothing waits.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_last_mail(&self) -> Result<Option<MailId>, StoreError> {
         self.read(|view| view.last_mail())
     }
 
     /// When the next mail after `now` is due; `None` while none is.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.read(|view| view.next_due_mail(now))
     }
 
     /// Takes a mail that was delivered, or has become pointless, out of the outbox.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn finish_mail(&self, id: MailId, at: Moment) -> Result<(), StoreError> {
         self.write(at, move |tx| tx.remove_mail(id).map(drop)).await
     }
 
     /// Puts a mail off until `due_at` after another attempt.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn defer_mail(
         &self,
         id: MailId,
@@ -67,9 +49,6 @@ impl Store {
     }
 
     /// Gives a mail up: it leaves the outbox and is kept among the failed ones for a while.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn fail_mail(
         &self,
         id: MailId,
@@ -80,9 +59,6 @@ impl Store {
     }
 
     /// How many mails wait.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn count_mail(&self) -> Result<u64, StoreError> {
         self.read(|view| view.count_mail())
     }

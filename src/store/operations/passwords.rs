@@ -66,9 +66,6 @@ pub struct PasswordChange {
 impl Store {
     /// Queues a mail with the link that resets the password, if the address has an account. While
     /// an earlier link lives it is that one again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn request_password_reset(
         &self,
         request: ResetRequest,
@@ -87,9 +84,6 @@ impl Store {
     }
 
     /// Queues the verification mail again, if the address has an account that needs it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn request_verification(
         &self,
         request: ResetRequest,
@@ -109,9 +103,6 @@ impl Store {
     /// Sets the password of a reset ticket's user: verifies the address, ends all sessions, voids
     /// all other tickets and any pending address, and tells the owner by mail. The ticket stays,
     /// used, until it expires or the next change of the password.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn reset_password(
         &self,
         ticket: TicketId,
@@ -142,9 +133,6 @@ impl Store {
     /// Changes a password: ends every other session, voids all tickets and any pending address,
     /// and tells the owner by mail. Says whether who acts may, with the credentials that they were
     /// checked against.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn change_password(
         &self,
         change: PasswordChange,

@@ -63,9 +63,6 @@ pub struct LoginRecord {
 
 impl Store {
     /// Whether someone has this address or this name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_taken(
         &self,
         email: Option<&Email>,
@@ -79,9 +76,6 @@ impl Store {
     }
 
     /// The account with this address, and whether it knows the address block `from`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_login(
         &self,
         email: &Email,
@@ -96,25 +90,16 @@ impl Store {
     }
 
     /// The account with this number.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read(|view| Ok(view.account(id)?.map(|account| account.user)))
     }
 
     /// How many users there are.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn count_users(&self) -> Result<u64, StoreError> {
         self.read(|view| view.count_users())
     }
 
     /// Makes a user with its verification ticket and queues the mail, all or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn register_user(
         &self,
         new: NewUser,
@@ -153,9 +138,6 @@ impl Store {
 
     /// Replaces a password's hash by one of the same password under other parameters, if the
     /// account's credentials are still those of `credential_version`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn rehash_password(
         &self,
         id: UserId,

@@ -56,9 +56,6 @@ impl Store {
     /// Signing takes the processor while the writer waits for the disk. So the tokens are made
     /// meanwhile, of the session that the rotation would lead to by the last commit, and once more
     /// if it came out otherwise. They are given out when the session is durable.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn rotate_session<T>(
         &self,
         presented: Presented,

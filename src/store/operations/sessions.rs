@@ -36,9 +36,6 @@ impl Store {
     /// Opens a session, ending those it replaces and others of the user if there are too many,
     /// and remembers where the login came from. Says whether it did: not if the account's
     /// credentials have changed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn open_session(&self, opening: NewSession, at: Moment) -> Result<bool, StoreError> {
         self.write(at, move |tx| {
             let session = &opening.session;
@@ -62,9 +59,6 @@ impl Store {
     }
 
     /// What an access token's user and session are at `now`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_session_of_user(
         &self,
         session: SessionId,
@@ -85,9 +79,6 @@ impl Store {
     }
 
     /// A user's sessions that can still be used at `now`, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let mut found = self.read(|view| view.sessions_of(user))?;
         found.retain(|session| session.is_live(now) && !self.shared.pending.has_to_end(session.id));
@@ -95,9 +86,6 @@ impl Store {
     }
 
     /// Ends a session of `user`. Says whether there was one; `None`, if who acts may not.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_session(
         &self,
         by: Actor,
@@ -123,17 +111,11 @@ impl Store {
 
     /// Ends the session of a token that is authentic, expired or superseded too. That it has ended
     /// before is no refusal. Says whether it was still there.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn log_out(&self, of: Authorised, at: Moment) -> Result<bool, StoreError> {
         self.write(at, move |tx| log_out(tx, &of)).await
     }
 
     /// Ends all sessions of `user`. Says whether who acts may.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_all_sessions(
         &self,
         by: Actor,
@@ -152,25 +134,16 @@ impl Store {
     }
 
     /// How many sessions there are, those past their end and not yet swept included.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn count_sessions(&self) -> Result<u64, StoreError> {
         self.read(|view| view.count_sessions())
     }
 
     /// The version of the list of revoked sessions: while it stays the same, so does the list.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn revocations_version(&self) -> Result<RevocationsVersion, StoreError> {
         self.read(|view| view.revocations_version())
     }
 
     /// What services that verify access tokens by themselves should no longer honour at `now`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_revocations(&self, now: Timestamp) -> Result<Revocations, StoreError> {
         self.read(|view| view.revocations(now))
     }
@@ -178,9 +151,6 @@ impl Store {
     /// Notes a wrong password for an account, and that a lockout begins with it. For an address
     /// without an account nothing is noted, but something is committed all the same: or it would
     /// show in how long the next writer has to wait.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn note_failure(
         &self,
         user: Option<UserId>,
@@ -201,9 +171,6 @@ impl Store {
     }
 
     /// The events after the first `skip`, oldest first, `limit` at most.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn events(&self, skip: usize, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.read(|view| view.events(skip, limit))
     }

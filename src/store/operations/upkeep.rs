@@ -14,9 +14,6 @@ impl Store {
     /// Removes what is over, up to `batch` entries of each kind: sessions, tickets, mailboxes that
     /// need no more counting, revoked sessions, failed mail and events. While the clock's jump is
     /// unconfirmed it removes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn sweep(&self, batch: usize, at: Moment) -> Result<Swept, StoreError> {
         if !at.confirmed {
             return Ok(Swept { is_unfinished: false });

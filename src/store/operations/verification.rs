@@ -31,9 +31,6 @@ pub enum DisownOutcome {
 impl Store {
     /// A ticket and the user it concerns; [`Ticket::state`] says what can be done with it. There is
     /// no user if the ticket was used to remove the account.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn find_ticket(&self, id: TicketId) -> Result<Option<(Ticket, Option<User>)>, StoreError> {
         self.read(|view| {
             let Some(ticket) = view.ticket(id)? else { return Ok(None) };
@@ -44,9 +41,6 @@ impl Store {
 
     /// Redeems a verification ticket: the address is verified, the ticket stays, used, until it
     /// expires, and the user's other verification tickets are void.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn redeem_verification(
         &self,
         id: TicketId,
@@ -75,9 +69,6 @@ impl Store {
 
     /// Makes a reset ticket for somebody who holds a verification ticket and so reads the
     /// address's mail, but did not choose the password.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn exchange_for_reset(
         &self,
         verification: TicketId,
@@ -100,9 +91,6 @@ impl Store {
 
     /// Removes the account behind a verification ticket, if its address is still unverified. The
     /// ticket stays, used, until it expires, so that a second click is told the same.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn disown_user(
         &self,
         id: TicketId,
