@@ -31,16 +31,16 @@ pub fn replace_keys(
             "the old keys are revoked, but some of their files could not be removed: {error}"
         ));
     }
-    lines.push(
-        "every session has ended and every mailed link is void; a running server refuses the \
-         old keys within a second"
-            .to_owned(),
-    );
+    let ended = if schedule.is_shared { "refresh token is void" } else { "session has ended" };
+    lines.push(format!(
+        "every {ended} and every mailed link is void; a running server refuses the old keys within \
+         a second"
+    ));
     let cached = schedule.max_age();
     if schedule.is_shared {
         lines.push(
-            "tokens.shared_secret still signs access tokens: change it here and at the services \
-             that share it"
+            "access tokens are still valid, since tokens.shared_secret still signs them: change it \
+             here, restart the server, and change it at the services that share it"
                 .to_owned(),
         );
     } else if schedule.algorithm == SigningAlgorithm::Hs256 {
@@ -79,5 +79,15 @@ mod tests {
             assert!(said.lines().any(|said| said == line), "{line}: {said}");
         }
         assert!(said.contains("may trust the old keys for 1800 more seconds"), "{said}");
+    }
+
+    #[test]
+    fn access_tokens_of_a_shared_secret_outlive_a_replacement() {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = install(&root, "HS256");
+        config.tokens.shared_secret = Some("0123456789abcdef0123456789abcdef".to_owned().into());
+        let said = replace_keys(&config, START, &Random::seeded(2)).unwrap();
+        assert!(!said.contains("every session has ended"), "{said}");
+        assert!(said.contains("access tokens are still valid"), "{said}");
     }
 }

@@ -38,9 +38,9 @@ pub enum StartError {
     /// There is a database, but not the keys it was used with.
     #[error(
         "there is a database in {data}, but no {} key in {keys} (storage.keys); mount that \
-         directory, or put the keys back from a backup; if they are lost, `latchkey keys rotate \
-         --compromised` makes new ones, which ends all sessions and voids all mailed links",
-        missing.join(", ")
+         directory, or put the keys back from a backup; {}",
+        missing.join(", "),
+        without_backup(missing)
     )]
     KeysGone {
         /// The directory of the database.
@@ -69,4 +69,15 @@ pub enum StartError {
     /// The signals that stop the server cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+}
+
+/// What to do where there is no backup of the keys for these purposes.
+fn without_backup(missing: &[&str]) -> &'static str {
+    if *missing == ["access"] {
+        "if there is none, as after tokens.shared_secret was removed, `latchkey keys rotate` makes \
+         a key and ends no session"
+    } else {
+        "if they are lost, `latchkey keys rotate --compromised` makes new ones, which ends all \
+         sessions and voids all mailed links"
+    }
 }

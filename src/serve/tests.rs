@@ -138,7 +138,8 @@ fn beside_a_database_no_key_is_made_anew_without_a_word() {
         let left = key_names(&config);
         let error = serve_once(&config).unwrap_err().to_string();
         assert!(error.contains(&format!("no {purpose} key")), "{error}");
-        assert!(error.contains("latchkey keys rotate --compromised"), "{error}");
+        let ends_sessions = error.contains("latchkey keys rotate --compromised");
+        assert_eq!(ends_sessions, purpose != "access", "{error}");
         assert_eq!(key_names(&config), left, "none was made");
         std::fs::remove_dir_all(&config.storage.keys).unwrap();
         std::fs::rename(kept, &config.storage.keys).unwrap();
@@ -234,6 +235,16 @@ fn with_a_shared_secret_a_new_database_needs_the_operators_word() {
     let files = keys::list(&config.storage.keys, schedule(&config), now()).unwrap();
     let in_directory: Vec<KeyKind> = files.iter().map(|(id, _)| id.kind()).collect();
     assert_eq!(in_directory, [KeyId::SHARED.kind(), KeyKind::Refresh, KeyKind::Ticket]);
+    // Without the secret there is no access key. The advice makes one, and keeps the others.
+    config.tokens.shared_secret = None;
+    let names = key_names(&config);
+    let error = serve_once(&config).unwrap_err().to_string();
+    assert!(error.contains("`latchkey keys rotate` makes a key"), "{error}");
+    let Config { storage, tokens, audit, .. } = config.clone();
+    commands::rotate_keys(&DataConfig { storage, tokens, audit }, now(), &Random::system())
+        .unwrap();
+    serve_once(&config).unwrap();
+    assert!(names.iter().all(|name| key_names(&config).contains(name)));
     // A lost key is noticed as ever.
     remove_keys(&config, "refresh-");
     assert!(matches!(serve_once(&config), Err(StartError::KeysGone { .. })));
