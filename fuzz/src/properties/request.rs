@@ -61,7 +61,10 @@ fn expected_client(
     entries.drain(..entries.len().saturating_sub(MAX_ENTRIES));
     let (mut nearest, mut note) = (peer.ip(), ProxyNote::Direct);
     while let Some(entry) = entries.pop() {
-        let text = String::from_utf8_lossy(entry);
+        // What is not UTF-8 is neither an address nor a zone.
+        let Ok(text) = std::str::from_utf8(entry) else {
+            return (nearest.to_canonical(), ProxyNote::Malformed);
+        };
         let text = text.trim_matches(|c| matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c'));
         if text.is_empty() {
             continue;
