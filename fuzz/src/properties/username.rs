@@ -30,9 +30,11 @@ pub fn check(data: &[u8]) {
     assert!(name.key().len() <= 18 * 4 * MAX_USERNAME, "{text:?}");
     let stored = serde_json::to_string(&name).unwrap();
     assert_eq!(serde_json::from_str::<Username>(&stored).unwrap(), name);
-    // Some forms come apart into characters that no name may have; those are no names to compare.
+    // Some forms come apart into characters that no name may have, or not at its ends (U+FE72 into
+    // a space and a mark); those are no names to compare.
     for same in [name.key().to_owned(), text.to_lowercase(), text.to_ascii_uppercase()] {
-        if let Ok(again) = Username::parse(&same) {
+        let is_cut = invisible::trim(&same) != same;
+        if let (Ok(again), false) = (Username::parse(&same), is_cut) {
             assert_eq!(again.key(), name.key(), "{same:?} of {text:?}");
         }
     }
