@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::records::{FiledSession, SessionRecord};
 use super::{Tx, View};
@@ -126,8 +127,8 @@ impl Tx<'_, '_> {
         Ok(true)
     }
 
-    /// Ends every session there is. Each is listed as revoked until its own end, since the clock
-    /// that dated its access tokens is not known.
+    /// Ends every session there is. Each is listed as revoked until the last of its access tokens
+    /// has run out by its own end, since the clock that dated them is not known.
     pub(crate) fn end_every_session(&mut self) -> Result<(), Fault> {
         let now = self.now();
         let mut ended = Vec::new();
@@ -137,7 +138,11 @@ impl Tx<'_, '_> {
             Ok(())
         })?;
         for session in ended {
-            self.revoke_session_until(session.id, session.expires_at())?;
+            let end = session.expires_at();
+            // Access tokens from before it was bound may live longer than the session.
+            let longer =
+                if session.is_bound { self.policy.access_lifetime } else { Duration::ZERO };
+            self.revoke_session_until(session.id, end.saturating_add(longer))?;
         }
         let tables = self.write();
         tables.sessions_by_user.open()?.retain(|_, ()| false)?;

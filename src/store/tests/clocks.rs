@@ -142,6 +142,24 @@ async fn what_the_operators_word_ends_is_revoked_for_other_services_too() {
     }
 }
 
+/// A session that was bound to its first refresh token ends before access tokens from before that.
+#[tokio::test]
+async fn a_bound_session_that_the_operator_ends_is_revoked_while_its_access_tokens_live() {
+    let store = open(Memory::default());
+    let user = registered(&store, "ann@example.com", 1).await;
+    let mut opening = opening(&user, 1, START);
+    let end = START.saturating_add(HOUR);
+    (opening.session.is_bound, opening.session.ends_at) = (true, Some(end));
+    assert!(store.open_session(opening.clone(), at(START)).await.unwrap());
+    store.accept_clock(START).await.unwrap();
+    let last = end.saturating_add(POLICY.access_lifetime);
+    let revoked = |now| store.find_revocations(now).unwrap().digests;
+    assert_eq!(
+        revoked(Timestamp::from_micros(last.as_micros() - 1)),
+        [opening.session.id.digest()]
+    );
+}
+
 #[tokio::test]
 async fn what_mailboxes_were_sent_in_a_time_ahead_is_forgotten() {
     let memory = Memory::default();
