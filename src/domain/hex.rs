@@ -4,12 +4,22 @@ use std::fmt;
 
 /// Writes the digits to `f`.
 pub(crate) fn write(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{:032x}", u128::from_be_bytes(*bytes))
+    f.write_str(std::str::from_utf8(&digits(bytes)).unwrap_or_default())
 }
 
 /// The digits as text.
-pub(crate) fn text(bytes: &[u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(*bytes))
+pub(crate) fn text<T: for<'a> From<&'a str>>(bytes: &[u8; 16]) -> T {
+    std::str::from_utf8(&digits(bytes)).unwrap_or_default().into()
+}
+
+/// Every request has some made, and formatting a number as hexadecimal takes ten times as long.
+fn digits(bytes: &[u8; 16]) -> [u8; 32] {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    digits
 }
 
 /// Reads 32 lower-case hexadecimal digits; anything else is `None`.

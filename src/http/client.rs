@@ -60,8 +60,8 @@ impl ProxyWarnings {
                 }
             }
             ProxyNote::Direct | ProxyNote::Malformed => {
-                if let Some(header) = OTHER_HEADERS.iter().find(|it| headers.contains_key(*it))
-                    && is_trusted(peer, trusted)
+                if is_trusted(peer, trusted)
+                    && let Some(header) = OTHER_HEADERS.iter().find(|it| headers.contains_key(*it))
                     && is_first(&self.has_told_of_other_header)
                 {
                     warn!(
@@ -93,7 +93,10 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> (IpAddr, ProxyNote) {
-    if headers.contains_key(X_FORWARDED_FOR) && !is_trusted(peer, trusted) {
+    if !headers.contains_key(X_FORWARDED_FOR) {
+        return (peer, ProxyNote::Direct);
+    }
+    if !is_trusted(peer, trusted) {
         return (peer, ProxyNote::Untrusted);
     }
     // Several headers are one list (RFC 9110, section 5.3), whose empty entries mean nothing

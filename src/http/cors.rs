@@ -64,13 +64,12 @@ impl Cors {
     /// Lets the script that asked read `answer`, errors too, if its origin is allowed. A page is
     /// for people: no script may read the ticket in it.
     pub fn permit(&self, origin: Option<&HeaderValue>, answer: &mut Answer) {
-        let is_page = respond::is_page(answer);
-        let headers = answer.headers_mut();
         // Also where this origin is not allowed: another one's answer would differ.
-        headers.entry(VARY).or_insert(HeaderValue::from_static("Origin"));
+        answer.headers_mut().entry(VARY).or_insert(HeaderValue::from_static("Origin"));
         if let Some(origin) = self.allowed(origin)
-            && !is_page
+            && !respond::is_page(answer)
         {
+            let headers = answer.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

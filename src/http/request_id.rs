@@ -31,11 +31,11 @@ impl RequestId {
         trusted: &[IpNet],
         random: impl FnOnce() -> [u8; 16],
     ) -> Self {
-        let given = headers.get(X_REQUEST_ID).filter(|_| is_trusted(peer, trusted));
+        let given = is_trusted(peer, trusted).then(|| headers.get(X_REQUEST_ID)).flatten();
         given
             .and_then(|value| value.to_str().ok())
             .filter(|name| is_acceptable(name))
-            .map_or_else(|| Self(hex::text(&random()).into()), |name| Self(name.into()))
+            .map_or_else(|| Self(hex::text(&random())), |name| Self(name.into()))
     }
 
     /// Names the request in its answer.

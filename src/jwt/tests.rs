@@ -167,7 +167,7 @@ fn a_refresh_token_holds_the_claims_of_the_contract_and_no_others() {
             "token_type": "refresh",
             "exp": START_SECOND + 86_400,
             "iat": START_SECOND,
-            "jti": hex::text(&refresh_jti(&session())),
+            "jti": hex::text::<String>(&refresh_jti(&session())),
             "user_id": 42,
             "sid": session().id.to_string(),
             "gen": 0,
@@ -192,7 +192,7 @@ fn a_refresh_token_is_made_again_byte_for_byte_and_each_generation_has_its_own()
 /// Tokens out there must be made again by later versions, too.
 #[test]
 fn the_name_of_a_refresh_token_stays_what_it_is() {
-    assert_eq!(hex::text(&refresh_jti(&session())), "8c1da1aadeca30a942308a6fcea6f8fc");
+    assert_eq!(hex::text::<String>(&refresh_jti(&session())), "8c1da1aadeca30a942308a6fcea6f8fc");
 }
 
 #[test]
