@@ -178,7 +178,7 @@ def test_a_reset_by_form(
     assert page.url == url and new.evaluate("field => !field.validity.valid")
 
     for password, other, field, problem in (
-        ("password123", "password123", "new-password", "one of the commonest"),
+        ("password123", "password123", "new-password", "one of the most common"),
         (NEW_PASSWORD, NEW_PASSWORD + "x", "confirm-password", "not the same"),
     ):
         choose(page, password, other)

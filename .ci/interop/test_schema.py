@@ -96,6 +96,8 @@ def test_a_whole_life_is_as_described(install: Install) -> None:
         use_cookies(client, ann)
 
         ann.log_in(client)
+        sent = {"email": ann.email, "password": ann.password}
+        assert client.post("/api/token/", json=sent).status_code == 200
         gone = client.request("DELETE", "/api/profile/", json={"password": ann.password}, headers=ann.bearer)
         assert gone.status_code == 204
         assert ann.profile(client).status_code == 401

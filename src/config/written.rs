@@ -208,6 +208,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
     }
     if let (Some(grace), Some(refresh)) = (reuse_grace, refresh)
         && grace > refresh
+        && section.is_written("reuse_grace")
     {
         let (grace, refresh) = (duration_text(grace), duration_text(refresh));
         section.problem(
@@ -240,7 +241,7 @@ fn tokens(reader: &mut Reader) -> Option<TokenConfig> {
         sessions: SessionLifetimes {
             refresh: refresh?,
             session: session?,
-            reuse_grace: reuse_grace?,
+            reuse_grace: reuse_grace?.min(refresh?),
             keep_first: keep_first?,
         },
         algorithm,

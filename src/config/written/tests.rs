@@ -175,6 +175,14 @@ fn every_type_can_be_given_in_a_variable() {
     assert_eq!(config.registration.confirm, ConfirmBy::Link);
 }
 
+/// A short `refresh_lifetime` alone once stopped the start because of the grace that nobody wrote.
+#[test]
+fn the_default_grace_is_no_longer_than_a_refresh_token_lives() {
+    let text = "[tokens]\naccess_lifetime = '2s'\nrefresh_lifetime = '10s'";
+    let config = config_of(text, &[]);
+    assert_eq!(config.tokens.sessions.reuse_grace, Duration::from_secs(10));
+}
+
 #[test]
 fn zero_and_nothing_switch_off_where_they_may() {
     let config = config_of(
@@ -427,6 +435,10 @@ fn each_mistake_is_told_with_its_place_and_what_is_allowed() {
             "[tokens]\naccess_lifetime = '2h'\nrefresh_lifetime = '90m'",
             "c.toml:3: tokens.refresh_lifetime: found 90m, but it must be at least \
              access_lifetime, 2h",
+        ),
+        (
+            "[tokens]\nrefresh_lifetime = '1h'\nreuse_grace = '61m'",
+            "c.toml:3: tokens.reuse_grace: found 61m, but it must be at most refresh_lifetime, 1h",
         ),
         (
             "[tokens]\nsession_lifetime = '29m'",
