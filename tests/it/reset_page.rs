@@ -134,6 +134,9 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
     };
     app.unchanged(later).await;
     assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200, "no password was looked at");
+    let second = app.reset_token(EMAIL).await;
+    assert_page(&sending(&app, &second, PASSWORD, PASSWORD).await, 200, DONE);
+    assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
     app.advance(60 * 60);
     assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
 }

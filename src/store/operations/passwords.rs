@@ -194,7 +194,9 @@ fn set_password(
     user.credential_version = user.credential_version.saturating_add(1);
     user.pending_email = None;
     let user = tx.save_user(Account { user, password: new.password.clone() })?;
-    tx.void_tickets(user.id, |_| true)?;
+    // A used reset link goes on saying that it was used.
+    let stays = |ticket: &Ticket| ticket.used.is_some() && ticket.purpose == Purpose::ResetPassword;
+    tx.void_tickets(user.id, |ticket| !stays(ticket))?;
     Ok(user)
 }
 

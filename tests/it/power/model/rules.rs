@@ -318,7 +318,7 @@ impl Model {
         person.former_password = Some(std::mem::replace(&mut person.password, password.to_owned()));
         person.version += 1;
         person.pending = None;
-        self.void_tickets(user, |_| true);
+        self.void_tickets(user, |slip| !(slip.is_redeemed && slip.purpose == "reset_password"));
     }
 
     fn end_sessions(&mut self, user: u64, kept: Option<usize>) {
