@@ -101,8 +101,8 @@ impl Store {
     }
 
     /// Sets the password of a reset ticket's user: verifies the address, ends all sessions, voids
-    /// all other tickets and any pending address, and tells the owner by mail. The ticket stays,
-    /// used, until it expires or the next change of the password.
+    /// all unused tickets and any pending address, and tells the owner by mail. The ticket stays,
+    /// used, until it expires.
     pub async fn reset_password(
         &self,
         ticket: TicketId,
