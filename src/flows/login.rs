@@ -67,7 +67,7 @@ impl<F: Into<Failure>> From<F> for LoginRefused {
 }
 
 /// Checks a password and opens a session. `former` are refresh tokens of sessions that it replaces:
-/// those end with it, whoever's they are, as by a logout. Whatever else is among them is passed
+/// those end with it, of any user, as by a logout. Whatever else is among them is passed
 /// over.
 ///
 /// The attempt is counted before the password is looked at and given back when it was right, so
