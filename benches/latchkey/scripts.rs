@@ -8,7 +8,8 @@ use crate::population::{PASSWORD, Person};
 
 type Judged = Result<(), String>;
 
-/// Whose turn it is: the connections share out those there are, and each goes round its own.
+/// Whose turn it is: the connections share out those there are, and each goes round its own. Where
+/// there are more connections than turns, several have the same one.
 struct Turns {
     connections: usize,
     count: usize,
@@ -18,7 +19,8 @@ struct Turns {
 
 impl Turns {
     fn new(connections: usize, count: usize) -> Self {
-        Self { connections, count, current: (0..connections).collect() }
+        let current = (0..connections).map(|connection| connection % count.max(1)).collect();
+        Self { connections, count, current }
     }
 
     fn current(&self, connection: usize) -> usize {
@@ -28,7 +30,7 @@ impl Turns {
     fn next(&mut self, connection: usize) {
         if let Some(current) = self.current.get_mut(connection) {
             let next = *current + self.connections;
-            *current = if next < self.count { next } else { connection };
+            *current = if next < self.count { next } else { connection % self.count.max(1) };
         }
     }
 }
@@ -53,8 +55,7 @@ impl Repeated {
         let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let contains = r#"{"status":"ok"}"#.to_owned();
         let asked = Asked { request: request.to_vec(), contains, body: Vec::new() };
-        let turns = Turns { current: vec![0; connections], ..Turns::new(connections, 1) };
-        Self { asked: vec![asked], turns }
+        Self { asked: vec![asked], turns: Turns::new(connections, 1) }
     }
 
     /// The profiles of all these people.
