@@ -7,14 +7,14 @@ use std::{fs, slice};
 use super::{CONCURRENCY, MOST_AT_ONCE, first_answer, start, usual};
 use crate::Result;
 use crate::client::Client;
-use crate::contest::{Alone, Loaded, Tally, alternate, ratio};
+use crate::contest::{Alone, Loaded, Tally, Turns, alternate, ratio};
 use crate::database::copy_sessions;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::population::Person;
 use crate::report::{Row, Target};
 use crate::scripts::{Commits, Recorded, Refreshes};
-use crate::seed::{Place, forget};
+use crate::seed::{Dataset, Place, forget};
 use crate::server::{Program, Running};
 
 /// So many at once rotate sessions of which each comes back only after all the others.
@@ -64,20 +64,41 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
         let name = format!("refresh, {IN_TURN} at once, {} sessions in turn", crowd.len());
         rows.push(Row::contest(name, ours, theirs));
     }
+    rows.extend(other_algorithms(&dataset, &server, &mut rotating, options.turns())?);
     server.stop()?;
+    Ok(rows)
+}
 
-    // What is left when the signature of the access token costs next to nothing.
-    let server = Program::latchkey(place.path()).with("TOKENS_ALGORITHM", "HS256").start()?;
-    first_answer(&server)?;
-    for connections in [64, 256] {
-        let mut ours = Loaded::new(server.address, connections, &mut rotating)?;
-        let commits = Commits::new(connections, &first, spread(dataset.users, connections)?);
-        let mut theirs = Loaded::new(bare.address, connections, commits)?;
-        let tallies = alternate(options.turns(), &mut [&mut ours, &mut theirs])?;
-        let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
-        rows.push(Row::contest(format!("refresh, {connections} at once, HS256"), ours, theirs));
+/// What the signature of the access token costs: the same on a server that signs by EdDSA, and on
+/// one whose signatures cost next to nothing.
+fn other_algorithms(
+    dataset: &Dataset,
+    server: &Running,
+    rotating: &mut Refreshes,
+    turns: Turns,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (algorithm, target) in [("EdDSA", Some(Target::AtLeast(0.90))), ("HS256", None)] {
+        let place = dataset.copy()?;
+        let people = place.people(dataset.users, MOST_AT_ONCE)?;
+        let other = Program::latchkey(place.path()).with("TOKENS_ALGORITHM", algorithm).start()?;
+        first_answer(&other)?;
+        forget(&place.database())?;
+        let mut others = Refreshes::new(people.len(), &people);
+        for connections in [64, 256] {
+            let mut ours = Loaded::new(server.address, connections, &mut *rotating)?;
+            let mut theirs = Loaded::new(other.address, connections, &mut others)?;
+            let tallies = alternate(turns, &mut [&mut ours, &mut theirs])?;
+            let [ours, theirs] = tallies.as_slice() else { return Err("two sides".into()) };
+            let name = format!("refresh, {connections} at once, against {algorithm}");
+            let row = Row::contest(name, ours, theirs);
+            rows.push(match target {
+                Some(target) if u64::try_from(connections) == Ok(MOST_AT_ONCE) => row.target(target),
+                _ => row,
+            });
+        }
+        other.stop()?;
     }
-    server.stop()?;
     Ok(rows)
 }
 
