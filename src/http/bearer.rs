@@ -10,6 +10,7 @@ use super::request::Request;
 use crate::app::App;
 use crate::domain::{Session, User};
 use crate::flows::profile;
+use crate::jwt::TokenError;
 
 /// The user and session behind the access token of a request.
 pub(super) fn authenticate(
@@ -40,7 +41,7 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     if token.is_empty() || has_blank {
         return Err(ApiError::BadAuthorizationHeader);
     }
-    std::str::from_utf8(token).map_err(|_| ApiError::InvalidAccessToken)
+    std::str::from_utf8(token).map_err(|_| ApiError::AccessToken(TokenError::Invalid))
 }
 
 #[cfg(test)]

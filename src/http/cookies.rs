@@ -15,6 +15,7 @@ use super::cors;
 use super::errors::ApiError;
 use super::respond::{self, Answer};
 use crate::config::{Config, PublicUrl};
+use crate::jwt::TokenError;
 use crate::secret::Secret;
 
 /// How the page that sends a request is related to this server (Fetch Metadata). Scripts cannot
@@ -82,7 +83,7 @@ impl Cookies {
     ///
     /// # Errors
     /// [`ApiError::CrossSite`] if the cookie is there, but not sent by an app that may use it;
-    /// [`ApiError::InvalidRefreshToken`] if there are several.
+    /// [`ApiError::RefreshToken`] if there are several.
     pub(super) fn refresh_token(
         &self,
         headers: &HeaderMap,
@@ -97,7 +98,7 @@ impl Cookies {
         match found {
             Found::Nothing => Ok(None),
             Found::Token(token) => Ok(Some(token)),
-            Found::Several => Err(ApiError::InvalidRefreshToken),
+            Found::Several => Err(ApiError::RefreshToken(TokenError::Invalid)),
         }
     }
 

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use hyper::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use thiserror::Error;
 
 use super::field_errors::{FieldErrors, FieldProblem};
-use super::respond::{self, Answer, Detail};
+use super::respond::{self, Answer, whole_seconds};
 use crate::clock::ClockBehind;
 use crate::config::SimpleJwt;
 use crate::flows::credentials::PasswordRefused;
@@ -27,24 +30,33 @@ const CLOCK_RETRY: Duration = Duration::from_secs(60);
 /// How soon there may be room for a body again: slow clients hold theirs for seconds.
 const BODY_RETRY: Duration = Duration::from_secs(5);
 
-/// What the API refuses, and why as far as the client is told. The log is told elsewhere.
-#[derive(Clone, Debug)]
+/// What the API refuses. Its `Display` is the `detail` that the client gets; the log is told
+/// elsewhere. A duration is when to come back.
+#[derive(Clone, Debug, Error)]
 pub enum ApiError {
     /// Fields are missing or bad, or the body is JSON but no object.
+    #[error("Invalid input.")]
     Fields(FieldErrors),
     /// The body is not JSON: why, without anything of the body.
+    #[error("JSON parse error - {0}")]
     BadJson(String),
     /// The body is a form, but not in UTF-8.
+    #[error("Form parse error - invalid UTF-8")]
     BadForm,
     /// The body broke off, or its length was announced in two ways. The connection closes.
+    #[error("Request body could not be read.")]
     BadBody,
     /// The body is of a type that is not read: its name, without parameters.
+    #[error("Unsupported media type \"{}\" in request.", respond::shortened(.0))]
     UnsupportedMediaType(String),
     /// The body is compressed: the coding's name.
+    #[error("Unsupported content encoding \"{}\" in request.", respond::shortened(.0))]
     UnsupportedContentCoding(String),
     /// There is no such path.
+    #[error("Not found.")]
     NotFound,
     /// The path has other methods.
+    #[error("Method \"{}\" not allowed.", respond::shortened(.method.as_str()))]
     MethodNotAllowed {
         /// The one that was asked for.
         method: Method,
@@ -52,57 +64,58 @@ pub enum ApiError {
         allow: HeaderValue,
     },
     /// The body is over the limit. The connection closes, since the rest of it is not read.
+    #[error("Request body is too large.")]
     BodyTooLarge,
     /// The request took too long. The connection closes.
+    #[error("Request timed out.")]
     TimedOut,
     /// Overloaded, storage away, or the clock behind.
-    Unavailable {
-        /// When it is worth coming back.
-        retry_after: Duration,
-    },
+    #[error("Service temporarily unavailable.")]
+    Unavailable(Duration),
     /// Not ready to serve: why, for `/readyz`.
+    #[error("{0}")]
     NotReady(String),
     /// A rate limit.
-    Throttled {
-        /// When there is room again.
-        retry_after: Duration,
-    },
+    #[error("Request was throttled. Expected available in {}.", in_words(*.0))]
+    Throttled(Duration),
     /// Too many failed logins.
-    LockedOut {
-        /// When the lockout ends.
-        retry_after: Duration,
-    },
+    #[error("Too many failed attempts. Please try again later.")]
+    LockedOut(Duration),
     /// At login: unknown email, wrong password, or disabled account.
+    #[error("Invalid email or password")]
     InvalidCredentials,
     /// The same at SimpleJWT's own login.
+    #[error("No active account found with the given credentials")]
     NoActiveAccount,
     /// At login: the right password of an unverified account, where that is asked for.
+    #[error("Email address is not verified.")]
     EmailNotVerified,
     /// Registration is switched off.
+    #[error("Registration is closed.")]
     RegistrationClosed,
     /// A cookie came along with a request that another site's page may have made.
+    #[error("Cross-site request refused.")]
     CrossSite,
     /// No `Authorization`, or another scheme.
+    #[error("Authentication credentials were not provided.")]
     NotAuthenticated,
     /// `Bearer` with no or several values.
+    #[error("Authorization header must contain two space-delimited values")]
     BadAuthorizationHeader,
-    /// The access token is forged, malformed, of an ended session, or not yet valid.
-    InvalidAccessToken,
-    /// The access token has expired.
-    ExpiredAccessToken,
-    /// A refresh token where an access token is due.
-    AccessTokenWrongType,
+    /// The access token is no good, or its session has ended.
+    #[error("Given token not valid for any token type")]
+    AccessToken(TokenError),
     /// The access token's user is gone.
+    #[error("User not found")]
     UserNotFound,
-    /// The refresh token is forged, malformed, reused or revoked.
-    InvalidRefreshToken,
-    /// The refresh token has expired.
-    ExpiredRefreshToken,
+    /// The refresh token is no good, reused or revoked.
+    #[error("{}", of_token(*.0, SimpleJwt::V5_3))]
+    RefreshToken(TokenError),
     /// At a refresh: the account is disabled.
+    #[error("No active account found for the given token.")]
     DisabledAccount,
-    /// An access token where a refresh token is due.
-    RefreshTokenWrongType,
     /// Something broke that is none of the client's business.
+    #[error("Internal server error.")]
     Internal,
 }
 
@@ -118,7 +131,7 @@ impl From<BodyProblem> for ApiError {
             BodyProblem::TooLarge => Self::BodyTooLarge,
             BodyProblem::TooSlow => Self::TimedOut,
             BodyProblem::Broken => Self::BadBody,
-            BodyProblem::NoRoom => Self::Unavailable { retry_after: BODY_RETRY },
+            BodyProblem::NoRoom => Self::Unavailable(BODY_RETRY),
         }
     }
 }
@@ -127,10 +140,8 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::ClockBehind(behind) => behind.into(),
-            Failure::Busy { retry_after } => Self::Unavailable { retry_after },
-            Failure::Store(StoreError::Unavailable) => {
-                Self::Unavailable { retry_after: STORAGE_RETRY }
-            }
+            Failure::Busy { retry_after } => Self::Unavailable(retry_after),
+            Failure::Store(StoreError::Unavailable) => Self::Unavailable(STORAGE_RETRY),
             Failure::Store(StoreError::Corrupt) => Self::Internal,
         }
     }
@@ -138,13 +149,13 @@ impl From<Failure> for ApiError {
 
 impl From<ClockBehind> for ApiError {
     fn from(behind: ClockBehind) -> Self {
-        Self::Unavailable { retry_after: behind.catches_up_in().min(CLOCK_RETRY) }
+        Self::Unavailable(behind.catches_up_in().min(CLOCK_RETRY))
     }
 }
 
 impl From<Throttled> for ApiError {
     fn from(throttled: Throttled) -> Self {
-        Self::Throttled { retry_after: throttled.retry_after }
+        Self::Throttled(throttled.retry_after)
     }
 }
 
@@ -160,11 +171,8 @@ impl From<RequestRefused> for ApiError {
 impl From<NotAuthenticated> for ApiError {
     fn from(refused: NotAuthenticated) -> Self {
         match refused {
-            NotAuthenticated::Token(TokenError::WrongType) => Self::AccessTokenWrongType,
-            NotAuthenticated::Token(TokenError::Expired) => Self::ExpiredAccessToken,
-            NotAuthenticated::Token(TokenError::Invalid) | NotAuthenticated::NoSession => {
-                Self::InvalidAccessToken
-            }
+            NotAuthenticated::Token(error) => Self::AccessToken(error),
+            NotAuthenticated::NoSession => Self::AccessToken(TokenError::Invalid),
             NotAuthenticated::NoUser => Self::UserNotFound,
             NotAuthenticated::Failed(failure) => failure.into(),
         }
@@ -174,12 +182,9 @@ impl From<NotAuthenticated> for ApiError {
 impl From<RefreshRefused> for ApiError {
     fn from(refused: RefreshRefused) -> Self {
         match refused {
-            RefreshRefused::Token(TokenError::WrongType) => Self::RefreshTokenWrongType,
-            RefreshRefused::Token(TokenError::Expired) => Self::ExpiredRefreshToken,
+            RefreshRefused::Token(error) => Self::RefreshToken(error),
+            RefreshRefused::Session => Self::RefreshToken(TokenError::Invalid),
             RefreshRefused::Disabled => Self::DisabledAccount,
-            RefreshRefused::Token(TokenError::Invalid) | RefreshRefused::Session => {
-                Self::InvalidRefreshToken
-            }
             RefreshRefused::Failed(failure) => failure.into(),
         }
     }
@@ -195,374 +200,235 @@ impl ApiError {
     ) -> Self {
         match refused {
             PasswordRefused::Wrong => FieldErrors::of(field, wrong).into(),
-            PasswordRefused::LockedOut(Throttled { retry_after }) => {
-                Self::LockedOut { retry_after }
-            }
-            PasswordRefused::NotAuthorised => Self::InvalidAccessToken,
+            PasswordRefused::LockedOut(throttled) => Self::LockedOut(throttled.retry_after),
+            PasswordRefused::NotAuthorised => Self::AccessToken(TokenError::Invalid),
             PasswordRefused::Failed(failure) => failure.into(),
         }
     }
 
+    /// The answer, worded as SimpleJWT 5.3 does.
+    pub(super) fn into_answer(self) -> Answer {
+        self.answer_as(SimpleJwt::V5_3)
+    }
+
     /// The answer as a release of SimpleJWT words it.
-    pub fn answer_as(self, release: SimpleJwt) -> Answer {
-        match (release, &self) {
-            (SimpleJwt::V5_5, Self::InvalidAccessToken) => bad_access_token("Token is invalid"),
-            (SimpleJwt::V5_5, Self::ExpiredAccessToken) => bad_access_token("Token is expired"),
-            (SimpleJwt::V5_5, Self::InvalidRefreshToken) => bad_refresh_token("Token is invalid"),
-            (SimpleJwt::V5_5, Self::ExpiredRefreshToken) => bad_refresh_token("Token is expired"),
-            (SimpleJwt::V5_5, Self::DisabledAccount) => challenge(detail(
-                StatusCode::UNAUTHORIZED,
-                "No active account found for the given token.",
-            )),
-            _ => self.into_answer(),
+    pub(super) fn answer_as(self, release: SimpleJwt) -> Answer {
+        let detail = match (&self, release) {
+            (Self::DisabledAccount, SimpleJwt::V5_3) => {
+                return Self::RefreshToken(TokenError::Invalid).into_answer();
+            }
+            (Self::RefreshToken(error), _) => of_token(*error, release).to_owned(),
+            _ => self.to_string(),
+        };
+        let mut answer = match &self {
+            Self::Fields(errors) => respond::json(self.status(), errors),
+            _ => respond::json(self.status(), &self.body(&detail, release)),
+        };
+        if let Some((name, value)) = self.header() {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
+    }
+
+    fn body<'a>(&self, detail: &'a str, release: SimpleJwt) -> Body<'a> {
+        let code = match self {
+            Self::EmailNotVerified => Some("email_not_verified"),
+            Self::BadAuthorizationHeader => Some("bad_authorization_header"),
+            Self::UserNotFound => Some("user_not_found"),
+            Self::AccessToken(_) | Self::RefreshToken(_) => Some("token_not_valid"),
+            _ => None,
+        };
+        let messages = match self {
+            Self::AccessToken(error) => Some([Message {
+                token_class: "AccessToken",
+                token_type: "access",
+                message: of_token(*error, release),
+            }]),
+            _ => None,
+        };
+        Body { detail, code, messages }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Fields(_) | Self::BadJson(_) | Self::BadForm | Self::BadBody => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::UnsupportedMediaType(_) | Self::UnsupportedContentCoding(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::Unavailable(_) | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Throttled(_) | Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::EmailNotVerified | Self::RegistrationClosed | Self::CrossSite => {
+                StatusCode::FORBIDDEN
+            }
+            Self::InvalidCredentials
+            | Self::NoActiveAccount
+            | Self::NotAuthenticated
+            | Self::BadAuthorizationHeader
+            | Self::AccessToken(_)
+            | Self::UserNotFound
+            | Self::RefreshToken(_)
+            | Self::DisabledAccount => StatusCode::UNAUTHORIZED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// The answer, worded as SimpleJWT 5.3 does.
-    pub fn into_answer(self) -> Answer {
-        match self {
-            Self::Fields(errors) => respond::json(StatusCode::BAD_REQUEST, &errors),
-            Self::BadJson(reason) => {
-                detail(StatusCode::BAD_REQUEST, &format!("JSON parse error - {reason}"))
+    /// The header field by which the client learns more.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some(match self {
+            // What would be read (RFC 9110, section 15.5.16).
+            Self::UnsupportedContentCoding(_) => {
+                (ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             }
-            Self::BadForm => detail(StatusCode::BAD_REQUEST, "Form parse error - invalid UTF-8"),
-            Self::BadBody => {
-                closing(detail(StatusCode::BAD_REQUEST, "Request body could not be read."))
+            Self::MethodNotAllowed { allow, .. } => (ALLOW, allow.clone()),
+            // RFC 9112, section 9.6.
+            Self::BadBody | Self::BodyTooLarge | Self::TimedOut => {
+                (CONNECTION, HeaderValue::from_static("close"))
             }
-            Self::UnsupportedMediaType(name) => detail(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                &format!("Unsupported media type \"{}\" in request.", respond::shortened(&name)),
-            ),
-            // RFC 9110, section 15.5.16, has the answer name what would be read.
-            Self::UnsupportedContentCoding(name) => {
-                let name = respond::shortened(&name);
-                let text = format!("Unsupported content encoding \"{name}\" in request.");
-                let mut answer = detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
-                let accepted = HeaderValue::from_static("identity");
-                answer.headers_mut().insert(ACCEPT_ENCODING, accepted);
-                answer
+            Self::Unavailable(wait) | Self::Throttled(wait) | Self::LockedOut(wait) => {
+                (RETRY_AFTER, whole_seconds(*wait).into())
             }
-            Self::NotFound => detail(StatusCode::NOT_FOUND, "Not found."),
-            Self::MethodNotAllowed { method, allow } => {
-                let text =
-                    format!("Method \"{}\" not allowed.", respond::shortened(method.as_str()));
-                let mut answer = detail(StatusCode::METHOD_NOT_ALLOWED, &text);
-                answer.headers_mut().insert(ALLOW, allow);
-                answer
-            }
-            Self::BodyTooLarge => {
-                closing(detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large."))
-            }
-            Self::TimedOut => closing(detail(StatusCode::REQUEST_TIMEOUT, "Request timed out.")),
-            Self::Unavailable { retry_after } => respond::retry_after(
-                detail(StatusCode::SERVICE_UNAVAILABLE, "Service temporarily unavailable."),
-                retry_after,
-            ),
-            Self::NotReady(reason) => detail(StatusCode::SERVICE_UNAVAILABLE, &reason),
-            Self::Throttled { retry_after } => throttled(retry_after),
-            Self::LockedOut { retry_after } => respond::retry_after(
-                detail(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "Too many failed attempts. Please try again later.",
-                ),
-                retry_after,
-            ),
             // No token was due here, and a challenge would send browsers and clients off to find
             // one. RFC 9110, section 15.5.2, wants it all the same; clients want the original's.
-            Self::InvalidCredentials => {
-                detail(StatusCode::UNAUTHORIZED, "Invalid email or password")
+            Self::InvalidCredentials => return None,
+            // It asks for a token (RFC 6750, section 3).
+            _ if self.status() == StatusCode::UNAUTHORIZED => {
+                (WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="api""#))
             }
-            Self::NoActiveAccount => challenge(detail(
-                StatusCode::UNAUTHORIZED,
-                "No active account found with the given credentials",
-            )),
-            Self::EmailNotVerified => {
-                coded(StatusCode::FORBIDDEN, "Email address is not verified.", "email_not_verified")
-            }
-            Self::RegistrationClosed => detail(StatusCode::FORBIDDEN, "Registration is closed."),
-            Self::CrossSite => detail(StatusCode::FORBIDDEN, "Cross-site request refused."),
-            Self::NotAuthenticated => challenge(detail(
-                StatusCode::UNAUTHORIZED,
-                "Authentication credentials were not provided.",
-            )),
-            Self::BadAuthorizationHeader => challenge(coded(
-                StatusCode::UNAUTHORIZED,
-                "Authorization header must contain two space-delimited values",
-                "bad_authorization_header",
-            )),
-            Self::InvalidAccessToken | Self::ExpiredAccessToken => {
-                bad_access_token("Token is invalid or expired")
-            }
-            Self::AccessTokenWrongType => bad_access_token("Token has wrong type"),
-            Self::UserNotFound => {
-                challenge(coded(StatusCode::UNAUTHORIZED, "User not found", "user_not_found"))
-            }
-            Self::InvalidRefreshToken | Self::ExpiredRefreshToken | Self::DisabledAccount => {
-                bad_refresh_token("Token is invalid or expired")
-            }
-            Self::RefreshTokenWrongType => bad_refresh_token("Token has wrong type"),
-            Self::Internal => respond::internal_error(),
-        }
+            _ => return None,
+        })
     }
 }
 
-fn detail(status: StatusCode, detail: &str) -> Answer {
-    respond::json(status, &Detail { detail, code: None })
+/// The body of a refusal that is not about fields.
+#[derive(Serialize)]
+struct Body<'a> {
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<[Message; 1]>,
 }
 
-fn coded(status: StatusCode, detail: &str, code: &'static str) -> Answer {
-    respond::json(status, &Detail { detail, code: Some(code) })
+#[derive(Serialize)]
+struct Message {
+    token_class: &'static str,
+    token_type: &'static str,
+    message: &'static str,
 }
 
-fn throttled(retry_after: Duration) -> Answer {
-    let seconds = respond::whole_seconds(retry_after);
-    let unit = if seconds == 1 { "second" } else { "seconds" };
-    let text = format!("Request was throttled. Expected available in {seconds} {unit}.");
-    respond::retry_after(detail(StatusCode::TOO_MANY_REQUESTS, &text), retry_after)
-}
-
-fn bad_access_token(message: &'static str) -> Answer {
-    #[derive(Serialize)]
-    struct Body {
-        detail: &'static str,
-        code: &'static str,
-        messages: [Message; 1],
+/// What `release` says of a token.
+const fn of_token(error: TokenError, release: SimpleJwt) -> &'static str {
+    match (error, release) {
+        (TokenError::WrongType, _) => "Token has wrong type",
+        (_, SimpleJwt::V5_3) => "Token is invalid or expired",
+        (TokenError::Invalid, SimpleJwt::V5_5) => "Token is invalid",
+        (TokenError::Expired, SimpleJwt::V5_5) => "Token is expired",
     }
-    #[derive(Serialize)]
-    struct Message {
-        token_class: &'static str,
-        token_type: &'static str,
-        message: &'static str,
-    }
-    let body = Body {
-        detail: "Given token not valid for any token type",
-        code: "token_not_valid",
-        messages: [Message { token_class: "AccessToken", token_type: "access", message }],
-    };
-    challenge(respond::json(StatusCode::UNAUTHORIZED, &body))
 }
 
-fn bad_refresh_token(text: &'static str) -> Answer {
-    challenge(coded(StatusCode::UNAUTHORIZED, text, "token_not_valid"))
-}
-
-/// Asks for a token (RFC 6750, section 3).
-fn challenge(mut answer: Answer) -> Answer {
-    let value = HeaderValue::from_static(r#"Bearer realm="api""#);
-    answer.headers_mut().insert(WWW_AUTHENTICATE, value);
-    answer
-}
-
-/// Says that the connection closes (RFC 9112, section 9.6).
-fn closing(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
+fn in_words(wait: Duration) -> String {
+    let seconds = whole_seconds(wait);
+    format!("{seconds} {}", if seconds == 1 { "second" } else { "seconds" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::field_errors::FieldProblem;
     use crate::http::respond::tests::{body, header};
 
-    const CHALLENGE: (&str, &str) = ("www-authenticate", r#"Bearer realm="api""#);
-    const CLOSE: (&str, &str) = ("connection", "close");
-
-    /// Every header that some refusals carry and others do not.
-    const TELLING: [&str; 5] =
-        ["www-authenticate", "retry-after", "allow", "connection", "accept-encoding"];
-
-    fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    /// The refusals as a whole are compared with `openapi.json` by its tests.
+    #[test]
+    fn some_refusals_carry_a_header() {
+        const CHALLENGE: (&str, &str) = ("www-authenticate", r#"Bearer realm="api""#);
+        const NONE: (&str, &str) = ("", "");
+        let allow = respond::allow(&[Method::POST]);
+        for (error, (telling, value)) in [
+            (ApiError::NotFound, NONE),
+            (ApiError::BadBody, ("connection", "close")),
+            (ApiError::BodyTooLarge, ("connection", "close")),
+            (ApiError::TimedOut, ("connection", "close")),
+            (ApiError::UnsupportedMediaType(String::new()), NONE),
+            (ApiError::UnsupportedContentCoding("br".to_owned()), ("accept-encoding", "identity")),
+            (ApiError::MethodNotAllowed { method: Method::GET, allow }, ("allow", "POST, OPTIONS")),
+            (ApiError::Unavailable(Duration::from_millis(1_200)), ("retry-after", "2")),
+            (ApiError::NotReady("Clock is behind.".to_owned()), NONE),
+            (ApiError::Throttled(Duration::from_millis(11_001)), ("retry-after", "12")),
+            (ApiError::LockedOut(Duration::from_secs(900)), ("retry-after", "900")),
+            (ApiError::InvalidCredentials, NONE),
+            (ApiError::NoActiveAccount, CHALLENGE),
+            (ApiError::UserNotFound, CHALLENGE),
+            (ApiError::DisabledAccount, CHALLENGE),
+            (ApiError::CrossSite, NONE),
+            (ApiError::Internal, NONE),
+        ] {
+            let shown = format!("{error:?}");
+            let answer = error.into_answer();
+            for name in
+                ["www-authenticate", "retry-after", "allow", "connection", "accept-encoding"]
+            {
+                let expected = if name == telling { value } else { "" };
+                assert_eq!(header(&answer, name), expected, "{shown}: {name}");
+            }
+        }
     }
 
     #[test]
-    fn every_refusal_is_that_of_the_contract() {
-        let access_token = |message: &str| {
-            format!(
-                r#"{{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{{"token_class":"AccessToken","token_type":"access","message":"{message}"}}]}}"#
-            )
-        };
-        let forged_access = access_token("Token is invalid or expired");
-        let wrong_access = access_token("Token has wrong type");
-        let bad_refresh = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
-        type Row<'a> = (ApiError, u16, &'a str, &'a [(&'a str, &'a str)]);
-        let table: [Row<'_>; 32] = [
+    fn bodies_have_the_bytes_of_the_contract() {
+        for (error, expected) in [
             (
-                FieldErrors::of("email", FieldProblem::Required).into(),
-                400,
-                r#"{"email":["This field is required."]}"#,
-                &[],
+                ApiError::AccessToken(TokenError::Expired),
+                r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is invalid or expired"}]}"#,
             ),
             (
-                ApiError::BadJson("expected value at line 1 column 1".to_owned()),
-                400,
-                r#"{"detail":"JSON parse error - expected value at line 1 column 1"}"#,
-                &[],
-            ),
-            (ApiError::BadForm, 400, r#"{"detail":"Form parse error - invalid UTF-8"}"#, &[]),
-            (ApiError::BadBody, 400, r#"{"detail":"Request body could not be read."}"#, &[CLOSE]),
-            (
-                ApiError::UnsupportedMediaType("text/plain".to_owned()),
-                415,
-                r#"{"detail":"Unsupported media type \"text/plain\" in request."}"#,
-                &[],
-            ),
-            (
-                ApiError::UnsupportedMediaType(String::new()),
-                415,
-                r#"{"detail":"Unsupported media type \"\" in request."}"#,
-                &[],
-            ),
-            (
-                ApiError::UnsupportedContentCoding("gzip".to_owned()),
-                415,
-                r#"{"detail":"Unsupported content encoding \"gzip\" in request."}"#,
-                &[("accept-encoding", "identity")],
-            ),
-            (ApiError::NotFound, 404, r#"{"detail":"Not found."}"#, &[]),
-            (
-                ApiError::MethodNotAllowed {
-                    method: Method::GET,
-                    allow: respond::allow(&[Method::POST]),
-                },
-                405,
-                r#"{"detail":"Method \"GET\" not allowed."}"#,
-                &[("allow", "POST, OPTIONS")],
-            ),
-            (ApiError::BodyTooLarge, 413, r#"{"detail":"Request body is too large."}"#, &[CLOSE]),
-            (ApiError::TimedOut, 408, r#"{"detail":"Request timed out."}"#, &[CLOSE]),
-            (
-                ApiError::Unavailable { retry_after: Duration::from_millis(1_200) },
-                503,
-                r#"{"detail":"Service temporarily unavailable."}"#,
-                &[("retry-after", "2")],
-            ),
-            (
-                ApiError::NotReady("Clock is behind.".to_owned()),
-                503,
-                r#"{"detail":"Clock is behind."}"#,
-                &[],
-            ),
-            (
-                ApiError::Throttled { retry_after: Duration::from_millis(11_001) },
-                429,
-                r#"{"detail":"Request was throttled. Expected available in 12 seconds."}"#,
-                &[("retry-after", "12")],
-            ),
-            (
-                ApiError::Throttled { retry_after: Duration::ZERO },
-                429,
-                r#"{"detail":"Request was throttled. Expected available in 1 second."}"#,
-                &[("retry-after", "1")],
-            ),
-            (
-                ApiError::LockedOut { retry_after: seconds(900) },
-                429,
-                r#"{"detail":"Too many failed attempts. Please try again later."}"#,
-                &[("retry-after", "900")],
-            ),
-            (ApiError::InvalidCredentials, 401, r#"{"detail":"Invalid email or password"}"#, &[]),
-            (
-                ApiError::EmailNotVerified,
-                403,
-                r#"{"detail":"Email address is not verified.","code":"email_not_verified"}"#,
-                &[],
-            ),
-            (ApiError::RegistrationClosed, 403, r#"{"detail":"Registration is closed."}"#, &[]),
-            (ApiError::CrossSite, 403, r#"{"detail":"Cross-site request refused."}"#, &[]),
-            (
-                ApiError::NotAuthenticated,
-                401,
-                r#"{"detail":"Authentication credentials were not provided."}"#,
-                &[CHALLENGE],
-            ),
-            (
-                ApiError::BadAuthorizationHeader,
-                401,
-                r#"{"detail":"Authorization header must contain two space-delimited values","code":"bad_authorization_header"}"#,
-                &[CHALLENGE],
-            ),
-            (
-                ApiError::NoActiveAccount,
-                401,
-                r#"{"detail":"No active account found with the given credentials"}"#,
-                &[CHALLENGE],
-            ),
-            (ApiError::ExpiredRefreshToken, 401, bad_refresh, &[CHALLENGE]),
-            (ApiError::DisabledAccount, 401, bad_refresh, &[CHALLENGE]),
-            (ApiError::ExpiredAccessToken, 401, &forged_access, &[CHALLENGE]),
-            (ApiError::InvalidAccessToken, 401, &forged_access, &[CHALLENGE]),
-            (ApiError::AccessTokenWrongType, 401, &wrong_access, &[CHALLENGE]),
-            (
-                ApiError::UserNotFound,
-                401,
-                r#"{"detail":"User not found","code":"user_not_found"}"#,
-                &[CHALLENGE],
-            ),
-            (
-                ApiError::InvalidRefreshToken,
-                401,
+                ApiError::DisabledAccount,
                 r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#,
-                &[CHALLENGE],
             ),
             (
-                ApiError::RefreshTokenWrongType,
-                401,
-                r#"{"detail":"Token has wrong type","code":"token_not_valid"}"#,
-                &[CHALLENGE],
+                ApiError::Throttled(Duration::from_millis(11_001)),
+                r#"{"detail":"Request was throttled. Expected available in 12 seconds."}"#,
             ),
-            (ApiError::Internal, 500, r#"{"detail":"Internal server error."}"#, &[]),
-        ];
-        for (error, status, expected, telling) in table {
-            let shown = format!("{error:?}");
-            let answer = error.into_answer();
-            assert_eq!(answer.status(), status, "{shown}");
-            assert_eq!(body(&answer), expected, "{shown}");
-            assert_eq!(header(&answer, "content-type"), "application/json", "{shown}");
-            for name in TELLING {
-                let due = telling.iter().find(|(due, _)| *due == name);
-                assert_eq!(header(&answer, name), due.map_or("", |(_, value)| value), "{shown}");
-            }
+            (
+                ApiError::Throttled(Duration::ZERO),
+                r#"{"detail":"Request was throttled. Expected available in 1 second."}"#,
+            ),
+            (ApiError::Internal, r#"{"detail":"Internal server error."}"#),
+        ] {
+            assert_eq!(body(&error.into_answer()), expected);
         }
     }
 
     /// Each as the release answered a request of that kind.
     #[test]
     fn a_later_simplejwt_tells_tokens_and_accounts_apart() {
-        let refresh =
-            |text: &str| format!(r#"{{"detail":"Token is {text}","code":"token_not_valid"}}"#);
-        for (error, expected) in [
-            (ApiError::InvalidRefreshToken, refresh("invalid")),
-            (ApiError::ExpiredRefreshToken, refresh("expired")),
+        for (error, message) in [
+            (ApiError::RefreshToken(TokenError::Invalid), r#"{"detail":"Token is invalid","#),
+            (ApiError::RefreshToken(TokenError::Expired), r#"{"detail":"Token is expired","#),
             (
                 ApiError::DisabledAccount,
-                r#"{"detail":"No active account found for the given token."}"#.to_owned(),
+                r#"{"detail":"No active account found for the given token."}"#,
             ),
+            (ApiError::AccessToken(TokenError::Invalid), r#""message":"Token is invalid""#),
+            (ApiError::AccessToken(TokenError::Expired), r#""message":"Token is expired""#),
+            (ApiError::AccessToken(TokenError::WrongType), r#""message":"Token has wrong type""#),
         ] {
             let answer = error.answer_as(SimpleJwt::V5_5);
-            assert_eq!((answer.status().as_u16(), body(&answer)), (401, expected));
-            assert_eq!(header(&answer, CHALLENGE.0), CHALLENGE.1);
-        }
-        for (error, message) in [
-            (ApiError::InvalidAccessToken, "Token is invalid"),
-            (ApiError::ExpiredAccessToken, "Token is expired"),
-            (ApiError::AccessTokenWrongType, "Token has wrong type"),
-        ] {
-            let body = body(&error.clone().answer_as(SimpleJwt::V5_5));
-            assert!(body.contains(&format!(r#""message":"{message}""#)), "{body}");
-        }
-        for error in [ApiError::ExpiredAccessToken, ApiError::DisabledAccount] {
-            let before = body(&error.clone().into_answer());
-            assert_eq!(body(&error.answer_as(SimpleJwt::V5_3)), before);
+            assert_eq!(answer.status(), 401);
+            assert!(body(&answer).contains(message), "{}", body(&answer));
         }
     }
 
     #[test]
-    fn names_from_the_client_are_not_repeated_at_length() {
+    fn names_from_the_client_are_cut_and_cannot_break_out_of_the_json() {
         let long = "X".repeat(12_000);
         for error in [
             ApiError::UnsupportedMediaType(long.clone()),
+            ApiError::UnsupportedContentCoding(long.clone()),
             ApiError::MethodNotAllowed {
                 method: Method::from_bytes(long.as_bytes()).unwrap(),
                 allow: respond::allow(&[Method::POST]),
@@ -571,10 +437,6 @@ mod tests {
             let body = body(&error.into_answer());
             assert!(body.len() < 150 && body.contains("X…"), "{body}");
         }
-    }
-
-    #[test]
-    fn names_from_the_client_cannot_break_out_of_the_json() {
         let error = ApiError::UnsupportedMediaType(r#"a"}{"b"#.to_owned());
         let body: serde_json::Value = serde_json::from_str(&body(&error.into_answer())).unwrap();
         assert_eq!(body["detail"], r#"Unsupported media type "a"}{"b" in request."#);

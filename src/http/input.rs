@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::errors::ApiError;
-use super::field_errors::{FieldErrors, FieldProblem, JsonKind};
+use super::field_errors::{FieldErrors, FieldProblem};
 use super::fields::{Fields, Value};
 use crate::secret::Secret;
 
@@ -78,16 +78,14 @@ fn read_json(body: &[u8]) -> Result<Fields, ApiError> {
         return Ok(Fields::new(values));
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(unreadable)?;
-    let problem = match raw.get().as_bytes() {
-        [b'n', ..] => FieldProblem::NoData,
-        [b'[', ..] => FieldProblem::NotADictionary(JsonKind::List),
-        [b'"', ..] => FieldProblem::NotADictionary(JsonKind::Text),
-        [b't' | b'f', ..] => FieldProblem::NotADictionary(JsonKind::Bool),
-        number if number.iter().any(|byte| b".eE".contains(byte)) => {
-            FieldProblem::NotADictionary(JsonKind::Float)
-        }
-        _ => FieldProblem::NotADictionary(JsonKind::Integer),
-    };
+    let problem = FieldProblem::NotADictionary(match raw.get().as_bytes() {
+        [b'n', ..] => return Err(FieldErrors::non_field(FieldProblem::NoData).into()),
+        [b'[', ..] => "list",
+        [b'"', ..] => "str",
+        [b't' | b'f', ..] => "bool",
+        number if number.iter().any(|byte| b".eE".contains(byte)) => "float",
+        _ => "int",
+    });
     Err(FieldErrors::non_field(problem).into())
 }
 

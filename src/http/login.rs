@@ -10,7 +10,6 @@ use super::fields::{Field, Fields};
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use super::user::UserBody;
-use crate::flows::Throttled;
 use crate::flows::login::{self, LoginRefused};
 use crate::secret::Secret;
 
@@ -77,7 +76,7 @@ impl From<LoginRefused> for ApiError {
             LoginRefused::InvalidCredentials => Self::InvalidCredentials,
             LoginRefused::EmailNotVerified => Self::EmailNotVerified,
             LoginRefused::Throttled(throttled) => throttled.into(),
-            LoginRefused::LockedOut(Throttled { retry_after }) => Self::LockedOut { retry_after },
+            LoginRefused::LockedOut(throttled) => Self::LockedOut(throttled.retry_after),
             LoginRefused::Failed(failure) => failure.into(),
         }
     }

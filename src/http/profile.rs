@@ -9,6 +9,7 @@ use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use super::user::UserBody;
 use crate::flows::account::{self, ChangeRefused, ProfileChange};
+use crate::jwt::TokenError;
 
 /// `GET`
 pub(super) fn show(context: &Context, request: &Request) -> Result<Answer, ApiError> {
@@ -54,9 +55,13 @@ fn refusal(refused: ChangeRefused, field: &'static str, wrong: FieldProblem) -> 
     match refused {
         ChangeRefused::PasswordRequired => FieldErrors::of(field, FieldProblem::Required).into(),
         ChangeRefused::Password(refused) => ApiError::current_password(refused, field, wrong),
-        ChangeRefused::Taken(taken) => FieldErrors::taken(taken).into(),
+        ChangeRefused::Taken(taken) => {
+            let mut errors = FieldErrors::default();
+            errors.add_taken(taken);
+            errors.into()
+        }
         ChangeRefused::Throttled(throttled) => throttled.into(),
-        ChangeRefused::NotAuthorised => ApiError::InvalidAccessToken,
+        ChangeRefused::NotAuthorised => ApiError::AccessToken(TokenError::Invalid),
         ChangeRefused::Failed(failure) => failure.into(),
     }
 }

@@ -9,6 +9,7 @@ use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use crate::domain::Client;
 use crate::flows::refresh::{self, RefreshRefused};
+use crate::jwt::TokenError;
 use crate::secret::Secret;
 
 /// The answer; clients see its keys in this order.
@@ -30,7 +31,7 @@ pub(super) async fn refresh(context: &Context, request: Request) -> Result<Answe
         // Its script cannot see whether there is a cookie. Clients take a 401 for "logged out",
         // and a 400 for a mistake of their own.
         if context.cookies.may_use(headers) {
-            return Err(ApiError::InvalidRefreshToken);
+            return Err(ApiError::RefreshToken(TokenError::Invalid));
         }
     }
     let token = fields.form(|form| form.token("refresh"))?;

@@ -13,7 +13,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 /// A complete answer.
-pub type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// How many header fields an answer has, with those that hyper adds: room for them is made once.
 const USUAL_FIELDS: usize = 12;
@@ -35,7 +35,7 @@ const COMMON_FIELDS: [(HeaderName, HeaderValue); 5] = [
 const MAX_ECHO: usize = 80;
 
 /// An answer in JSON. A value that cannot be written as JSON becomes a 500.
-pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
         Ok(body) => json_bytes(status, Bytes::from(body)),
         Err(error) => {
@@ -56,18 +56,18 @@ pub(super) fn message(message: &str) -> Answer {
 }
 
 /// `500`, which says only that it is one: what broke is for the log.
-pub fn internal_error() -> Answer {
+pub(super) fn internal_error() -> Answer {
     let body = Bytes::from_static(br#"{"detail":"Internal server error."}"#);
     json_bytes(StatusCode::INTERNAL_SERVER_ERROR, body)
 }
 
 /// `204` with nothing in it.
-pub fn no_content() -> Answer {
+pub(super) fn no_content() -> Answer {
     with_body(StatusCode::NO_CONTENT, Bytes::new())
 }
 
 /// The answer to `OPTIONS` outside CORS: `204` with `Allow`.
-pub fn options(methods: &[Method]) -> Answer {
+pub(super) fn options(methods: &[Method]) -> Answer {
     let mut answer = no_content();
     answer.headers_mut().insert(ALLOW, allow(methods));
     answer
@@ -75,7 +75,7 @@ pub fn options(methods: &[Method]) -> Answer {
 
 /// `303`: go on with a GET of `location` (RFC 9110, section 15.4.4). It is not kept, and the page
 /// it leads to does not learn the address it came from, which may hold a ticket.
-pub fn see_other(location: &str) -> Answer {
+pub(super) fn see_other(location: &str) -> Answer {
     let Ok(location) = HeaderValue::from_str(location) else {
         tracing::error!("cannot redirect to an address that no header can carry");
         return internal_error();
@@ -88,14 +88,14 @@ pub fn see_other(location: &str) -> Answer {
 
 /// The answer with `Cache-Control: no-store`, as one needs that holds a token or a person's data.
 #[must_use]
-pub fn no_store(mut answer: Answer) -> Answer {
+pub(super) fn no_store(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
 /// The answer with `Retry-After`.
 #[must_use]
-pub fn retry_after(mut answer: Answer, wait: Duration) -> Answer {
+pub(super) fn retry_after(mut answer: Answer, wait: Duration) -> Answer {
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     answer
 }
@@ -103,7 +103,7 @@ pub fn retry_after(mut answer: Answer, wait: Duration) -> Answer {
 /// What `HEAD` gets where `GET` gets `answer`: the same without the body, whose length stays named
 /// (RFC 9110, section 9.3.2).
 #[must_use]
-pub fn for_head(answer: Answer) -> Answer {
+pub(super) fn for_head(answer: Answer) -> Answer {
     let length = answer.body().size_hint().exact();
     let (mut head, _) = answer.into_parts();
     if head.status != StatusCode::NO_CONTENT
@@ -115,7 +115,7 @@ pub fn for_head(answer: Answer) -> Answer {
 }
 
 /// A path's methods as `Allow` and CORS name them: `HEAD` comes with `GET`, and `OPTIONS` always.
-pub fn allow(methods: &[Method]) -> HeaderValue {
+pub(super) fn allow(methods: &[Method]) -> HeaderValue {
     let head = methods.contains(&Method::GET).then_some(Method::HEAD);
     let all = methods.iter().cloned().chain(head).chain([Method::OPTIONS]);
     let mut names: Vec<String> = Vec::new();
@@ -144,7 +144,7 @@ pub(super) fn is_page(answer: &Answer) -> bool {
 }
 
 /// `wait` in whole seconds, rounded up so that nobody comes back too early; at least 1.
-pub fn whole_seconds(wait: Duration) -> u64 {
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
     let has_fraction = wait.subsec_nanos() > 0;
     wait.as_secs().saturating_add(u64::from(has_fraction)).max(1)
 }
@@ -172,14 +172,6 @@ pub(super) fn with_body(status: StatusCode, body: Bytes) -> Answer {
 #[derive(Serialize)]
 struct Message<'a> {
     message: &'a str,
-}
-
-/// The body `{"detail": …}`, perhaps with a code.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Detail<'a> {
-    pub(super) detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) code: Option<&'static str>,
 }
 
 #[cfg(test)]

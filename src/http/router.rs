@@ -77,7 +77,7 @@ impl Router {
                 error!(%request_id, %method, path, "request handler panicked");
                 respond::internal_error()
             }
-            Err(_) => ApiError::Unavailable { retry_after: STORAGE_RETRY }.into_answer(),
+            Err(_) => ApiError::Unavailable(STORAGE_RETRY).into_answer(),
         };
         self.cors.permit(asked.origin.as_ref(), &mut answer);
         asked.id.mark(&mut answer);

@@ -6,58 +6,32 @@ use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, RESET_PASSWORD_LINK, SCHEMA};
 
 /// What a path and a method ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// Register.
+pub(super) enum Route {
     Register,
-    /// Log in.
     LogIn,
-    /// Log in as at SimpleJWT's own endpoint.
     ObtainTokens,
-    /// Exchange a refresh token.
     Refresh,
-    /// Who am I?
     Profile,
-    /// Change name or address.
     ChangeProfile,
-    /// Delete the account.
     DeleteAccount,
-    /// Ask for a link that resets the password.
     ForgotPassword,
-    /// Reset the password with a mailed link's token.
     ResetPassword,
-    /// Change the password.
     ChangePassword,
-    /// Ask for the verification mail again.
     ResendVerification,
-    /// Open the mailed reset link.
     OpenResetLink,
-    /// Answer the page behind it.
     AnswerReset,
-    /// End the session of a token.
     LogOut,
-    /// End all sessions.
     LogOutEverywhere,
-    /// Which sessions have I?
     Sessions,
-    /// End one of them.
     EndSession,
-    /// Is a token good?
     VerifyToken,
-    /// End the session of a refresh token.
     BlacklistToken,
-    /// Which sessions have ended before their access tokens died?
     RevokedSessions,
-    /// Open the mailed verification link.
     OpenVerificationLink,
-    /// Answer the page behind it, or confirm as JSON.
     AnswerVerification,
-    /// The public keys of access tokens.
     KeySet,
-    /// What is there to ask for?
     Schema,
-    /// Is the process alive?
     Alive,
-    /// Can it serve?
     Ready,
 }
 
@@ -95,14 +69,14 @@ pub(super) const ROUTES: &[(Method, &str, Route)] = &[
 
 /// A path that exists.
 #[derive(Debug)]
-pub struct Resource {
+pub(super) struct Resource {
     /// The path as the list has it: with the names of its parameters, never their values, so that
     /// it can be logged.
-    pub pattern: &'static str,
+    pub(super) pattern: &'static str,
     /// What its methods ask for.
     routes: Vec<(Method, Route)>,
     /// Its methods.
-    pub methods: Vec<Method>,
+    pub(super) methods: Vec<Method>,
 }
 
 /// Where the paths begin that scripts of allowed origins may call: everything but the pages.
@@ -110,12 +84,12 @@ const FOR_SCRIPTS: [&str; 4] = ["/api/", "/.well-known/", "/healthz", "/readyz"]
 
 impl Resource {
     /// Whether it is for programs, those in browsers too, and not for people.
-    pub fn is_for_scripts(&self) -> bool {
+    pub(super) fn is_for_scripts(&self) -> bool {
         FOR_SCRIPTS.iter().any(|prefix| self.pattern.starts_with(prefix))
     }
 
     /// What `method` asks for here. `HEAD` asks for what `GET` does.
-    pub fn route(&self, method: &Method) -> Option<Route> {
+    pub(super) fn route(&self, method: &Method) -> Option<Route> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.routes.iter().find(|(known, _)| known == method).map(|(_, route)| *route)
     }
@@ -123,7 +97,7 @@ impl Resource {
 
 /// Finds paths.
 #[derive(Debug)]
-pub struct RouteTable {
+pub(super) struct RouteTable {
     paths: matchit::Router<Resource>,
 }
 
@@ -133,21 +107,19 @@ impl RouteTable {
     /// # Panics
     /// If two of its paths contradict each other; a test makes it.
     #[expect(clippy::expect_used, reason = "the list is ours, and a test builds the table")]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut resources: Vec<Resource> = Vec::new();
         for (method, pattern, route) in ROUTES {
-            let known = resources.iter_mut().find(|resource| resource.pattern == *pattern);
-            let entry = (method.clone(), *route);
-            match known {
+            let (method, entry) = (method.clone(), (method.clone(), *route));
+            match resources.iter_mut().find(|resource| resource.pattern == *pattern) {
                 Some(resource) => {
                     resource.routes.push(entry);
-                    resource.methods.push(method.clone());
+                    resource.methods.push(method);
                 }
-                None => resources.push(Resource {
-                    pattern,
-                    routes: vec![entry],
-                    methods: vec![method.clone()],
-                }),
+                None => {
+                    let (routes, methods) = (vec![entry], vec![method]);
+                    resources.push(Resource { pattern, routes, methods });
+                }
             }
         }
         let mut paths = matchit::Router::new();
@@ -158,7 +130,7 @@ impl RouteTable {
     }
 
     /// Every method that some path has.
-    pub fn methods(&self) -> Vec<Method> {
+    pub(super) fn methods(&self) -> Vec<Method> {
         let mut methods = Vec::new();
         for (method, _, _) in ROUTES {
             if !methods.contains(method) {
@@ -169,15 +141,9 @@ impl RouteTable {
     }
 
     /// The resource at `path`, with or without a trailing slash.
-    pub fn find(&self, path: &str) -> Option<&Resource> {
+    pub(super) fn find(&self, path: &str) -> Option<&Resource> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.paths.at(path).ok().map(|found| found.value)
-    }
-}
-
-impl Default for RouteTable {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

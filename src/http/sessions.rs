@@ -15,6 +15,7 @@ use crate::domain::{Authorised, Session, SessionId, device};
 use crate::flows::profile::NotAuthenticated;
 use crate::flows::refresh::RefreshRefused;
 use crate::flows::sessions::{self, EndRefused};
+use crate::jwt::TokenError;
 use crate::secret::Secret;
 
 /// A session as its owner sees it.
@@ -81,7 +82,7 @@ pub(super) async fn log_out(context: &Context, request: Request) -> Result<Answe
             let token = bearer::token(headers).map_err(|error| match error {
                 // As at refresh: the cookie has run out, so the user is logged out.
                 ApiError::NotAuthenticated if context.cookies.may_use(headers) => {
-                    ApiError::InvalidRefreshToken
+                    ApiError::RefreshToken(TokenError::Invalid)
                 }
                 other => other,
             })?;
@@ -149,7 +150,7 @@ impl From<EndRefused> for ApiError {
     fn from(refused: EndRefused) -> Self {
         match refused {
             EndRefused::NotFound => Self::NotFound,
-            EndRefused::NotAuthenticated => Self::InvalidAccessToken,
+            EndRefused::NotAuthenticated => Self::AccessToken(TokenError::Invalid),
             EndRefused::Failed(failure) => failure.into(),
         }
     }

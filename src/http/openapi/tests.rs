@@ -14,6 +14,7 @@ use crate::http::errors::ApiError;
 use crate::http::field_errors::{FieldErrors, FieldProblem};
 use crate::http::respond::tests::{body, header};
 use crate::http::routes::ROUTES;
+use crate::jwt::TokenError;
 
 fn description() -> Value {
     serde_json::from_str(TEXT).unwrap()
@@ -316,14 +317,14 @@ fn every_refusal_is_as_described() {
         ApiError::BodyTooLarge => Some("/components/responses/BodyTooLarge"),
             [ApiError::BodyTooLarge];
         ApiError::TimedOut => Some("/components/responses/TimedOut"), [ApiError::TimedOut];
-        ApiError::Unavailable { .. } => Some("/components/responses/Unavailable"),
-            [ApiError::Unavailable { retry_after }];
+        ApiError::Unavailable(_) => Some("/components/responses/Unavailable"),
+            [ApiError::Unavailable (retry_after)];
         ApiError::NotReady(_) => Some("/paths/~1readyz/get/responses/503"),
             [ApiError::NotReady("The server is stopping.".to_owned())];
-        ApiError::Throttled { .. } => Some("/components/responses/Throttled"),
-            [ApiError::Throttled { retry_after }];
-        ApiError::LockedOut { .. } => Some("/components/responses/LockedOut"),
-            [ApiError::LockedOut { retry_after }];
+        ApiError::Throttled(_) => Some("/components/responses/Throttled"),
+            [ApiError::Throttled (retry_after)];
+        ApiError::LockedOut(_) => Some("/components/responses/LockedOut"),
+            [ApiError::LockedOut (retry_after)];
         ApiError::InvalidCredentials => Some("/components/responses/InvalidCredentials"),
             [ApiError::InvalidCredentials];
         ApiError::NoActiveAccount => Some("/components/responses/NoActiveAccount"),
@@ -336,14 +337,16 @@ fn every_refusal_is_as_described() {
             [ApiError::RegistrationClosed];
         ApiError::NotAuthenticated => AUTHENTICATION, [ApiError::NotAuthenticated];
         ApiError::BadAuthorizationHeader => AUTHENTICATION, [ApiError::BadAuthorizationHeader];
-        ApiError::InvalidAccessToken => AUTHENTICATION, [ApiError::InvalidAccessToken];
-        ApiError::ExpiredAccessToken => AUTHENTICATION, [ApiError::ExpiredAccessToken];
-        ApiError::AccessTokenWrongType => AUTHENTICATION, [ApiError::AccessTokenWrongType];
+        ApiError::AccessToken(_) => AUTHENTICATION, [
+            ApiError::AccessToken(TokenError::Invalid),
+            ApiError::AccessToken(TokenError::WrongType)
+        ];
         ApiError::UserNotFound => AUTHENTICATION, [ApiError::UserNotFound];
-        ApiError::InvalidRefreshToken => REFRESH, [ApiError::InvalidRefreshToken];
-        ApiError::ExpiredRefreshToken => REFRESH, [ApiError::ExpiredRefreshToken];
+        ApiError::RefreshToken(_) => REFRESH, [
+            ApiError::RefreshToken(TokenError::Invalid),
+            ApiError::RefreshToken(TokenError::WrongType)
+        ];
         ApiError::DisabledAccount => REFRESH, [ApiError::DisabledAccount];
-        ApiError::RefreshTokenWrongType => REFRESH, [ApiError::RefreshTokenWrongType];
         // Described once, in the introduction.
         ApiError::Internal => None, [ApiError::Internal];
     };

@@ -80,7 +80,7 @@ impl From<LinkOutcome> for Notice {
 impl From<Failure> for Notice {
     fn from(failure: Failure) -> Self {
         match failure.into() {
-            ApiError::Unavailable { retry_after } => Self::Unavailable { retry_after },
+            ApiError::Unavailable(retry_after) => Self::Unavailable { retry_after },
             _ => Self::Internal,
         }
     }
