@@ -93,7 +93,9 @@ fn other_algorithms(
             let name = format!("refresh, {connections} at once, against {algorithm}");
             let row = Row::contest(name, ours, theirs);
             rows.push(match target {
-                Some(target) if u64::try_from(connections) == Ok(MOST_AT_ONCE) => row.target(target),
+                Some(target) if u64::try_from(connections) == Ok(MOST_AT_ONCE) => {
+                    row.target(target)
+                }
                 _ => row,
             });
         }
