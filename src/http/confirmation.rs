@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
-use super::fields::{Field, Fields};
+use super::fields::Fields;
 use super::input;
 use super::pages::{Notice, PageAction, Question, ResetProblems};
 use super::request::{Context, Request};
@@ -81,8 +81,8 @@ async fn confirm_as_json(
 async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answer {
     let Context { app, pages, .. } = context;
     let token = fields.trimmed("token");
-    let action = match fields.text("action") {
-        Field::Absent => Some(PageAction::Confirm),
+    let action = match fields.get("action") {
+        None => Some(PageAction::Confirm),
         _ => PageAction::parse(fields.trimmed("action").expose()),
     };
     let action = match action {

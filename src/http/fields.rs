@@ -13,13 +13,11 @@ use crate::secret::Secret;
 
 /// The fields of a body. Any of them may be a password, so every text is held as a secret.
 #[derive(Debug, Default)]
-pub struct Fields {
-    values: BTreeMap<String, Value>,
-}
+pub struct Fields(pub(super) BTreeMap<String, Field>);
 
 /// The value of a field.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Field {
     /// JSON's `null`.
     Null,
     /// A string.
@@ -30,60 +28,27 @@ pub(super) enum Value {
     Other,
 }
 
-/// A field as it was sent.
-#[derive(Clone, Copy, Debug)]
-pub enum Field<'a> {
-    /// It is not there.
-    Absent,
-    /// It is `null`.
-    Null,
-    /// It is a bool, a number, a list or an object.
-    WrongType,
-    /// It is a string.
-    Text(&'a Secret<String>),
-}
-
 impl Fields {
-    /// The fields of these names.
-    pub(super) const fn new(values: BTreeMap<String, Value>) -> Self {
-        Self { values }
-    }
-
-    /// Sets a field; of a repeated one the last value counts.
-    pub(super) fn set(&mut self, name: String, value: Value) {
-        self.values.insert(name, value);
-    }
-
-    /// Whether the field is there, `null` included: a PATCH changes only what it names.
-    pub fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
+    /// The field as it was sent, if it was.
+    pub fn get(&self, name: &str) -> Option<&Field> {
+        self.0.get(name)
     }
 
     /// Whether the field holds nothing: it is absent, `null`, or a text of blanks alone.
-    pub fn is_blank(&self, name: &str) -> bool {
-        match self.text(name) {
-            Field::Absent | Field::Null => true,
-            Field::Text(text) => invisible::trim(text.expose()).is_empty(),
-            Field::WrongType => false,
-        }
-    }
-
-    /// The field as it was sent.
-    pub fn text(&self, name: &str) -> Field<'_> {
-        match self.values.get(name) {
-            None => Field::Absent,
-            Some(Value::Null) => Field::Null,
-            Some(Value::Bool(_) | Value::Other) => Field::WrongType,
-            Some(Value::Text(text)) => Field::Text(text),
+    pub(super) fn is_blank(&self, name: &str) -> bool {
+        match self.get(name) {
+            None | Some(Field::Null) => true,
+            Some(Field::Text(text)) => invisible::trim(text.expose()).is_empty(),
+            Some(Field::Bool(_) | Field::Other) => false,
         }
     }
 
     /// A text without surrounding white space; empty where there is none.
     pub(super) fn trimmed(&self, name: &str) -> Secret<String> {
-        match self.text(name) {
-            Field::Text(text) => Secret::new(text.expose().trim().to_owned()),
-            Field::Absent | Field::Null | Field::WrongType => Secret::new(String::new()),
-        }
+        Secret::new(match self.get(name) {
+            Some(Field::Text(text)) => text.expose().trim().to_owned(),
+            _ => String::new(),
+        })
     }
 
     /// The form that `read` makes of these fields. It is to call every reader before it gives up,
@@ -115,13 +80,13 @@ impl Fields {
 pub struct Form<'a> {
     fields: &'a Fields,
     /// The problems that were found so far; a handler adds those of several fields together.
-    pub errors: FieldErrors,
+    pub(super) errors: FieldErrors,
 }
 
-impl Form<'_> {
-    /// See [`Fields::has`].
-    pub fn has(&self, name: &str) -> bool {
-        self.fields.has(name)
+impl<'a> Form<'a> {
+    /// Whether the field is there, `null` included: a PATCH changes only what it names.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some()
     }
 
     /// A token, without surrounding white space.
@@ -144,8 +109,7 @@ impl Form<'_> {
 
     /// An email address.
     pub fn email(&mut self, name: &'static str) -> Option<Email> {
-        let text = self.required(name)?;
-        let email = Email::parse(text.expose());
+        let email = Email::parse(self.required(name)?.expose());
         email.map_err(|problem| self.errors.add(name, problem.into())).ok()
     }
 
@@ -155,35 +119,32 @@ impl Form<'_> {
         if self.fields.is_blank(name) {
             return Some(None);
         }
-        let text = self.required(name)?;
-        let username = Username::parse(text.expose());
+        let username = Username::parse(self.required(name)?.expose());
         username.map(Some).map_err(|problem| self.errors.add(name, problem.into())).ok()
     }
 
     /// `true` or `false` in JSON; `false` where it is absent. A form field is never one: a form
     /// may come from any page of the web.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        let problem = match self.fields.values.get(name) {
+        let problem = match self.fields.get(name) {
             None => return Some(false),
-            Some(Value::Bool(flag)) => return Some(*flag),
-            Some(Value::Null) => FieldProblem::Null,
-            Some(Value::Text(_) | Value::Other) => FieldProblem::NotABool,
+            Some(Field::Bool(flag)) => return Some(*flag),
+            Some(Field::Null) => FieldProblem::Null,
+            Some(Field::Text(_) | Field::Other) => FieldProblem::NotABool,
         };
         self.errors.add(name, problem);
         None
     }
-}
 
-impl<'a> Form<'a> {
     /// The rules that hold for every required text.
     fn required(&mut self, name: &'static str) -> Option<&'a Secret<String>> {
-        let problem = match self.fields.text(name) {
-            Field::Absent => FieldProblem::Required,
-            Field::Null => FieldProblem::Null,
-            Field::WrongType => FieldProblem::NotAString,
-            Field::Text(text) if text.expose().trim().is_empty() => FieldProblem::Blank,
-            Field::Text(text) if text.expose().contains('\0') => FieldProblem::NullCharacters,
-            Field::Text(text) => return Some(text),
+        let problem = match self.fields.get(name) {
+            None => FieldProblem::Required,
+            Some(Field::Null) => FieldProblem::Null,
+            Some(Field::Bool(_) | Field::Other) => FieldProblem::NotAString,
+            Some(Field::Text(text)) if text.expose().trim().is_empty() => FieldProblem::Blank,
+            Some(Field::Text(text)) if text.expose().contains('\0') => FieldProblem::NullCharacters,
+            Some(Field::Text(text)) => return Some(text),
         };
         self.errors.add(name, problem);
         None
@@ -193,60 +154,44 @@ impl<'a> Form<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::field_errors::NON_FIELD;
     use crate::http::input;
     use hyper::HeaderMap;
     use hyper::body::Bytes;
     use hyper::header::{CONTENT_TYPE, HeaderValue};
 
-    fn fields(json: &str) -> Fields {
-        let json_type = HeaderValue::from_static("application/json");
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, json_type)]);
-        input::read(&headers, &Bytes::copy_from_slice(json.as_bytes())).unwrap()
-    }
-
     /// The body `{"f": VALUE}`, or `{}` for an empty value.
     fn with(value: &str) -> Fields {
-        fields(&if value.is_empty() { "{}".to_owned() } else { format!(r#"{{"f": {value}}}"#) })
+        let field = if value.is_empty() { String::new() } else { format!(r#""f": {value}"#) };
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let body = Bytes::from(format!("{{{field}}}"));
+        input::read(&HeaderMap::from_iter(headers), &body).unwrap()
     }
 
+    /// The one message about the field, or nothing.
     fn error_of<T>(value: &str, read: impl Fn(&mut Form<'_>, &'static str) -> Option<T>) -> String {
-        let errors = match with(value).form(|form| read(form, "f")) {
-            Ok(_) => FieldErrors::default(),
-            Err(ApiError::Fields(errors)) => errors,
+        match with(value).form(|form| read(form, "f")) {
+            Ok(_) => String::new(),
+            Err(ApiError::Fields(errors)) => {
+                assert_eq!(errors.problems_of("f").len(), 1, "one message for {value}");
+                errors.problems_of("f")[0].to_string()
+            }
             Err(other) => panic!("{value}: {other:?}"),
-        };
-        serde_json::to_value(&errors).unwrap()["f"]
-            .as_array()
-            .map(|messages| {
-                assert_eq!(messages.len(), 1, "one message for {value}");
-                messages[0].as_str().unwrap().to_owned()
-            })
-            .unwrap_or_default()
+        }
     }
 
-    const REQUIRED: &str = "This field is required.";
     const NULL: &str = "This field may not be null.";
-    const BLANK: &str = "This field may not be blank.";
-    const NOT_A_STRING: &str = "Not a valid string.";
-    const NUL: &str = "Null characters are not allowed.";
-    const INVALID_EMAIL: &str = "Enter a valid email address.";
-    const NAME: &str = "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.";
 
     #[test]
     fn every_required_text_is_held_to_the_same_rules() {
         for (value, message) in [
-            ("", REQUIRED),
+            ("", "This field is required."),
             ("null", NULL),
-            (r#""""#, BLANK),
-            (r#"" \t\u3000 ""#, BLANK),
-            ("true", NOT_A_STRING),
-            ("12345678901234567890", NOT_A_STRING),
-            ("1.5", NOT_A_STRING),
-            ("[]", NOT_A_STRING),
-            (r#"["a@example.com"]"#, NOT_A_STRING),
-            ("{}", NOT_A_STRING),
-            (r#""a\u0000b""#, NUL),
+            (r#""""#, "This field may not be blank."),
+            (r#"" \t\u3000 ""#, "This field may not be blank."),
+            ("true", "Not a valid string."),
+            ("12345678901234567890", "Not a valid string."),
+            (r#"["a@example.com"]"#, "Not a valid string."),
+            (r#""a\u0000b""#, "Null characters are not allowed."),
         ] {
             assert_eq!(error_of(value, |form, name| form.email(name)), message, "email {value}");
             assert_eq!(
@@ -259,67 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn emails() {
-        let long = format!(r#""{}""#, "a".repeat(300));
-        for (value, message) in [
-            (r#""a@example.com""#, ""),
-            (r#""a""#, INVALID_EMAIL),
-            (r#""a@b@c""#, INVALID_EMAIL),
-            (long.as_str(), "Ensure this field has no more than 254 characters."),
-        ] {
-            assert_eq!(error_of(value, |form, name| form.email(name)), message, "{value}");
-        }
-        let email = with(r#"" A@Example.com\n""#).form(|form| form.email("f"));
-        assert_eq!(email.unwrap().as_str(), "A@example.com");
-    }
-
-    #[test]
-    fn usernames_are_optional() {
-        let long = format!(r#""{}""#, "ä".repeat(151));
-        for (value, message) in [
-            (r#""Žofie.x""#, ""),
-            ("", ""),
-            ("null", ""),
-            (r#""""#, ""),
-            (r#""  ""#, ""),
-            ("5", NOT_A_STRING),
-            ("[]", NOT_A_STRING),
-            (r#""a\u0000""#, NUL),
-            (r#""a b""#, NAME),
-            (long.as_str(), "Ensure this field has no more than 150 characters."),
-        ] {
-            assert_eq!(
-                error_of(value, |form, name| form.optional_username(name)),
-                message,
-                "{value}"
-            );
-        }
-        let read = |value: &str| {
-            let username = with(value).form(|form| form.optional_username("f")).unwrap();
-            username.map(|username| username.as_str().to_owned())
-        };
-        assert_eq!(read(r#"" ann ""#).as_deref(), Some("ann"));
-        for value in ["", "null", r#""""#, r#""  ""#] {
-            assert_eq!(read(value), None, "{value}");
-        }
-    }
-
-    #[test]
     fn flags_are_bools_and_off_where_absent() {
-        const NOT_A_BOOL: &str = "Must be a valid boolean.";
-        for (value, message) in [
-            ("", ""),
-            ("true", ""),
-            ("false", ""),
-            ("null", NULL),
-            (r#""true""#, NOT_A_BOOL),
-            (r#""""#, NOT_A_BOOL),
-            ("1", NOT_A_BOOL),
-            ("0", NOT_A_BOOL),
-            ("[]", NOT_A_BOOL),
-            ("[true]", NOT_A_BOOL),
-            ("{}", NOT_A_BOOL),
-        ] {
+        for value in ["null", r#""true""#, r#""""#, "1", "0", "[]", "[true]", "{}"] {
+            let message = if value == "null" { NULL } else { "Must be a valid boolean." };
             assert_eq!(error_of(value, |form, name| form.flag(name)), message, "{value}");
         }
         let read = |value: &str| with(value).form(|form| form.flag("f")).ok();
@@ -332,42 +219,27 @@ mod tests {
         assert_eq!(read(r#""  two words ""#).expose(), "  two words ");
         let of_length = |bytes: usize| format!(r#""{}""#, "é".repeat(bytes / 2));
         assert_eq!(error_of(&of_length(1024), |form, name| form.password(name)), "");
-        assert_eq!(
-            error_of(&of_length(1026), |form, name| form.password(name)),
-            "Ensure this field has no more than 1024 bytes."
-        );
+        let too_long = "Ensure this field has no more than 1024 bytes.";
+        assert_eq!(error_of(&of_length(1026), |form, name| form.password(name)), too_long);
     }
 
     #[test]
-    fn tokens_are_trimmed() {
+    fn other_texts_are_trimmed_and_a_username_may_be_blank() {
         let token = with(r#"" t o k ""#).form(|form| form.token("f")).unwrap();
         assert_eq!(token.expose(), "t o k");
-    }
-
-    #[test]
-    fn all_errors_of_all_fields_come_together() {
-        let fields = fields(r#"{"email": null, "password": 1, "username": "a b"}"#);
-        let refused = fields.form(|form| {
-            let email = form.email("email");
-            let password = form.password("password");
-            let repeated = form.password("password_confirm");
-            let username = form.optional_username("username");
-            Some((email?, password?, repeated?, username?))
-        });
-        let Err(ApiError::Fields(errors)) = refused else { panic!("{refused:?}") };
-        assert_eq!(
-            serde_json::to_string(&errors).unwrap(),
-            format!(
-                r#"{{"email":["{NULL}"],"password":["{NOT_A_STRING}"],"password_confirm":["{REQUIRED}"],"username":["{NAME}"]}}"#
-            )
-        );
-        assert!(!fields.has(NON_FIELD) && fields.has("email") && !fields.has("password_confirm"));
+        let email = with(r#"" A@Example.com\n""#).form(|form| form.email("f"));
+        assert_eq!(email.unwrap().as_str(), "A@example.com");
+        for (value, expected) in
+            [(r#"" ann ""#, "ann"), ("", ""), ("null", ""), (r#""""#, ""), (r#""  ""#, "")]
+        {
+            let username = with(value).form(|form| form.optional_username("f")).unwrap();
+            assert_eq!(username.as_ref().map_or("", Username::as_str), expected, "{value}");
+        }
     }
 
     #[test]
     fn debug_shows_no_value() {
-        let fields = fields(r#"{"password": "hunter2 hunter2"}"#);
-        let shown = format!("{fields:?} {:?}", fields.text("password"));
-        assert!(!shown.contains("hunter2"), "{shown}");
+        let shown = format!("{:?}", with(r#""hunter2 hunter2""#));
+        assert!(shown.contains("Text") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -61,8 +61,8 @@ fn former(
     fields: &Fields,
     wants_cookie: bool,
 ) -> Vec<Secret<String>> {
-    let in_body = match fields.text("refresh") {
-        Field::Text(token) => Some(token.clone()),
+    let in_body = match fields.get("refresh") {
+        Some(Field::Text(token)) => Some(token.clone()),
         _ => None,
     };
     let in_cookie =

@@ -6,7 +6,7 @@
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HeaderValue};
 
 use super::respond::{self, Answer};
 use crate::app::App;
@@ -23,36 +23,22 @@ const MIN_PASSWORD: &str = r#""minLength": 8"#;
 /// The description changes only with the release or the configuration.
 const CACHED: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// The description of this server.
-#[derive(Debug)]
-pub(super) struct Description {
-    text: Bytes,
+/// The description with the configuration of `app`.
+pub(super) fn description(app: &App) -> Bytes {
+    described(app.public_url.as_str(), app.config.passwords.policy.min_length)
 }
 
-impl Description {
-    /// The description with the configuration of `app`.
-    pub(super) fn new(app: &App) -> Self {
-        Self::of(app.public_url.as_str(), app.config.passwords.policy.min_length)
-    }
+fn described(public_url: &str, min_password: usize) -> Bytes {
+    let server = format!(r#""url": {}"#, serde_json::Value::from(public_url));
+    let minimum = format!(r#""minLength": {min_password}"#);
+    TEXT.replacen(SERVER, &server, 1).replacen(MIN_PASSWORD, &minimum, 1).into()
+}
 
-    fn of(public_url: &str, min_password: usize) -> Self {
-        let server = format!(r#""url": {}"#, serde_json::Value::from(public_url));
-        let text = TEXT.replacen(SERVER, &server, 1).replacen(
-            MIN_PASSWORD,
-            &format!(r#""minLength": {min_password}"#),
-            1,
-        );
-        Self { text: text.into() }
-    }
-
-    /// The answer to a request for it.
-    pub(super) fn show(&self) -> Answer {
-        let mut answer = respond::with_body(StatusCode::OK, self.text.clone());
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, CACHED);
-        answer
-    }
+/// `GET /api/schema/`
+pub(super) fn show(description: &Bytes) -> Answer {
+    let mut answer = respond::json_bytes(StatusCode::OK, description.clone());
+    answer.headers_mut().insert(CACHE_CONTROL, CACHED);
+    answer
 }
 
 #[cfg(test)]

@@ -1,28 +1,25 @@
 //! `/healthz` and `/readyz`, for monitoring. Neither writes anything.
 
+use std::sync::atomic::Ordering;
+
 use hyper::StatusCode;
-use serde::Serialize;
+use serde_json::json;
 
 use super::errors::ApiError;
 use super::request::Context;
 use super::respond::{self, Answer};
 use crate::store::Health;
 
-#[derive(Serialize)]
-struct Status {
-    status: &'static str,
-}
-
 /// The process answers.
 pub(super) fn alive() -> Answer {
-    respond::private(StatusCode::OK, &Status { status: "ok" })
+    respond::private(StatusCode::OK, &json!({"status": "ok"}))
 }
 
 /// The process can serve: it is not going down, the clock is sane, and the last commit went well.
 pub(super) fn ready(context: &Context) -> Result<Answer, ApiError> {
     let not_ready = |reason: &str| Err(ApiError::NotReady(reason.to_owned()));
     let app = &context.app;
-    if context.is_stopping() {
+    if context.is_stopping.load(Ordering::Relaxed) {
         return not_ready("The server is stopping.");
     }
     if let Err(behind) = app.moment() {

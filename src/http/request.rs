@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
@@ -10,8 +10,8 @@ use hyper::http::request::Parts;
 use super::cookies::Cookies;
 use super::errors::ApiError;
 use super::fields::{Fields, Form};
-use super::input;
-use super::openapi::Description;
+use super::{input, openapi};
+
 use super::pages::Pages;
 use crate::app::App;
 use crate::domain::Client;
@@ -28,19 +28,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// The fields of the body.
-    ///
-    /// # Errors
-    /// See [`input::read`].
-    pub fn fields(&self) -> Result<Fields, ApiError> {
+    pub(super) fn fields(&self) -> Result<Fields, ApiError> {
         input::read(&self.head.headers, &self.body)
     }
 
     /// The body as a typed form: see [`Fields::form`].
-    ///
-    /// # Errors
-    /// Those of [`fields`](Self::fields) and [`Fields::form`].
-    pub fn form<T>(&self, read: impl FnOnce(&mut Form<'_>) -> Option<T>) -> Result<T, ApiError> {
+    pub(super) fn form<T>(
+        &self,
+        read: impl FnOnce(&mut Form<'_>) -> Option<T>,
+    ) -> Result<T, ApiError> {
         self.fields()?.form(read)
     }
 }
@@ -64,29 +60,21 @@ pub(super) struct Context {
     pub(super) cookies: Cookies,
     /// The list of revoked sessions, kept signed between requests.
     pub(super) revocations: RevocationFeed,
-    pub(super) description: Description,
+    /// The description of the API, as JSON.
+    pub(super) description: Bytes,
     /// Whether the server is going down, for the readiness probe.
-    is_stopping: AtomicBool,
+    pub(super) is_stopping: AtomicBool,
 }
 
 impl Context {
     pub(super) fn new(app: Arc<App>, pages: Pages) -> Self {
         Self {
             cookies: Cookies::new(&app.config, &app.public_url),
-            description: Description::new(&app),
+            description: openapi::description(&app),
             revocations: RevocationFeed::default(),
             is_stopping: AtomicBool::new(false),
             app,
             pages,
         }
-    }
-
-    /// Reports from now on that the server is going down.
-    pub(super) fn stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
     }
 }

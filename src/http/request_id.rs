@@ -12,15 +12,14 @@ use super::client::is_trusted;
 use super::respond::Answer;
 use crate::domain::hex;
 
-/// The header that carries it, both ways.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest name that is taken over from a proxy, in bytes.
 const MAX_LENGTH: usize = 64;
 
 /// A request's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, so that it is harmless wherever it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(pub(super) Arc<str>);
 
 impl RequestId {
     /// The name that a trusted proxy gave the request, or else `random` bytes as 32 hexadecimal
@@ -39,15 +38,10 @@ impl RequestId {
     }
 
     /// Names the request in its answer.
-    pub fn mark(&self, answer: &mut Answer) {
+    pub(super) fn mark(&self, answer: &mut Answer) {
         if let Ok(value) = HeaderValue::from_str(&self.0) {
             answer.headers_mut().insert(X_REQUEST_ID, value);
         }
-    }
-
-    /// The name, to be kept with whatever belongs to the request.
-    pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.0)
     }
 
     /// The name.
@@ -70,18 +64,6 @@ fn is_acceptable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::respond;
-    use crate::http::respond::tests::header;
-
-    const FRESH: &str = "000102030405060708090a0b0c0d0e0f";
-
-    fn id_of(peer: &str, name: Option<&str>) -> RequestId {
-        let value = name.map(|name| HeaderValue::from_bytes(name.as_bytes()).unwrap());
-        let headers = value.map(|value| (X_REQUEST_ID, value)).into_iter().collect();
-        let random = || std::array::from_fn(|index| u8::try_from(index).unwrap());
-        let trusted = ["127.0.0.0/8".parse().unwrap()];
-        RequestId::of(&headers, peer.parse().unwrap(), &trusted, random)
-    }
 
     #[test]
     fn a_request_that_has_a_name_takes_no_randomness() {
@@ -89,30 +71,5 @@ mod tests {
         let (peer, trusted) = ("127.0.0.1".parse().unwrap(), ["127.0.0.0/8".parse().unwrap()]);
         let id = RequestId::of(&headers, peer, &trusted, || panic!("bytes are drawn"));
         assert_eq!(id.as_str(), "7");
-    }
-
-    #[test]
-    fn a_harmless_name_from_a_trusted_proxy_is_kept() {
-        let longest = "x".repeat(64);
-        for name in ["7", "Req_1.2-3", &longest] {
-            assert_eq!(id_of("127.0.0.1", Some(name)).as_str(), name);
-        }
-    }
-
-    #[test]
-    fn any_other_request_gets_a_fresh_one() {
-        let too_long = "x".repeat(65);
-        for name in ["", "a b", "a\tb", "a/b", "<b>", "é", &too_long] {
-            assert_eq!(id_of("127.0.0.1", Some(name)).as_str(), FRESH, "{name:?}");
-        }
-        assert_eq!(id_of("127.0.0.1", None).as_str(), FRESH);
-        assert_eq!(id_of("192.0.2.1", Some("abc")).as_str(), FRESH);
-    }
-
-    #[test]
-    fn the_answer_carries_it() {
-        let mut answer = respond::no_content();
-        id_of("127.0.0.1", Some("abc")).mark(&mut answer);
-        assert_eq!(header(&answer, "x-request-id"), "abc");
     }
 }

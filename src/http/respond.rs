@@ -52,7 +52,7 @@ pub(super) fn private(status: StatusCode, value: &impl Serialize) -> Answer {
 
 /// `200` with `{"message": …}`, never stored.
 pub(super) fn message(message: &str) -> Answer {
-    private(StatusCode::OK, &Message { message })
+    private(StatusCode::OK, &serde_json::json!({"message": message}))
 }
 
 /// `500`, which says only that it is one: what broke is for the log.
@@ -166,12 +166,6 @@ pub(super) fn with_body(status: StatusCode, body: Bytes) -> Answer {
         headers.insert(name, value);
     }
     answer
-}
-
-/// The body `{"message": …}`.
-#[derive(Serialize)]
-struct Message<'a> {
-    message: &'a str,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -21,7 +22,7 @@ use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::routes::{Resource, Route, RouteTable};
 use super::{
-    confirmation, home, login, passwords, probes, profile, refresh, register, reset_page,
+    confirmation, home, login, openapi, passwords, probes, profile, refresh, register, reset_page,
     revoked_sessions, sessions, token_endpoints, verification, well_known,
 };
 use crate::app::App;
@@ -59,7 +60,7 @@ impl Router {
 
     /// Reports from now on that the server is going down.
     pub fn stop(&self) {
-        self.context.stop();
+        self.context.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Answers one request, within the configured time, and logs it.
@@ -68,7 +69,7 @@ impl Router {
         let (asked, request, problem) = self.take(incoming);
         let limit = self.context.app.config.server.request_timeout;
         let handling = self.handle(&asked, request, problem);
-        let handling = pin!(within_request(asked.id.name(), handling));
+        let handling = pin!(within_request(Arc::clone(&asked.id.0), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => {
@@ -179,7 +180,7 @@ impl Router {
             }
             Route::AnswerVerification => Box::pin(confirmation::answer(context, *request)).await,
             Route::KeySet => well_known::jwks(context),
-            Route::Schema => Ok(context.description.show()),
+            Route::Schema => Ok(openapi::show(&context.description)),
             Route::Alive => Ok(probes::alive()),
             Route::Ready => probes::ready(context),
         }

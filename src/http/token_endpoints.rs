@@ -3,17 +3,13 @@
 
 use hyper::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 
 use super::errors::ApiError;
-use super::fields::Field;
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use crate::flows::login::{self, LoginRefused};
 use crate::flows::sessions;
-
-/// `{}`
-#[derive(Serialize)]
-struct Done {}
 
 /// The tokens of a login, in SimpleJWT's order.
 #[derive(Serialize)]
@@ -26,8 +22,8 @@ struct Obtained<'a> {
 /// in `email`, or in `username` where there is no `email`.
 pub(super) async fn obtain(context: &Context, request: Request) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
-    let has_email = !matches!(fields.text("email"), Field::Absent);
-    let has_username = !matches!(fields.text("username"), Field::Absent);
+    let has_email = fields.get("email").is_some();
+    let has_username = fields.get("username").is_some();
     let name = if has_username && !has_email { "username" } else { "email" };
     let (email, password) = fields.form(|form| {
         let email = form.email(name);
@@ -48,12 +44,12 @@ pub(super) async fn obtain(context: &Context, request: Request) -> Result<Answer
 pub(super) fn verify(context: &Context, request: &Request) -> Result<Answer, ApiError> {
     let token = request.form(|form| form.token("token"))?;
     sessions::check(&context.app, token.expose())?;
-    Ok(respond::private(StatusCode::OK, &Done {}))
+    Ok(respond::private(StatusCode::OK, &json!({})))
 }
 
 /// `POST /api/token/blacklist/`: ends the session of a refresh token.
 pub(super) async fn blacklist(context: &Context, request: Request) -> Result<Answer, ApiError> {
     let token = request.form(|form| form.token("refresh"))?;
     sessions::revoke(&context.app, token.expose(), request.client).await?;
-    Ok(respond::private(StatusCode::OK, &Done {}))
+    Ok(respond::private(StatusCode::OK, &json!({})))
 }

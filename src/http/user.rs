@@ -1,8 +1,7 @@
 //! A user as the API shows one.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::clock::Timestamp;
 use crate::domain::User;
 
 /// `USER` of the contract.
@@ -12,8 +11,7 @@ pub(super) struct UserBody<'u> {
     email: &'u str,
     username: &'u str,
     is_email_verified: bool,
-    #[serde(serialize_with = "as_text")]
-    created_at: Timestamp,
+    created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_email: Option<&'u str>,
 }
@@ -25,12 +23,8 @@ impl<'u> From<&'u User> for UserBody<'u> {
             email: user.email.as_str(),
             username: user.username.as_ref().map_or("", |name| name.as_str()),
             is_email_verified: user.is_email_verified,
-            created_at: user.created_at,
+            created_at: user.created_at.to_string(),
             pending_email: user.pending_email.as_ref().map(|pending| pending.email.as_str()),
         }
     }
-}
-
-fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
 }

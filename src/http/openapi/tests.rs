@@ -247,7 +247,7 @@ fn what_is_configured_is_filled_in() {
         assert_eq!(TEXT.matches(pattern).count(), 1, "{name}");
     }
     let url = "https://accounts.example.org/a\"b";
-    let answer = Description::of(url, 12).show();
+    let answer = show(&described(url, 12));
     assert_eq!(answer.status(), 200);
     assert_eq!(header(&answer, "content-type"), "application/json");
     assert_eq!(header(&answer, "cache-control"), "public, max-age=300");
