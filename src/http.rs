@@ -2,7 +2,7 @@
 //!
 //! Everything here is a plain function from the parts of a request to values, or from values to a
 //! response; sockets are the business of `server`. Reading goes through [`input`] and [`fields`],
-//! failing through [`errors`], answering through [`respond`] or, for people, [`pages`].
+//! failing through [`errors`], answering through `respond` or, for people, [`pages`].
 
 mod bearer;
 pub mod client;

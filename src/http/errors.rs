@@ -60,7 +60,7 @@ pub enum ApiError {
     MethodNotAllowed {
         /// The one that was asked for.
         method: Method,
-        /// Those it has, from [`respond::allow`].
+        /// Those it has, from `respond::allow`.
         allow: HeaderValue,
     },
     /// The body is over the limit. The connection closes, since the rest of it is not read.
