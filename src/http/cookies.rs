@@ -31,7 +31,8 @@ const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
 /// Which requests may use the cookie: none where cookies are disabled.
 #[derive(Clone, Debug)]
 pub(super) struct Cookies {
-    is_enabled: bool,
+    /// Whether a login may ask for its token in a cookie.
+    pub(super) is_enabled: bool,
     /// The origins whose requests may use it, as browsers send them: that of the public URL, and
     /// the allowed ones of http and https. The origin of a native web view is shared by all apps
     /// of its framework, and never of this site. `Host` is no evidence: the client chooses it.
@@ -47,11 +48,6 @@ impl Cookies {
             is_enabled: config.cookies.is_enabled,
             origins: std::iter::once(public_url.origin()).chain(allowed).collect(),
         }
-    }
-
-    /// Whether a login may ask for its token in a cookie.
-    pub(super) const fn are_enabled(&self) -> bool {
-        self.is_enabled
     }
 
     /// Whether a request comes from an app that may use the cookie.

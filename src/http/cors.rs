@@ -113,7 +113,6 @@ fn may_be_sent(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::errors::ApiError;
     use crate::http::respond::tests::header;
 
     const APP: &str = "http://localhost:5173";
@@ -139,34 +138,6 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_from_an_allowed_origin_is_granted_whatever_the_path_has() {
-        for origin in [APP, NATIVE] {
-            for (methods, allow) in
-                [(&[Method::GET, Method::PATCH][..], "GET, PATCH, HEAD, OPTIONS"), (&[], "OPTIONS")]
-            {
-                let asked = [
-                    ("origin", origin),
-                    ("access-control-request-method", "PATCH"),
-                    ("access-control-request-headers", "authorization"),
-                ];
-                let answer = preflight(&asked, methods).unwrap();
-                assert_eq!(answer.status(), 204);
-                for (name, value) in [
-                    ("allow", allow),
-                    ("access-control-allow-origin", origin),
-                    ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
-                    ("access-control-allow-headers", "authorization"),
-                    ("access-control-allow-credentials", "true"),
-                    ("access-control-max-age", "86400"),
-                    ("vary", "Accept, Origin"),
-                ] {
-                    assert_eq!(header(&answer, name), value, "{name}");
-                }
-            }
-        }
-    }
-
-    #[test]
     fn the_headers_that_a_preflight_asks_for_are_allowed_as_asked() {
         for (asked, allowed) in [
             ("", ""),
@@ -179,11 +150,12 @@ mod tests {
             ("x_forwarded_for, x_real_ip, x-forwarded, forwarded-by", "x-forwarded, forwarded-by"),
         ] {
             let asked = [
-                ("origin", APP),
+                ("origin", NATIVE),
                 ("access-control-request-method", "GET"),
                 ("access-control-request-headers", asked),
             ];
             let answer = preflight(&asked, &[]).unwrap();
+            assert_eq!(header(&answer, "access-control-allow-origin"), NATIVE);
             assert_eq!(header(&answer, "access-control-allow-headers"), allowed, "{asked:?}");
         }
         let mut many = request(&[("origin", APP), ("access-control-request-method", "GET")]);
@@ -209,21 +181,6 @@ mod tests {
             &[("origin", "null"), ("access-control-request-method", "PATCH")],
         ] {
             assert!(preflight(headers, &[Method::GET]).is_none(), "{headers:?}");
-        }
-    }
-
-    #[test]
-    fn an_allowed_origin_may_read_answers_and_errors_and_send_credentials() {
-        for mut answer in [respond::no_content(), ApiError::NotAuthenticated.into_answer()] {
-            cors().permit(origin(&request(&[("origin", "https://app.example")])), &mut answer);
-            for (name, value) in [
-                ("access-control-allow-origin", "https://app.example"),
-                ("access-control-expose-headers", "retry-after, x-request-id"),
-                ("access-control-allow-credentials", "true"),
-                ("vary", "Accept, Origin"),
-            ] {
-                assert_eq!(header(&answer, name), value, "{name}");
-            }
         }
     }
 

@@ -12,7 +12,6 @@ use thiserror::Error;
 
 use super::field_errors::{FieldErrors, FieldProblem};
 use super::respond::{self, Answer, whole_seconds};
-use crate::clock::ClockBehind;
 use crate::config::SimpleJwt;
 use crate::flows::credentials::PasswordRefused;
 use crate::flows::mail_request::RequestRefused;
@@ -139,17 +138,13 @@ impl From<BodyProblem> for ApiError {
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::ClockBehind(behind) => behind.into(),
+            Failure::ClockBehind(behind) => {
+                Self::Unavailable(behind.catches_up_in().min(CLOCK_RETRY))
+            }
             Failure::Busy { retry_after } => Self::Unavailable(retry_after),
             Failure::Store(StoreError::Unavailable) => Self::Unavailable(STORAGE_RETRY),
             Failure::Store(StoreError::Corrupt) => Self::Internal,
         }
-    }
-}
-
-impl From<ClockBehind> for ApiError {
-    fn from(behind: ClockBehind) -> Self {
-        Self::Unavailable(behind.catches_up_in().min(CLOCK_RETRY))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn log_in(context: &Context, request: Request) -> Result<Answer
         let email = form.email("email");
         let password = form.password("password");
         let wants_cookie = form.flag("cookie");
-        if wants_cookie == Some(true) && !context.cookies.are_enabled() {
+        if wants_cookie == Some(true) && !context.cookies.is_enabled {
             form.errors.add("cookie", FieldProblem::CookiesDisabled);
         }
         Some((email?, password?, wants_cookie?))

@@ -5,10 +5,12 @@
 //! stored and send no referrer; a browser therefore sends `Origin: null` with their forms.
 
 mod notice;
-mod policy;
 mod question;
 mod reset;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -26,9 +28,9 @@ use crate::domain::Email;
 use crate::paths::{CONFIRM_EMAIL, RESET_PASSWORD, SCHEMA};
 use crate::secret::Secret;
 
-pub use notice::Notice;
-pub use question::{PageAction, Question};
-pub use reset::{ResetPage, ResetProblems};
+pub(super) use notice::Notice;
+pub(super) use question::{PageAction, Question};
+pub(super) use reset::{ResetPage, ResetProblems};
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -69,13 +71,9 @@ pub struct Pages {
     site: String,
     /// The same for every page, since the style is.
     policy: HeaderValue,
-    /// Where the forms of the questions go: as a browser must ask for it, so with the path of the
-    /// public URL, which a proxy takes off again.
-    confirm_action: String,
-    /// Where the form with the new password goes, likewise.
-    reset_action: String,
-    /// Where the description of the API is, likewise.
-    schema: String,
+    /// The path of the public URL, which a proxy takes off again: forms go to where a browser must
+    /// ask for it.
+    prefix: String,
 }
 
 impl Pages {
@@ -92,16 +90,13 @@ impl Pages {
         for (name, source) in TEMPLATES {
             templates.add_template(name, source)?;
         }
-        let policy = policy::policy(STYLE, frontend.map(PublicUrl::origin));
+        let policy = policy(STYLE, frontend.map(PublicUrl::origin));
         let policy = HeaderValue::from_str(&policy)?;
-        let prefix = public_url.path();
         let pages = Self {
             templates,
             site: public_url.authority().to_owned(),
             policy,
-            confirm_action: format!("{prefix}{CONFIRM_EMAIL}/"),
-            reset_action: format!("{prefix}{RESET_PASSWORD}/"),
-            schema: format!("{prefix}{SCHEMA}/"),
+            prefix: public_url.path().to_owned(),
         };
         pages.rehearse()?;
         Ok(pages)
@@ -109,7 +104,7 @@ impl Pages {
 
     /// Asks about the account or the change with this address, made or asked for at `since`. The
     /// form sends `token` on, which its link carries.
-    pub fn ask(
+    pub(super) fn ask(
         &self,
         question: Question,
         email: &Email,
@@ -121,23 +116,22 @@ impl Pages {
 
     /// Asks for a new password; with status 400 where there was one that is refused, so that no
     /// password manager keeps it.
-    pub fn reset(&self, page: &ResetPage<'_>) -> Answer {
+    pub(super) fn reset(&self, page: &ResetPage<'_>) -> Answer {
         let is_good = page.problems.is_empty();
         let status = if is_good { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         self.answer(status, self.render_reset(page))
     }
 
     /// What this is, for a browser at `/`.
-    pub fn home(&self) -> Answer {
+    pub(super) fn home(&self) -> Answer {
         self.answer(StatusCode::OK, self.render_home())
     }
 
-    /// Tells something.
-    pub fn notice(&self, notice: Notice) -> Answer {
+    pub(super) fn notice(&self, notice: Notice) -> Answer {
         let (status, ..) = notice.content();
         let answer = self.answer(status, self.render_notice(notice));
         match notice {
-            Notice::Unavailable { retry_after } => respond::retry_after(answer, retry_after),
+            Notice::Unavailable(retry_after) => respond::retry_after(answer, retry_after),
             _ => answer,
         }
     }
@@ -167,18 +161,19 @@ impl Pages {
         token: &Secret<String>,
     ) -> Result<String, minijinja::Error> {
         let form = context! {
-            form_action => self.confirm_action.as_str(),
+            form_action => format!("{}{CONFIRM_EMAIL}/", self.prefix),
             email => email.as_str(),
             at => since.for_people(),
             at_machine => since.to_string(),
             token => token.expose().as_str(),
         };
-        self.render(question.template(), question.title(), form)
+        let (template, title) = question.page();
+        self.render(template, title, form)
     }
 
     fn render_reset(&self, page: &ResetPage<'_>) -> Result<String, minijinja::Error> {
         let form = context! {
-            form_action => self.reset_action.as_str(),
+            form_action => format!("{}{RESET_PASSWORD}/", self.prefix),
             email => page.email.as_str(),
             token => page.token.expose().as_str(),
             min_length => page.min_length,
@@ -191,14 +186,15 @@ impl Pages {
     }
 
     fn render_home(&self) -> Result<String, minijinja::Error> {
-        self.render(HOME, "This is an account service", context! { schema => &self.schema })
+        let schema = format!("{}{SCHEMA}/", self.prefix);
+        self.render(HOME, "This is an account service", context! { schema })
     }
 
     fn render_notice(&self, notice: Notice) -> Result<String, minijinja::Error> {
-        let (status, title, paragraphs) = notice.content();
+        let (status, title, what_is, what_to_do) = notice.content();
         let content = context! {
             tone => if status.is_success() { "good" } else { "note" },
-            paragraphs => Vec::from(paragraphs),
+            paragraphs => vec![what_is, what_to_do],
         };
         self.render(NOTICE, title, content)
     }
@@ -240,6 +236,17 @@ impl Pages {
         }
         answer
     }
+}
+
+/// The Content Security Policy (level 3): the one style by its hash, our own forms and where they
+/// redirect to, and nothing else.
+fn policy(style: &str, frontend: Option<String>) -> String {
+    let style = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+    let frontend = frontend.map_or_else(String::new, |origin| format!(" {origin}"));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{frontend}; \
+         base-uri 'none'; frame-ancestors 'none'"
+    )
 }
 
 #[cfg(test)]

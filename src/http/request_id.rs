@@ -1,6 +1,5 @@
 //! The name of a request: in its log lines, and in its answer's `X-Request-Id`.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,42 +16,26 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest name that is taken over from a proxy, in bytes.
 const MAX_LENGTH: usize = 64;
 
-/// A request's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, so that it is harmless wherever it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub(super) Arc<str>);
-
-impl RequestId {
-    /// The name that a trusted proxy gave the request, or else `random` bytes as 32 hexadecimal
-    /// digits, which are drawn only where they are needed.
-    pub fn of(
-        headers: &HeaderMap,
-        peer: IpAddr,
-        trusted: &[IpNet],
-        random: impl FnOnce() -> [u8; 16],
-    ) -> Self {
-        let given = is_trusted(peer, trusted).then(|| headers.get(X_REQUEST_ID)).flatten();
-        given
-            .and_then(|value| value.to_str().ok())
-            .filter(|name| is_acceptable(name))
-            .map_or_else(|| Self(hex::text(&random())), |name| Self(name.into()))
-    }
-
-    /// Names the request in its answer.
-    pub(super) fn mark(&self, answer: &mut Answer) {
-        if let Ok(value) = HeaderValue::from_str(&self.0) {
-            answer.headers_mut().insert(X_REQUEST_ID, value);
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// The name of a request: that which a trusted proxy gave it, or else `random` bytes as 32
+/// hexadecimal digits, which are drawn only where they are needed. It is 1 to 64 of
+/// `A-Z a-z 0-9 . _ -`, so that it is harmless wherever it is shown.
+pub fn name(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    trusted: &[IpNet],
+    random: impl FnOnce() -> [u8; 16],
+) -> Arc<str> {
+    let given = is_trusted(peer, trusted).then(|| headers.get(X_REQUEST_ID)).flatten();
+    given
+        .and_then(|value| value.to_str().ok())
+        .filter(|name| is_acceptable(name))
+        .map_or_else(|| hex::text(&random()), Arc::from)
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Names the request in its answer.
+pub(super) fn mark(answer: &mut Answer, name: &str) {
+    if let Ok(value) = HeaderValue::from_str(name) {
+        answer.headers_mut().insert(X_REQUEST_ID, value);
     }
 }
 
@@ -69,7 +52,7 @@ mod tests {
     fn a_request_that_has_a_name_takes_no_randomness() {
         let headers = HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static("7"))]);
         let (peer, trusted) = ("127.0.0.1".parse().unwrap(), ["127.0.0.0/8".parse().unwrap()]);
-        let id = RequestId::of(&headers, peer, &trusted, || panic!("bytes are drawn"));
-        assert_eq!(id.as_str(), "7");
+        let id = name(&headers, peer, &trusted, || panic!("bytes are drawn"));
+        assert_eq!(&*id, "7");
     }
 }

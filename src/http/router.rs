@@ -18,12 +18,11 @@ use super::errors::{ApiError, STORAGE_RETRY};
 use super::pages::Pages;
 use super::panics::{Panicked, caught};
 use super::request::{Context, Request};
-use super::request_id::RequestId;
 use super::respond::{self, Answer};
-use super::routes::{Resource, Route, RouteTable};
+use super::routes::{ROUTES, Resource, Route, RouteTable};
 use super::{
-    confirmation, home, login, openapi, passwords, probes, profile, refresh, register, reset_page,
-    revoked_sessions, sessions, token_endpoints, verification, well_known,
+    confirmation, home, login, openapi, passwords, probes, profile, refresh, register, request_id,
+    reset_page, revoked_sessions, sessions, token_endpoints, verification, well_known,
 };
 use crate::app::App;
 use crate::logging::within_request;
@@ -69,7 +68,7 @@ impl Router {
         let (asked, request, problem) = self.take(incoming);
         let limit = self.context.app.config.server.request_timeout;
         let handling = self.handle(&asked, request, problem);
-        let handling = pin!(within_request(Arc::clone(&asked.id.0), handling));
+        let handling = pin!(within_request(Arc::clone(&asked.id), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Panicked)) => {
@@ -81,7 +80,7 @@ impl Router {
             Err(_) => ApiError::Unavailable(STORAGE_RETRY).into_answer(),
         };
         self.cors.permit(asked.origin.as_ref(), &mut answer);
-        asked.id.mark(&mut answer);
+        request_id::mark(&mut answer, &asked.id);
         if asked.method == Method::HEAD {
             answer = respond::for_head(answer);
         }
@@ -95,7 +94,7 @@ impl Router {
         let Incoming { head, body, peer } = *incoming;
         let trusted = &self.context.app.config.server.trusted_proxies;
         let random = || self.context.app.random.name();
-        let id = RequestId::of(&head.headers, peer.ip(), trusted, random);
+        let id = request_id::name(&head.headers, peer.ip(), trusted, random);
         let (client, note) = client(&head, peer, trusted);
         self.proxies.look(note, peer.ip(), &head.headers, trusted);
         let path = head.uri.path();
@@ -125,7 +124,8 @@ impl Router {
     ) -> Answer {
         let head = &request.head;
         if head.method == Method::OPTIONS && head.uri.path() == SERVER_ITSELF {
-            return respond::options(&self.table.methods());
+            let all: Vec<Method> = ROUTES.iter().map(|(method, ..)| method.clone()).collect();
+            return respond::options(&all);
         }
         let methods = asked.resource.map_or(&[][..], |resource| &resource.methods);
         if head.method == Method::OPTIONS
@@ -189,7 +189,7 @@ impl Router {
 
 /// What is kept of a request until it is answered.
 struct Asked<'r> {
-    id: RequestId,
+    id: Arc<str>,
     method: Method,
     /// As it is logged.
     path: Cow<'r, str>,

@@ -129,17 +129,6 @@ impl RouteTable {
         Self { paths }
     }
 
-    /// Every method that some path has.
-    pub(super) fn methods(&self) -> Vec<Method> {
-        let mut methods = Vec::new();
-        for (method, _, _) in ROUTES {
-            if !methods.contains(method) {
-                methods.push(method.clone());
-            }
-        }
-        methods
-    }
-
     /// The resource at `path`, with or without a trailing slash.
     pub(super) fn find(&self, path: &str) -> Option<&Resource> {
         let path = path.strip_suffix('/').unwrap_or(path);

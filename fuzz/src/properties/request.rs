@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use latchkey::http::client::{ProxyNote, client};
 use latchkey::http::errors::ApiError;
 use latchkey::http::input;
-use latchkey::http::request_id::RequestId;
+use latchkey::http::request_id;
 
 use super::wire::{self, Message};
 
@@ -31,11 +31,11 @@ pub fn check(data: &[u8]) {
         let block = found.block().to_string();
         assert!(block.parse::<IpNet>().is_ok() || block.parse::<IpAddr>().is_ok(), "{block}");
 
-        let id = RequestId::of(&head.headers, peer.ip(), &trusted, || [7; 16]);
+        let id = request_id::name(&head.headers, peer.ip(), &trusted, || [7; 16]);
         let is_harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        assert!(id.as_str().bytes().all(is_harmless), "{id}");
-        assert!((1..=64).contains(&id.as_str().len()), "{id}");
-        assert!(peer.ip().is_loopback() || id.as_str() == "07".repeat(16), "{id}");
+        assert!(id.bytes().all(is_harmless), "{id}");
+        assert!((1..=64).contains(&id.len()), "{id}");
+        assert!(peer.ip().is_loopback() || *id == *"07".repeat(16), "{id}");
     }
     check_media_type(&head.headers, &body);
 }

@@ -9,12 +9,10 @@ use crate::flows::Failure;
 use crate::flows::link::LinkOutcome;
 use crate::http::errors::ApiError;
 
-/// A page that only tells something.
+/// A page that only tells something; [`content`](Self::content) has what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The address is confirmed now.
+pub(crate) enum Notice {
     Verified,
-    /// The address was confirmed before.
     AlreadyVerified,
     /// The link is incomplete, forged, expired or of an account that is gone.
     BadLink,
@@ -24,7 +22,6 @@ pub enum Notice {
     NotRemoved,
     /// The account was not removed, as its owner chose.
     Kept,
-    /// The password is reset.
     PasswordReset,
     /// The link has reset the password before.
     AlreadyReset,
@@ -39,22 +36,17 @@ pub enum Notice {
     Cancelled,
     /// The change of address was not called off, as its owner chose.
     ChangeKept,
-    /// The link that confirms a new address is incomplete, forged or expired, or the change was
-    /// made or called off before.
     BadChangeLink,
-    /// The link that calls a change off is incomplete, forged or expired, or the change was made
-    /// or called off before.
     BadCancelLink,
     /// The form was not one of ours.
     BadRequest,
-    /// Overloaded, storage away, or the clock behind.
-    Unavailable {
-        /// When it is worth trying again.
-        retry_after: Duration,
-    },
-    /// Something broke on our side.
+    /// Overloaded, storage away, or the clock behind: when it is worth trying again.
+    Unavailable(Duration),
     Internal,
 }
+
+const LOST: &str = "It may have expired, or part of it may have been lost on the way from the mail to the browser.";
+const CLOSE: &str = "You may close this page.";
 
 impl From<LinkOutcome> for Notice {
     fn from(outcome: LinkOutcome) -> Self {
@@ -80,174 +72,123 @@ impl From<LinkOutcome> for Notice {
 impl From<Failure> for Notice {
     fn from(failure: Failure) -> Self {
         match failure.into() {
-            ApiError::Unavailable(retry_after) => Self::Unavailable { retry_after },
+            ApiError::Unavailable(retry_after) => Self::Unavailable(retry_after),
             _ => Self::Internal,
         }
     }
 }
 
 impl Notice {
-    /// Every notice once, for tests.
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 18] = [
-        Self::Verified,
-        Self::AlreadyVerified,
-        Self::BadLink,
-        Self::Removed,
-        Self::NotRemoved,
-        Self::Kept,
-        Self::PasswordReset,
-        Self::AlreadyReset,
-        Self::BadResetLink,
-        Self::Changed,
-        Self::Taken,
-        Self::Cancelled,
-        Self::ChangeKept,
-        Self::BadChangeLink,
-        Self::BadCancelLink,
-        Self::BadRequest,
-        Self::Unavailable { retry_after: Duration::ZERO },
-        Self::Internal,
-    ];
-
-    /// Its status; its title and heading; and its two paragraphs: what is the case, and what to do
-    /// now.
-    pub(super) const fn content(self) -> (StatusCode, &'static str, [&'static str; 2]) {
+    /// Its status; its title and heading; what is the case; and what to do now.
+    pub(super) const fn content(self) -> (StatusCode, &'static str, &'static str, &'static str) {
         match self {
             Self::Verified => (
                 StatusCode::OK,
                 "Your address is confirmed",
-                ["Thank you. You can log in now.", "You may close this page."],
+                "Thank you. You can log in now.",
+                CLOSE,
             ),
             Self::AlreadyVerified => (
                 StatusCode::OK,
                 "Your address is already confirmed",
-                ["There is nothing left to do. You can log in.", "You may close this page."],
+                "There is nothing left to do. You can log in.",
+                CLOSE,
             ),
             Self::BadLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
-                [
-                    "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
-                    "Open it from the mail again, or request a new one where you created the account.",
-                ],
+                LOST,
+                "Open it from the mail again, or request a new one where you created the account.",
             ),
             Self::Removed => (
                 StatusCode::OK,
                 "The account is removed",
-                [
-                    "Nobody can log in to it any more, and your address can be used again.",
-                    "You may close this page.",
-                ],
+                "Nobody can log in to it any more, and your address can be used again.",
+                CLOSE,
             ),
             Self::NotRemoved => (
                 StatusCode::CONFLICT,
                 "The account was not removed",
-                [
-                    "Its address has been confirmed, and an account with a confirmed address is not removed from here.",
-                    "If that was not you, someone else may be reading your mail. Change the password of your mailbox first, and then ask for a new password for the account.",
-                ],
+                "Its address has been confirmed, and an account with a confirmed address is not removed from here.",
+                "If that was not you, someone else may be reading your mail. Change the password of your mailbox first, and then ask for a new password for the account.",
             ),
             Self::Kept => (
                 StatusCode::OK,
                 "Nothing was changed",
-                [
-                    "The account stays as it is, and its address stays unconfirmed.",
-                    "You can open the link in the mail again until it expires.",
-                ],
+                "The account stays as it is, and its address stays unconfirmed.",
+                "You can open the link in the mail again until it expires.",
             ),
             Self::PasswordReset => (
                 StatusCode::OK,
                 "Your new password is set",
-                [
-                    "You are logged out everywhere. Log in with the new password.",
-                    "You may close this page.",
-                ],
+                "You are logged out everywhere. Log in with the new password.",
+                CLOSE,
             ),
             Self::AlreadyReset => (
                 StatusCode::OK,
                 "Your password has been changed already",
-                [
-                    "This link works once, and has set a new password. Log in with that.",
-                    "If you did not set it or do not remember it, request a new link: where you log in, use “forgot password”.",
-                ],
+                "This link works once, and has set a new password. Log in with that.",
+                "If you did not set it or do not remember it, request a new link: where you log in, use “forgot password”.",
             ),
             Self::BadResetLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
-                [
-                    "It may have expired, or part of it may have been lost on the way from the mail to the browser.",
-                    "Open it from the mail again, or request a new one: where you log in, use “forgot password”.",
-                ],
+                LOST,
+                "Open it from the mail again, or request a new one: where you log in, use “forgot password”.",
             ),
             Self::Changed => (
                 StatusCode::OK,
                 "Your new address is confirmed",
-                [
-                    "It is now the address of your account: log in with it.",
-                    "You may close this page.",
-                ],
+                "It is now the address of your account: log in with it.",
+                CLOSE,
             ),
             Self::Taken => (
                 StatusCode::CONFLICT,
                 "This address is taken",
-                [
-                    "Another account has registered it in the meantime, so yours keeps its present address.",
-                    "If the other account is not yours, change to an address that nobody else uses.",
-                ],
+                "Another account has registered it in the meantime, so yours keeps its present address.",
+                "If the other account is not yours, change to an address that nobody else uses.",
             ),
             Self::Cancelled => (
                 StatusCode::OK,
                 "The change is cancelled",
-                [
-                    "The account keeps its present address, and the links in the mails about the change no longer work.",
-                    "If this is your account and you did not request the change, change your password next: the person who asked knew it.",
-                ],
+                "The account keeps its present address, and the links in the mails about the change no longer work.",
+                "If this is your account and you did not request the change, change your password next: the person who asked knew it.",
             ),
             Self::ChangeKept => (
                 StatusCode::OK,
                 "The change continues",
-                [
-                    "Your account gets the new address as soon as it is confirmed.",
-                    "Until then you can open the link in the mail again and cancel the change.",
-                ],
+                "Your account gets the new address as soon as it is confirmed.",
+                "Until then you can open the link in the mail again and cancel the change.",
             ),
             Self::BadChangeLink => (
                 StatusCode::BAD_REQUEST,
                 "This link does not work",
-                [
-                    "The change may already have been made, cancelled, or replaced by another. Or the link has expired, or part of it was lost on the way from the mail to the browser.",
-                    "Check which address your account has, and request the change again if you still want it.",
-                ],
+                "The change may already have been made, cancelled, or replaced by another. Or the link has expired, or part of it was lost on the way from the mail to the browser.",
+                "Check which address your account has, and request the change again if you still want it.",
             ),
             Self::BadCancelLink => (
                 StatusCode::BAD_REQUEST,
                 "There is nothing to cancel",
-                [
-                    "The change has already been cancelled, has expired, or has been made. Or part of the link was lost on the way from the mail to the browser.",
-                    "If your account has an address that you did not choose, log in with that address and your password, change the password, then the address.",
-                ],
+                "The change has already been cancelled, has expired, or has been made. Or part of the link was lost on the way from the mail to the browser.",
+                "If your account has an address that you did not choose, log in with that address and your password, change the password, then the address.",
             ),
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
                 "That did not work",
-                [
-                    "The server did not understand what your browser sent.",
-                    "Open the link from the mail again, and use the buttons on the page.",
-                ],
+                "The server did not understand what your browser sent.",
+                "Open the link from the mail again, and use the buttons on the page.",
             ),
-            Self::Unavailable { .. } => (
+            Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Please try again in a moment",
-                [
-                    "The service is not available at the moment. Your last step may or may not have been carried out; it is safe to repeat it.",
-                    "Go back and try again, or open the link from the mail again.",
-                ],
+                "The service is not available at the moment. Your last step may or may not have been carried out; it is safe to repeat it.",
+                "Go back and try again, or open the link from the mail again.",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong",
-                ["The fault is on our side and has been logged.", "Please try again later."],
+                "The fault is on our side and has been logged.",
+                "Please try again later.",
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 /// What a page asks about an account and an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Behind a verification link: is the address of the account yours? It also offers a new
     /// password, to someone who did not choose the present one.
     Confirm,
@@ -22,30 +22,20 @@ impl Question {
     pub(super) const ALL: [Self; 4] =
         [Self::Confirm, Self::Disown, Self::Change, Self::CancelChange];
 
-    /// The template of its page.
-    pub(super) const fn template(self) -> &'static str {
+    /// The template of its page, and its title.
+    pub(super) const fn page(self) -> (&'static str, &'static str) {
         match self {
-            Self::Confirm => "confirm.html",
-            Self::Disown => "disown.html",
-            Self::Change => "change.html",
-            Self::CancelChange => "cancel_change.html",
-        }
-    }
-
-    /// The title of its page.
-    pub(super) const fn title(self) -> &'static str {
-        match self {
-            Self::Confirm => "Confirm your address",
-            Self::Disown => "Remove this account?",
-            Self::Change => "Confirm your new address",
-            Self::CancelChange => "Call off the change of address?",
+            Self::Confirm => ("confirm.html", "Confirm your address"),
+            Self::Disown => ("disown.html", "Remove this account?"),
+            Self::Change => ("change.html", "Confirm your new address"),
+            Self::CancelChange => ("cancel_change.html", "Call off the change of address?"),
         }
     }
 }
 
 /// What a button asks for: the form's field `action`, beside its field `token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageAction {
+pub(crate) enum PageAction {
     /// The address is mine: confirm it, or the change to it.
     Confirm,
     /// The address is mine, but not the password: reset it.
@@ -64,7 +54,7 @@ pub enum PageAction {
 
 impl PageAction {
     /// Reads the field as the templates write it; `None` for a value that no button sends.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "confirm" => Self::Confirm,
             "reset" => Self::Reset,

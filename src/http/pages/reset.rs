@@ -10,29 +10,25 @@ use crate::secret::Secret;
 /// Its form has the fields `token`, `new_password`, `confirm_password`, and `username`, which is
 /// there for password managers alone and not to be believed.
 #[derive(Debug)]
-pub struct ResetPage<'a> {
-    /// The account's address.
-    pub email: &'a Email,
+pub(crate) struct ResetPage<'a> {
+    pub(crate) email: &'a Email,
     /// The reset ticket; the form sends it on.
-    pub token: &'a Secret<String>,
-    /// The least number of characters, as the policy has it.
-    pub min_length: usize,
+    pub(crate) token: &'a Secret<String>,
+    /// In characters.
+    pub(crate) min_length: usize,
     /// What is wrong with what was sent; nothing at first.
-    pub problems: ResetProblems,
+    pub(crate) problems: ResetProblems,
 }
 
 /// What is wrong with a form that was sent, field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResetProblems {
-    /// With the new password.
-    pub new_password: Vec<FieldProblem>,
-    /// With its repetition.
-    pub confirm_password: Vec<FieldProblem>,
+pub(crate) struct ResetProblems {
+    pub(crate) new_password: Vec<FieldProblem>,
+    pub(crate) confirm_password: Vec<FieldProblem>,
 }
 
 impl ResetProblems {
-    /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.new_password.is_empty() && self.confirm_password.is_empty()
     }
 }
@@ -53,11 +49,7 @@ impl From<&FieldErrors> for ResetProblems {
 
 /// What a person is told of the problems of one field.
 pub(super) fn advice(problems: &[FieldProblem]) -> Vec<String> {
-    problems.iter().map(|problem| advice_on(*problem)).collect()
-}
-
-fn advice_on(problem: FieldProblem) -> String {
-    match problem {
+    let advice = problems.iter().map(|problem| match problem {
         FieldProblem::Required | FieldProblem::Null | FieldProblem::Blank => {
             "Please fill this in.".to_owned()
         }
@@ -75,5 +67,6 @@ fn advice_on(problem: FieldProblem) -> String {
             "The two passwords are not the same.".to_owned()
         }
         other => other.to_string(),
-    }
+    });
+    advice.collect()
 }

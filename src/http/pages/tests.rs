@@ -5,12 +5,31 @@ use crate::config::PublicUrl;
 use crate::http::field_errors::FieldErrors;
 use crate::http::respond::tests::{body, header};
 use crate::mail::{reset_link, verify_link};
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use std::time::Duration;
 
 const CREATED: Timestamp = Timestamp::from_micros(1_733_479_200_123_456);
+/// Every notice once, with its status.
+const NOTICES: [(Notice, u16); 18] = [
+    (Notice::Verified, 200),
+    (Notice::AlreadyVerified, 200),
+    (Notice::BadLink, 400),
+    (Notice::Removed, 200),
+    (Notice::NotRemoved, 409),
+    (Notice::Kept, 200),
+    (Notice::PasswordReset, 200),
+    (Notice::AlreadyReset, 200),
+    (Notice::BadResetLink, 400),
+    (Notice::Changed, 200),
+    (Notice::Taken, 409),
+    (Notice::Cancelled, 200),
+    (Notice::ChangeKept, 200),
+    (Notice::BadChangeLink, 400),
+    (Notice::BadCancelLink, 400),
+    (Notice::BadRequest, 400),
+    (Notice::Unavailable(Duration::from_millis(1_500)), 503),
+    (Notice::Internal, 500),
+];
+
 const TOKEN: &str = "dGlja2V0LXRpY2tldC10aWNrZXQ";
 
 fn pages() -> Pages {
@@ -62,7 +81,7 @@ fn field<'a>(page: &'a str, name: &str) -> &'a str {
 
 fn every_page() -> Vec<Answer> {
     let pages = pages();
-    let mut answers: Vec<_> = Notice::ALL.into_iter().map(|notice| pages.notice(notice)).collect();
+    let mut answers: Vec<_> = NOTICES.into_iter().map(|(notice, _)| pages.notice(notice)).collect();
     answers.extend(Question::ALL.map(|question| ask(&pages, question)));
     answers.push(reset(&pages, ResetProblems::default()));
     let new_password = vec![FieldProblem::TooCommon];
@@ -109,7 +128,7 @@ fn each_page_offers_what_it_is_for() {
         assert_eq!(page.matches(&field).count(), 1, "{page}");
         assert_eq!(page.matches(TOKEN).count(), 1, "the ticket is nowhere else");
     }
-    for notice in Notice::ALL {
+    for (notice, _) in NOTICES {
         assert!(!body(&pages.notice(notice)).contains("<form"), "{notice:?}");
     }
 }
@@ -223,31 +242,12 @@ fn a_program_s_field_errors_are_the_form_s_problems() {
 #[test]
 fn notices_have_the_status_that_fits() {
     let pages = pages();
-    for (notice, status) in [
-        (Notice::Verified, 200),
-        (Notice::AlreadyVerified, 200),
-        (Notice::BadLink, 400),
-        (Notice::Removed, 200),
-        (Notice::NotRemoved, 409),
-        (Notice::Kept, 200),
-        (Notice::PasswordReset, 200),
-        (Notice::AlreadyReset, 200),
-        (Notice::BadResetLink, 400),
-        (Notice::Changed, 200),
-        (Notice::Taken, 409),
-        (Notice::Cancelled, 200),
-        (Notice::ChangeKept, 200),
-        (Notice::BadChangeLink, 400),
-        (Notice::BadCancelLink, 400),
-        (Notice::BadRequest, 400),
-        (Notice::Unavailable { retry_after: Duration::from_millis(1_500) }, 503),
-        (Notice::Internal, 500),
-    ] {
+    for (notice, status) in NOTICES {
         let answer = pages.notice(notice);
         assert_eq!(answer.status(), status, "{notice:?}");
         let title = format!("<h1>{}</h1>", notice.content().1);
         assert!(body(&answer).contains(&title), "{notice:?}");
-        let is_worth_a_retry = matches!(notice, Notice::Unavailable { .. });
+        let is_worth_a_retry = matches!(notice, Notice::Unavailable(_));
         let expected = if is_worth_a_retry { "2" } else { "" };
         assert_eq!(header(&answer, "retry-after"), expected, "{notice:?}");
     }
