@@ -38,41 +38,41 @@ pub enum ProxyNote {
 
 /// Warns of proxies whose clients all count as one: once of each kind.
 #[derive(Debug, Default)]
-pub struct ProxyWarnings {
+pub(super) struct ProxyWarnings {
     has_told_of_untrusted: AtomicBool,
     has_told_of_other_header: AtomicBool,
 }
 
 impl ProxyWarnings {
     /// Looks at the `headers` that `peer` sent, and at what became of `X-Forwarded-For`.
-    pub fn look(&self, note: ProxyNote, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) {
+    pub(super) fn look(
+        &self,
+        note: ProxyNote,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        trusted: &[IpNet],
+    ) {
         let is_first = |told: &AtomicBool| !told.swap(true, Ordering::Relaxed);
-        match note {
-            ProxyNote::Forwarded => {}
-            ProxyNote::Untrusted => {
-                if is_first(&self.has_told_of_untrusted) {
-                    warn!(
-                        %peer,
-                        "X-Forwarded-For from a peer that is not trusted is ignored; if it is your \
-                         proxy, add its address to server.trusted_proxies (see docs/operate.md); \
-                         this is logged once"
-                    );
-                }
-            }
-            ProxyNote::Direct | ProxyNote::Malformed => {
-                if is_trusted(peer, trusted)
-                    && let Some(header) = OTHER_HEADERS.iter().find(|it| headers.contains_key(*it))
-                    && is_first(&self.has_told_of_other_header)
-                {
-                    warn!(
-                        %peer,
-                        %header,
-                        "a proxy in server.trusted_proxies names its client in another header than \
-                         X-Forwarded-For, the only one that is read: all its clients count as one; \
-                         have it send that (see docs/operate.md); this is logged once"
-                    );
-                }
-            }
+        if note == ProxyNote::Untrusted && is_first(&self.has_told_of_untrusted) {
+            warn!(
+                %peer,
+                "X-Forwarded-For from a peer that is not trusted is ignored; if it is your \
+                 proxy, add its address to server.trusted_proxies (see docs/operate.md); \
+                 this is logged once"
+            );
+        }
+        if matches!(note, ProxyNote::Direct | ProxyNote::Malformed)
+            && is_trusted(peer, trusted)
+            && let Some(header) = OTHER_HEADERS.iter().find(|it| headers.contains_key(*it))
+            && is_first(&self.has_told_of_other_header)
+        {
+            warn!(
+                %peer,
+                %header,
+                "a proxy in server.trusted_proxies names its client in another header than \
+                 X-Forwarded-For, the only one that is read: all its clients count as one; \
+                 have it send that (see docs/operate.md); this is logged once"
+            );
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn client(head: &Parts, peer: SocketAddr, trusted: &[IpNet]) -> (Client, Pro
 }
 
 /// Whether `address` is that of a trusted proxy.
-pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))
 }
@@ -198,10 +198,7 @@ mod tests {
             let expected = (expected.to_owned(), ProxyNote::Forwarded);
             assert_eq!(forwarded(PROXY, values), expected, "{values:?}");
         }
-    }
-
-    #[test]
-    fn what_is_no_address_ends_the_walk() {
+        // What is no address ends the walk.
         for (values, expected) in [
             (&["unknown"][..], "10.0.0.1"),
             (&["192.0.2.1, garbage"], "10.0.0.1"),

@@ -6,7 +6,7 @@ use super::errors::ApiError;
 use super::field_errors::{FieldErrors, FieldProblem};
 use super::fields::Fields;
 use super::input;
-use super::pages::{Notice, PageAction, Question, ResetProblems};
+use super::pages::{Notice, PageAction, Question};
 use super::request::{Context, Request};
 use super::reset_page;
 use super::respond::{self, Answer};
@@ -83,7 +83,7 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
     let token = fields.trimmed("token");
     let action = match fields.get("action") {
         None => Some(PageAction::Confirm),
-        _ => PageAction::parse(fields.trimmed("action").expose()),
+        Some(_) => PageAction::parse(fields.trimmed("action").expose()),
     };
     let action = match action {
         Some(PageAction::Keep) => return pages.notice(Notice::Kept),
@@ -99,7 +99,7 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
         (PageAction::Confirm, Err(outcome)) => return result(context, outcome),
         (PageAction::Reset, Ok(link)) => match password::exchange_for_reset(app, &link).await {
             Ok(token) => {
-                return reset_page::form(context, &link.email, &token, ResetProblems::default());
+                return reset_page::form(context, &link.email, &token, FieldErrors::default());
             }
             Err(outcome) => Ok(outcome),
         },

@@ -15,12 +15,12 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, InvalidHeaderValue,
-    REFERRER_POLICY,
+    REFERRER_POLICY, RETRY_AFTER,
 };
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use thiserror::Error;
 
-use super::field_errors::FieldProblem;
+use super::field_errors::{FieldErrors, FieldProblem};
 use super::respond::{self, Answer};
 use crate::clock::Timestamp;
 use crate::config::PublicUrl;
@@ -30,7 +30,7 @@ use crate::secret::Secret;
 
 pub(super) use notice::Notice;
 pub(super) use question::{PageAction, Question};
-pub(super) use reset::{ResetPage, ResetProblems};
+pub(super) use reset::ResetPage;
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -117,7 +117,7 @@ impl Pages {
     /// Asks for a new password; with status 400 where there was one that is refused, so that no
     /// password manager keeps it.
     pub(super) fn reset(&self, page: &ResetPage<'_>) -> Answer {
-        let is_good = page.problems.is_empty();
+        let is_good = page.advice().iter().all(Vec::is_empty);
         let status = if is_good { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         self.answer(status, self.render_reset(page))
     }
@@ -129,11 +129,11 @@ impl Pages {
 
     pub(super) fn notice(&self, notice: Notice) -> Answer {
         let (status, ..) = notice.content();
-        let answer = self.answer(status, self.render_notice(notice));
-        match notice {
-            Notice::Unavailable(retry_after) => respond::retry_after(answer, retry_after),
-            _ => answer,
+        let mut answer = self.answer(status, self.render_notice(notice));
+        if let Notice::Unavailable(wait) = notice {
+            answer.headers_mut().insert(RETRY_AFTER, respond::whole_seconds(wait).into());
         }
+        answer
     }
 
     /// Renders every template, so that a broken one shows at the start and not in use.
@@ -143,9 +143,9 @@ impl Pages {
             for question in Question::ALL {
                 self.render_question(question, email, Timestamp::EPOCH, token)?;
             }
-            for problems in [vec![], vec![FieldProblem::Blank]] {
-                let problems =
-                    ResetProblems { new_password: problems.clone(), confirm_password: problems };
+            let mut blank = FieldErrors::of("new_password", FieldProblem::Blank);
+            blank.add("confirm_password", FieldProblem::Blank);
+            for problems in [FieldErrors::default(), blank] {
                 self.render_reset(&ResetPage { email, token, min_length: 1, problems })?;
             }
         }
@@ -172,15 +172,13 @@ impl Pages {
     }
 
     fn render_reset(&self, page: &ResetPage<'_>) -> Result<String, minijinja::Error> {
+        let [new_password, confirm_password] = page.advice();
         let form = context! {
             form_action => format!("{}{RESET_PASSWORD}/", self.prefix),
             email => page.email.as_str(),
             token => page.token.expose().as_str(),
             min_length => page.min_length,
-            problems => context! {
-                new_password => reset::advice(&page.problems.new_password),
-                confirm_password => reset::advice(&page.problems.confirm_password),
-            },
+            problems => context! { new_password, confirm_password },
         };
         self.render(RESET, "Choose a new password", form)
     }

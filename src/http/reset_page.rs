@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode_str;
 
 use super::errors::ApiError;
-use super::pages::{Notice, ResetPage, ResetProblems};
+use super::field_errors::FieldErrors;
+use super::pages::{Notice, ResetPage};
 use super::passwords;
 use super::request::{Context, Request};
 use super::respond::Answer;
@@ -20,7 +21,7 @@ pub(super) fn open(context: &Context, request: &Request) -> Answer {
     let token = percent_decode_str(rest.trim_matches('/')).decode_utf8_lossy().into_owned();
     let token = Secret::new(token);
     match Link::open(&context.app, &token, &[Purpose::ResetPassword]) {
-        Ok(link) => form(context, &link.email, &token, ResetProblems::default()),
+        Ok(link) => form(context, &link.email, &token, FieldErrors::default()),
         Err(outcome) => notice(context, outcome),
     }
 }
@@ -37,7 +38,7 @@ pub(super) async fn answer(context: &Context, request: Request) -> Result<Answer
     let new = match passwords::new_password(app, &fields, Some(&link.user)) {
         Ok(new) => new,
         Err(ApiError::Fields(errors)) => {
-            return Ok(form(context, &link.email, &token, ResetProblems::from(&errors)));
+            return Ok(form(context, &link.email, &token, errors));
         }
         Err(other) => return Err(other),
     };
@@ -50,7 +51,7 @@ pub(super) fn form(
     context: &Context,
     email: &Email,
     token: &Secret<String>,
-    problems: ResetProblems,
+    problems: FieldErrors,
 ) -> Answer {
     let min_length = context.app.config.passwords.policy.min_length;
     context.pages.reset(&ResetPage { email, token, min_length, problems })

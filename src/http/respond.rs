@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -90,13 +90,6 @@ pub(super) fn see_other(location: &str) -> Answer {
 #[must_use]
 pub(super) fn no_store(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-/// The answer with `Retry-After`.
-#[must_use]
-pub(super) fn retry_after(mut answer: Answer, wait: Duration) -> Answer {
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     answer
 }
 
@@ -271,10 +264,7 @@ pub(super) mod tests {
     #[test]
     fn waits_are_rounded_up() {
         for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (11_500, 12)] {
-            let wait = Duration::from_millis(millis);
-            assert_eq!(whole_seconds(wait), seconds);
-            let answer = retry_after(no_content(), wait);
-            assert_eq!(header(&answer, "retry-after"), seconds.to_string());
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
         }
         assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }

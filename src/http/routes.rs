@@ -35,7 +35,8 @@ pub(super) enum Route {
     Ready,
 }
 
-/// The list. Paths are written without their trailing slash; each works with it as well.
+/// The list; the methods of a path follow each other. Paths are written without their trailing
+/// slash; each works with it as well.
 pub(super) const ROUTES: &[(Method, &str, Route)] = &[
     (Method::POST, "/api/register", Route::Register),
     (Method::POST, "/api/login", Route::LogIn),
@@ -74,7 +75,7 @@ pub(super) struct Resource {
     /// it can be logged.
     pub(super) pattern: &'static str,
     /// What its methods ask for.
-    routes: Vec<(Method, Route)>,
+    routes: &'static [(Method, &'static str, Route)],
     /// Its methods.
     pub(super) methods: Vec<Method>,
 }
@@ -91,7 +92,7 @@ impl Resource {
     /// What `method` asks for here. `HEAD` asks for what `GET` does.
     pub(super) fn route(&self, method: &Method) -> Option<Route> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.routes.iter().find(|(known, _)| known == method).map(|(_, route)| *route)
+        self.routes.iter().find(|(known, ..)| known == method).map(|(.., route)| *route)
     }
 }
 
@@ -108,23 +109,12 @@ impl RouteTable {
     /// If two of its paths contradict each other; a test makes it.
     #[expect(clippy::expect_used, reason = "the list is ours, and a test builds the table")]
     pub(super) fn new() -> Self {
-        let mut resources: Vec<Resource> = Vec::new();
-        for (method, pattern, route) in ROUTES {
-            let (method, entry) = (method.clone(), (method.clone(), *route));
-            match resources.iter_mut().find(|resource| resource.pattern == *pattern) {
-                Some(resource) => {
-                    resource.routes.push(entry);
-                    resource.methods.push(method);
-                }
-                None => {
-                    let (routes, methods) = (vec![entry], vec![method]);
-                    resources.push(Resource { pattern, routes, methods });
-                }
-            }
-        }
         let mut paths = matchit::Router::new();
-        for resource in resources {
-            paths.insert(resource.pattern, resource).expect("paths that do not contradict");
+        for routes in ROUTES.chunk_by(|(_, one, _), (_, next, _)| one == next) {
+            let Some((_, pattern, _)) = routes.first() else { continue };
+            let methods = routes.iter().map(|(method, ..)| method.clone()).collect();
+            let resource = Resource { pattern, routes, methods };
+            paths.insert(*pattern, resource).expect("paths that do not contradict");
         }
         Self { paths }
     }

@@ -17,39 +17,24 @@ pub(crate) struct ResetPage<'a> {
     /// In characters.
     pub(crate) min_length: usize,
     /// What is wrong with what was sent; nothing at first.
-    pub(crate) problems: ResetProblems,
+    pub(crate) problems: FieldErrors,
 }
 
-/// What is wrong with a form that was sent, field by field.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ResetProblems {
-    pub(crate) new_password: Vec<FieldProblem>,
-    pub(crate) confirm_password: Vec<FieldProblem>,
-}
-
-impl ResetProblems {
-    pub(super) fn is_empty(&self) -> bool {
-        self.new_password.is_empty() && self.confirm_password.is_empty()
-    }
-}
-
-impl From<&FieldErrors> for ResetProblems {
-    /// The problems of this form among those that a program would be told. What is wrong with the
+impl ResetPage<'_> {
+    /// What a person is told of the new password and of its repetition. What is wrong with the
     /// ticket is for another page: [`Notice::BadResetLink`](super::Notice::BadResetLink).
-    fn from(errors: &FieldErrors) -> Self {
-        let of_both = errors.problems_of(NON_FIELD).iter().copied();
-        let differ = of_both.filter(|problem| *problem == FieldProblem::PasswordsDiffer);
-        let of_repetition = errors.problems_of("confirm_password").iter().copied();
-        Self {
-            new_password: errors.problems_of("new_password").to_vec(),
-            confirm_password: of_repetition.chain(differ).collect(),
-        }
+    pub(super) fn advice(&self) -> [Vec<String>; 2] {
+        let of = |field| self.problems.problems_of(field).iter();
+        let differ = of(NON_FIELD).filter(|problem| **problem == FieldProblem::PasswordsDiffer);
+        [
+            of("new_password").map(advice_on).collect(),
+            of("confirm_password").chain(differ).map(advice_on).collect(),
+        ]
     }
 }
 
-/// What a person is told of the problems of one field.
-pub(super) fn advice(problems: &[FieldProblem]) -> Vec<String> {
-    let advice = problems.iter().map(|problem| match problem {
+fn advice_on(problem: &FieldProblem) -> String {
+    match problem {
         FieldProblem::Required | FieldProblem::Null | FieldProblem::Blank => {
             "Please fill this in.".to_owned()
         }
@@ -67,6 +52,5 @@ pub(super) fn advice(problems: &[FieldProblem]) -> Vec<String> {
             "The two passwords are not the same.".to_owned()
         }
         other => other.to_string(),
-    });
-    advice.collect()
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::PublicUrl;
-use crate::http::field_errors::FieldErrors;
+use crate::http::field_errors::NON_FIELD;
 use crate::http::respond::tests::{body, header};
 use crate::mail::{reset_link, verify_link};
 use std::time::Duration;
@@ -64,7 +64,7 @@ fn ask(pages: &Pages, question: Question) -> Answer {
     pages.ask(question, &email("a+b@example.com"), CREATED, &token())
 }
 
-fn reset(pages: &Pages, problems: ResetProblems) -> Answer {
+fn reset(pages: &Pages, problems: FieldErrors) -> Answer {
     let (email, token) = (&email("a@example.com"), &token());
     pages.reset(&ResetPage { email, token, min_length: 12, problems })
 }
@@ -83,9 +83,9 @@ fn every_page() -> Vec<Answer> {
     let pages = pages();
     let mut answers: Vec<_> = NOTICES.into_iter().map(|(notice, _)| pages.notice(notice)).collect();
     answers.extend(Question::ALL.map(|question| ask(&pages, question)));
-    answers.push(reset(&pages, ResetProblems::default()));
-    let new_password = vec![FieldProblem::TooCommon];
-    answers.push(reset(&pages, ResetProblems { new_password, ..Default::default() }));
+    answers.push(reset(&pages, FieldErrors::default()));
+    let problems = FieldErrors::of("new_password", FieldProblem::TooCommon);
+    answers.push(reset(&pages, problems));
     answers
 }
 
@@ -149,7 +149,7 @@ fn forms_go_to_where_the_mailed_links_lead() {
         for question in Question::ALL {
             assert_eq!(form_action(&body(&ask(&pages, question))), confirm);
         }
-        let reset = form_action(&body(&reset(&pages, ResetProblems::default())));
+        let reset = form_action(&body(&reset(&pages, FieldErrors::default())));
         assert_eq!(reset, format!("{prefix}/reset-password/"));
         let link = verify_link(&url(public_url), &token);
         assert!(link.expose().ends_with(&format!("{confirm}?token={TOKEN}")));
@@ -160,7 +160,7 @@ fn forms_go_to_where_the_mailed_links_lead() {
 
 #[test]
 fn the_form_for_a_new_password_is_one_that_password_managers_know() {
-    let answer = reset(&pages(), ResetProblems::default());
+    let answer = reset(&pages(), FieldErrors::default());
     assert_eq!(answer.status(), 200);
     let page = body(&answer);
     assert_eq!(form_action(&page), "/reset-password/");
@@ -186,32 +186,33 @@ fn the_form_for_a_new_password_is_one_that_password_managers_know() {
 
 #[test]
 fn what_is_wrong_with_a_new_password_stands_beside_its_field() {
-    use FieldProblem::{EntirelyNumeric, PasswordsDiffer, TooCommon};
-    let (new, repeated) = (vec![TooCommon, EntirelyNumeric], vec![PasswordsDiffer]);
-    for (new_password, confirm_password) in
-        [(new.clone(), vec![]), (vec![], repeated.clone()), (new, repeated)]
-    {
-        let problems = ResetProblems { new_password, confirm_password };
-        let answer = reset(&pages(), problems.clone());
-        assert_eq!(answer.status(), 400);
+    use FieldProblem::{EntirelyNumeric, InvalidResetToken, PasswordsDiffer, Required, TooCommon};
+    let weak = [("new_password", TooCommon), ("new_password", EntirelyNumeric)];
+    let common = "This is one of the most common passwords. This contains only digits.";
+    let differ = "The two passwords are not the same.";
+    for (problems, told_of_new, told_of_repetition) in [
+        (&weak[..], common, ""),
+        (&[(NON_FIELD, PasswordsDiffer)], "", differ),
+        (&[("confirm_password", Required)], "", "Please fill this in."),
+        (&[weak[0], weak[1], (NON_FIELD, PasswordsDiffer)], common, differ),
+        // What is wrong with the ticket is for another page.
+        (&[("token", Required), (NON_FIELD, InvalidResetToken)], "", ""),
+    ] {
+        let mut errors = FieldErrors::default();
+        for (field, problem) in problems {
+            errors.add(field, *problem);
+        }
+        let answer = reset(&pages(), errors);
+        let is_any = !told_of_new.is_empty() || !told_of_repetition.is_empty();
+        assert_eq!(answer.status(), if is_any { 400 } else { 200 }, "{problems:?}");
         let page = body(&answer);
-        assert_eq!(page.matches("role=\"alert\"").count(), 1, "{page}");
-        assert_eq!(page.matches(" autofocus").count(), 1, "{page}");
-        for (name, id, problems, text) in [
-            (
-                "new_password",
-                "new-password-problem",
-                &problems.new_password,
-                "This is one of the most common passwords. This contains only digits.",
-            ),
-            (
-                "confirm_password",
-                "confirm-password-problem",
-                &problems.confirm_password,
-                "The two passwords are not the same.",
-            ),
+        assert_eq!(page.matches("role=\"alert\"").count(), usize::from(is_any), "{page}");
+        assert_eq!(page.matches(" autofocus").count(), usize::from(is_any), "{page}");
+        for (name, id, text) in [
+            ("new_password", "new-password-problem", told_of_new),
+            ("confirm_password", "confirm-password-problem", told_of_repetition),
         ] {
-            let is_wrong = !problems.is_empty();
+            let is_wrong = !text.is_empty();
             let input = field(&page, name);
             assert_eq!(input.contains(r#"aria-invalid="true""#), is_wrong, "{input}");
             assert_eq!(input.contains(&format!(r#"aria-describedby="{id}"#)), is_wrong, "{input}");
@@ -219,24 +220,6 @@ fn what_is_wrong_with_a_new_password_stands_beside_its_field() {
             assert_eq!(page.contains(&told), is_wrong, "{page}");
         }
     }
-}
-
-#[test]
-fn a_program_s_field_errors_are_the_form_s_problems() {
-    let mut errors = FieldErrors::default();
-    assert!(ResetProblems::from(&errors).is_empty());
-    errors.add("new_password", FieldProblem::TooCommon);
-    errors.add("confirm_password", FieldProblem::Required);
-    errors.add("token", FieldProblem::Required);
-    let expected = ResetProblems {
-        new_password: vec![FieldProblem::TooCommon],
-        confirm_password: vec![FieldProblem::Required],
-    };
-    assert_eq!(ResetProblems::from(&errors), expected);
-    let differ = FieldErrors::non_field(FieldProblem::PasswordsDiffer);
-    assert_eq!(ResetProblems::from(&differ).confirm_password, [FieldProblem::PasswordsDiffer]);
-    let bad_link = FieldErrors::non_field(FieldProblem::InvalidResetToken);
-    assert!(ResetProblems::from(&bad_link).is_empty());
 }
 
 #[test]
