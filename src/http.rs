@@ -27,13 +27,10 @@ pub mod request;
 pub mod request_id;
 mod reset_page;
 mod respond;
-mod revoked_sessions;
 mod router;
 mod routes;
 mod sessions;
 mod token_endpoints;
-mod user;
-mod verification;
 mod well_known;
 
 pub use router::Router;

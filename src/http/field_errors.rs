@@ -111,14 +111,12 @@ impl From<UsernameProblem> for FieldProblem {
 
 /// The problems of all fields, in the order they were found: `{"field": ["message", …]}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldErrors {
-    fields: Vec<(&'static str, Vec<FieldProblem>)>,
-}
+pub struct FieldErrors(Vec<(&'static str, Vec<FieldProblem>)>);
 
 impl FieldErrors {
     /// A single problem of one field.
     pub(super) fn of(field: &'static str, problem: FieldProblem) -> Self {
-        Self { fields: vec![(field, vec![problem])] }
+        Self(vec![(field, vec![problem])])
     }
 
     /// A single problem of no one field, for when every field is good by itself.
@@ -128,9 +126,9 @@ impl FieldErrors {
 
     /// Adds a problem of `field`, after those it has.
     pub(super) fn add(&mut self, field: &'static str, problem: FieldProblem) {
-        match self.fields.iter_mut().find(|(name, _)| *name == field) {
+        match self.0.iter_mut().find(|(name, _)| *name == field) {
             Some((_, problems)) => problems.push(problem),
-            None => self.fields.push((field, vec![problem])),
+            None => self.0.push((field, vec![problem])),
         }
     }
 
@@ -171,18 +169,18 @@ impl FieldErrors {
 
     /// The problems of `field`, in the order they were found.
     pub fn problems_of(&self, field: &str) -> &[FieldProblem] {
-        let found = self.fields.iter().find(|(name, _)| *name == field);
+        let found = self.0.iter().find(|(name, _)| *name == field);
         found.map_or(&[], |(_, problems)| problems)
     }
 
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.0.is_empty()
     }
 }
 
 impl Serialize for FieldErrors {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.fields.iter().map(|(field, problems)| (field, problems)))
+        serializer.collect_map(self.0.iter().map(|(field, problems)| (field, problems)))
     }
 }

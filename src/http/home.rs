@@ -30,9 +30,9 @@ fn accepts_html(headers: &HeaderMap) -> bool {
             let mut parts = range.split(';').map(str::trim);
             let is_html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
             let is_refused = |part: &str| {
-                let weight =
-                    part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("q"));
-                weight.is_some_and(|(_, weight)| weight.parse() == Ok(0.0_f32))
+                part.split_once('=').is_some_and(|(name, weight)| {
+                    name.eq_ignore_ascii_case("q") && weight.parse() == Ok(0.0_f32)
+                })
             };
             is_html && !parts.any(is_refused)
         })

@@ -7,9 +7,9 @@ use super::cookies;
 use super::errors::ApiError;
 use super::field_errors::FieldProblem;
 use super::fields::{Field, Fields};
+use super::profile::UserBody;
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::user::UserBody;
 use crate::flows::login::{self, LoginRefused};
 use crate::secret::Secret;
 

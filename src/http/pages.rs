@@ -36,20 +36,15 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
 const STYLE: &str = include_str!("../templates/pages/style.css");
 
-const LAYOUT: &str = "layout.html";
-const HOME: &str = "home.html";
-const RESET: &str = "reset.html";
-const NOTICE: &str = "notice.html";
-
 const TEMPLATES: [(&str, &str); 8] = [
-    (LAYOUT, include_str!("../templates/pages/layout.html")),
+    ("layout.html", include_str!("../templates/pages/layout.html")),
     ("confirm.html", include_str!("../templates/pages/confirm.html")),
     ("disown.html", include_str!("../templates/pages/disown.html")),
     ("change.html", include_str!("../templates/pages/change.html")),
     ("cancel_change.html", include_str!("../templates/pages/cancel_change.html")),
-    (HOME, include_str!("../templates/pages/home.html")),
-    (RESET, include_str!("../templates/pages/reset.html")),
-    (NOTICE, include_str!("../templates/pages/notice.html")),
+    ("home.html", include_str!("../templates/pages/home.html")),
+    ("reset.html", include_str!("../templates/pages/reset.html")),
+    ("notice.html", include_str!("../templates/pages/notice.html")),
 ];
 
 /// Why there can be no pages.
@@ -180,12 +175,12 @@ impl Pages {
             min_length => page.min_length,
             problems => context! { new_password, confirm_password },
         };
-        self.render(RESET, "Choose a new password", form)
+        self.render("reset.html", "Choose a new password", form)
     }
 
     fn render_home(&self) -> Result<String, minijinja::Error> {
         let schema = format!("{}{SCHEMA}/", self.prefix);
-        self.render(HOME, "This is an account service", context! { schema })
+        self.render("home.html", "This is an account service", context! { schema })
     }
 
     fn render_notice(&self, notice: Notice) -> Result<String, minijinja::Error> {
@@ -194,7 +189,7 @@ impl Pages {
             tone => if status.is_success() { "good" } else { "note" },
             paragraphs => vec![what_is, what_to_do],
         };
-        self.render(NOTICE, title, content)
+        self.render("notice.html", title, content)
     }
 
     /// A whole page: one template, filled in, within the layout.
@@ -210,7 +205,7 @@ impl Pages {
             .get_template(template)?
             .render(context! { ..frame.clone(), ..values })?;
         self.templates
-            .get_template(LAYOUT)?
+            .get_template("layout.html")?
             .render(context! { style => STYLE, content => content, ..frame })
     }
 

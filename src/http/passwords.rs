@@ -54,9 +54,6 @@ pub(super) async fn reset(context: &Context, request: Request) -> Result<Answer,
 }
 
 /// The new password in the fields of a reset, of `user` where the link is good.
-///
-/// # Errors
-/// What is wrong with the fields.
 pub(super) fn new_password(
     app: &App,
     fields: &Fields,

@@ -1,4 +1,4 @@
-//! `POST /api/register/`
+//! `/api/register/` and `/api/resend-verification/`
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use super::field_errors::{FieldErrors, FieldProblem};
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use crate::flows::registration::{self, Draft, RegistrationRefused};
+use crate::flows::verification;
 
 /// The answer. A known client goes on to its "check your email" page only on `"sent"`.
 #[derive(Serialize)]
@@ -21,6 +22,7 @@ const REGISTERED: Registered = Registered {
     email_status: "sent",
 };
 
+/// `POST /api/register/`
 pub(super) async fn register(context: &Context, request: Request) -> Result<Answer, ApiError> {
     let app = &context.app;
     if !registration::is_open(app) {
@@ -46,4 +48,17 @@ pub(super) async fn register(context: &Context, request: Request) -> Result<Answ
         Err(RegistrationRefused::Throttled(throttled)) => Err(throttled.into()),
         Err(RegistrationRefused::Failed(failure)) => Err(failure.into()),
     }
+}
+
+/// The same for every address, whether or not it has an account.
+const REQUESTED: &str = "If the address needs verification, a mail is on its way.";
+
+/// `POST /api/resend-verification/`
+pub(super) async fn resend_verification(
+    context: &Context,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    let email = request.form(|form| form.email("email"))?;
+    verification::request(&context.app, email, request.client).await?;
+    Ok(respond::message(REQUESTED))
 }

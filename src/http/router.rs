@@ -16,13 +16,13 @@ use super::client::{ProxyWarnings, client};
 use super::cors::{self, Cors};
 use super::errors::{ApiError, STORAGE_RETRY};
 use super::pages::Pages;
-use super::panics::{Panicked, caught};
+use super::panics::caught;
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
 use super::routes::{ROUTES, Resource, Route, RouteTable};
 use super::{
     confirmation, home, login, openapi, passwords, probes, profile, refresh, register, request_id,
-    reset_page, revoked_sessions, sessions, token_endpoints, verification, well_known,
+    reset_page, sessions, token_endpoints, well_known,
 };
 use crate::app::App;
 use crate::logging::within_request;
@@ -70,8 +70,8 @@ impl Router {
         let handling = self.handle(&asked, request, problem);
         let handling = pin!(within_request(Arc::clone(&asked.id), handling));
         let mut answer = match tokio::time::timeout(limit, caught(handling)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Panicked)) => {
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
                 let method = respond::shortened(asked.method.as_str());
                 let (request_id, path) = (&asked.id, asked.path.as_ref());
                 error!(%request_id, %method, path, "request handler panicked");
@@ -165,14 +165,18 @@ impl Router {
             Route::EndSession => Box::pin(sessions::end(context, *request)).await,
             Route::VerifyToken => token_endpoints::verify(context, &request),
             Route::BlacklistToken => Box::pin(token_endpoints::blacklist(context, *request)).await,
-            Route::RevokedSessions => Box::pin(revoked_sessions::show(context, &request)).await,
+            Route::RevokedSessions => {
+                Box::pin(well_known::revoked_sessions(context, &request)).await
+            }
             Route::Profile => profile::show(context, &request),
             Route::ChangeProfile => Box::pin(profile::change(context, *request)).await,
             Route::DeleteAccount => Box::pin(profile::delete(context, *request)).await,
             Route::ForgotPassword => Box::pin(passwords::forgot(context, *request)).await,
             Route::ResetPassword => Box::pin(passwords::reset(context, *request)).await,
             Route::ChangePassword => Box::pin(passwords::change(context, *request)).await,
-            Route::ResendVerification => Box::pin(verification::resend(context, *request)).await,
+            Route::ResendVerification => {
+                Box::pin(register::resend_verification(context, *request)).await
+            }
             Route::OpenResetLink => Ok(reset_page::open(context, &request)),
             Route::AnswerReset => Box::pin(reset_page::answer(context, *request)).await,
             Route::OpenVerificationLink => {

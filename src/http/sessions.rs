@@ -8,7 +8,6 @@ use super::cookies;
 use super::errors::ApiError;
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use crate::clock::Timestamp;
 use crate::domain::{Authorised, Session, SessionId, device};
 use crate::flows::profile::NotAuthenticated;
 use crate::flows::refresh::RefreshRefused;
@@ -34,7 +33,7 @@ impl SessionBody {
         Self {
             id: session.id,
             opened_at: session.opened_at.to_string(),
-            last_used: date(session.rotated_at),
+            last_used: session.rotated_at.to_string().chars().take("2024-12-06".len()).collect(),
             address: session.opened_by.address.to_string(),
             device: device::describe(&session.opened_by.user_agent),
             user_agent: session.opened_by.user_agent,
@@ -138,11 +137,6 @@ fn session_of_path(path: &str) -> Option<SessionId> {
     SessionId::parse(id)
 }
 
-/// The day in UTC: `2024-12-06`.
-fn date(timestamp: Timestamp) -> String {
-    timestamp.to_string().chars().take(10).collect()
-}
-
 impl From<EndRefused> for ApiError {
     fn from(refused: EndRefused) -> Self {
         match refused {
@@ -156,6 +150,7 @@ impl From<EndRefused> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::domain::session::SessionLifetimes;
     use crate::domain::{Client, UserId};
     use serde_json::json;

@@ -22,9 +22,8 @@ struct Obtained<'a> {
 /// in `email`, or in `username` where there is no `email`.
 pub(super) async fn obtain(context: &Context, request: Request) -> Result<Answer, ApiError> {
     let fields = request.fields()?;
-    let has_email = fields.get("email").is_some();
-    let has_username = fields.get("username").is_some();
-    let name = if has_username && !has_email { "username" } else { "email" };
+    let is_named = fields.get("email").is_none() && fields.get("username").is_some();
+    let name = if is_named { "username" } else { "email" };
     let (email, password) = fields.form(|form| {
         let email = form.email(name);
         let password = form.password("password");
