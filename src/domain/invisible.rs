@@ -4,9 +4,9 @@
 //! and with them one name can pass for another.
 
 /// `Default_Ignorable_Code_Point` of the Unicode Character Database (`DerivedCoreProperties.txt`),
-/// unchanged since Unicode 9; and three blanks that are not `White_Space`: U+2800, U+13441 and
-/// U+13442.
-const INVISIBLE: [(char, char); 19] = [
+/// unchanged since Unicode 9; and blanks that are neither that nor `White_Space`: U+2800, U+13441,
+/// U+13442, U+16FE4 and U+1D159.
+const INVISIBLE: [(char, char); 21] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{61c}', '\u{61c}'),
@@ -23,7 +23,9 @@ const INVISIBLE: [(char, char); 19] = [
     ('\u{ffa0}', '\u{ffa0}'),
     ('\u{fff0}', '\u{fff8}'),
     ('\u{13441}', '\u{13442}'),
+    ('\u{16fe4}', '\u{16fe4}'),
     ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d159}', '\u{1d159}'),
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0000}', '\u{e0fff}'),
 ];
@@ -49,7 +51,7 @@ mod tests {
             ("a@b", "a@b"),
             (" \u{202a}a@b\u{202c}\t", "a@b"),
             ("\u{feff}a\u{200b}b\u{e007f}\u{fe0f}", "a\u{200b}b"),
-            ("\u{3164} \u{2800}", ""),
+            ("\u{3164} \u{2800}\u{16fe4}\u{1d159}", ""),
             ("", ""),
         ] {
             assert_eq!(trim(text), trimmed, "{text:?}");

@@ -126,15 +126,27 @@ impl Ticket {
         self.used.is_none() && now < self.expires_at
     }
 
+    /// Whether it was used to call a change of address of `user` off, and not to make it.
+    pub fn has_cancelled(&self, user: &User) -> bool {
+        let is_made = user.email.key() == self.email.key();
+        self.used.is_some()
+            && match self.purpose {
+                Purpose::ChangeEmail => !is_made,
+                Purpose::CancelEmailChange => true,
+                Purpose::VerifyEmail | Purpose::ResetPassword => false,
+            }
+    }
+
     /// What can be done at `now` with this ticket of `user`.
     pub fn state(&self, user: &User, now: Timestamp) -> TicketState {
         let has_address = user.email.key() == self.email.key();
         let pending = user.pending_email_at(now);
         let stands = match (self.purpose, self.used) {
-            (Purpose::VerifyEmail, _) | (Purpose::ChangeEmail, Some(_)) => has_address,
+            (Purpose::VerifyEmail, _) => has_address,
             (Purpose::ResetPassword, _) => has_address && !user.is_disabled,
             (Purpose::ChangeEmail, None) => pending.is_some_and(|to| to.ticket == self.id),
-            (Purpose::CancelEmailChange, _) => pending.is_some(),
+            (Purpose::CancelEmailChange, None) => pending.is_some(),
+            (Purpose::ChangeEmail | Purpose::CancelEmailChange, Some(_)) => true,
         };
         match self.used {
             _ if now >= self.expires_at || !stands => TicketState::Void,
@@ -181,12 +193,12 @@ mod tests {
             (Purpose::ResetPassword, &own, &user, open, used),
             (Purpose::ResetPassword, &own, &moved, void, void),
             (Purpose::ResetPassword, &own, &disabled, void, void),
-            (Purpose::ChangeEmail, &other, &changing, open, void),
-            (Purpose::ChangeEmail, &other, &changing_anew, void, void),
+            (Purpose::ChangeEmail, &other, &changing, open, used),
+            (Purpose::ChangeEmail, &other, &changing_anew, void, used),
             (Purpose::ChangeEmail, &other, &moved, void, used),
-            (Purpose::ChangeEmail, &other, &user, void, void),
+            (Purpose::ChangeEmail, &other, &user, void, used),
             (Purpose::CancelEmailChange, &own, &changing, open, used),
-            (Purpose::CancelEmailChange, &own, &user, void, void),
+            (Purpose::CancelEmailChange, &own, &user, void, used),
         ] {
             let mut ticket = Ticket::new(id, purpose, (user.id, email.clone()), (now, end));
             assert_eq!(ticket.state(owner, now), unused, "{purpose:?} {owner:?}");

@@ -86,8 +86,6 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
         Some(_) => PageAction::parse(fields.trimmed("action").expose()),
     };
     let action = match action {
-        Some(PageAction::Keep) => return pages.notice(Notice::Kept),
-        Some(PageAction::KeepChange) => return pages.notice(Notice::ChangeKept),
         Some(action) => action,
         None => return pages.notice(Notice::BadRequest),
     };
@@ -106,6 +104,12 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
         (PageAction::Disown, Ok(link)) if link.purpose == Purpose::VerifyEmail => {
             return pages.ask(Question::Disown, &link.email, link.since, &token);
         }
+        (PageAction::Keep, Ok(link)) if link.purpose == Purpose::VerifyEmail => {
+            return pages.notice(Notice::Kept);
+        }
+        (PageAction::KeepChange, Ok(link)) if link.purpose != Purpose::VerifyEmail => {
+            return pages.notice(Notice::ChangeKept);
+        }
         (PageAction::DisownConfirmed, Ok(link)) => confirmation::disown(app, &link, client).await,
         (PageAction::Cancel, Ok(link)) => confirmation::cancel_change(app, &link, client).await,
         (_, Ok(link)) => Ok(LinkOutcome::Invalid(Some(link.purpose))),
@@ -113,6 +117,7 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
             (PageAction::Reset, LinkOutcome::AlreadyVerified | LinkOutcome::Invalid(_)) => {
                 LinkOutcome::Invalid(Some(Purpose::ResetPassword))
             }
+            (PageAction::Keep | PageAction::KeepChange, outcome) => outcome,
             (PageAction::Cancel, LinkOutcome::AlreadyVerified) => {
                 LinkOutcome::Invalid(Some(Purpose::ChangeEmail))
             }
@@ -131,7 +136,7 @@ fn result(context: &Context, outcome: LinkOutcome) -> Answer {
         _ => "error",
     };
     match &context.app.config.server.frontend_url {
-        Some(frontend) if !matches!(outcome, LinkOutcome::Failed(_)) => {
+        Some(frontend) if !matches!(outcome, LinkOutcome::Failed(_) | LinkOutcome::Cancelled) => {
             respond::see_other(&format!("{frontend}/verification/{place}"))
         }
         _ => context.pages.notice(outcome.into()),

@@ -315,12 +315,12 @@ async fn a_link_is_good_after_what_leaves_it_so_and_void_after_the_rest() {
         (Respelt, all),
         (LoggedOutEverywhere, all),
         (AskedAgain, all),
-        // One that was confirmed says so again.
+        // One that was confirmed, or has cancelled a change, says so again.
         (Verified, all),
         (PasswordReset, &[]),
         (PasswordChanged, &[]),
         (AddressConfirmed, &[ConfirmAddress]),
-        (AddressCancelled, &[Verify, Reset]),
+        (AddressCancelled, &[Verify, Reset, CancelAddress]),
         (OtherAddressAskedFor, &[Verify, Reset]),
         (Deleted, &[]),
         (Disowned, &[]),

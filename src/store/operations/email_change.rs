@@ -64,8 +64,12 @@ impl Store {
             };
             match ticket.state(&account.user, at.now) {
                 TicketState::Open => {}
-                TicketState::Used(_) => return Ok(ConfirmChangeOutcome::AlreadyChanged),
-                TicketState::Void => return Ok(ConfirmChangeOutcome::Invalid),
+                TicketState::Used(_) if !ticket.has_cancelled(&account.user) => {
+                    return Ok(ConfirmChangeOutcome::AlreadyChanged);
+                }
+                TicketState::Used(_) | TicketState::Void => {
+                    return Ok(ConfirmChangeOutcome::Invalid);
+                }
             }
             let by = Actor::Visitor(client.clone());
             let owner = tx.user_with_email(&ticket.email)?;
@@ -91,7 +95,8 @@ impl Store {
     }
 
     /// Calls off the change that a ticket belongs to, from the new address or the old, and
-    /// touches nothing else.
+    /// touches nothing else. The ticket stays, used, until it expires, so that a second click is
+    /// told the same.
     pub async fn cancel_email_change(
         &self,
         id: TicketId,
@@ -103,12 +108,17 @@ impl Store {
             let Some((ticket, mut account)) = tx.ticket_and_account(id, purpose)? else {
                 return Ok(CancelOutcome::Invalid);
             };
-            if ticket.state(&account.user, at.now) != TicketState::Open {
-                return Ok(CancelOutcome::Invalid);
+            match ticket.state(&account.user, at.now) {
+                TicketState::Open => {}
+                TicketState::Used(_) if ticket.has_cancelled(&account.user) => {
+                    return Ok(CancelOutcome::Cancelled);
+                }
+                TicketState::Used(_) | TicketState::Void => return Ok(CancelOutcome::Invalid),
             }
             account.user.pending_email = None;
             let user = tx.save_user(account)?;
             void_change(tx, user.id)?;
+            tx.use_ticket(&ticket, &user)?;
             let by = Actor::Visitor(client.clone());
             tx.note(EventKind::EmailChangeCancelled, user.id, None, &by)?;
             Ok(CancelOutcome::Cancelled)

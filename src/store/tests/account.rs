@@ -51,25 +51,6 @@ async fn a_change_of_address_is_refused_when_someone_else_was_faster() {
 }
 
 #[tokio::test]
-async fn a_change_of_address_is_called_off_from_either_address() {
-    use crate::domain::Purpose::{CancelEmailChange, ChangeEmail};
-    for (number, purpose) in [(5, ChangeEmail), (6, CancelEmailChange)] {
-        let store = open(Memory::default());
-        let user = registered(&store, "ann@example.com", 1).await;
-        let session = opened(&store, &user, 1).await;
-        changed(&store, &session, email_change("new@example.com", 0, 5)).await;
-        let cancel = || {
-            let id = TicketId::from_bytes([number; 16]);
-            store.cancel_email_change(id, purpose, client(1), at(START))
-        };
-        assert_eq!(cancel().await.unwrap(), CancelOutcome::Cancelled);
-        assert_eq!(cancel().await.unwrap(), CancelOutcome::Invalid);
-        assert_eq!(store.find_user(user.id).unwrap(), Some(user));
-        assert!(is_live(&store, &session, START));
-    }
-}
-
-#[tokio::test]
 async fn a_name_changes_at_once_and_frees_the_old_one() {
     let store = open(Memory::default());
     let user = registered(&store, "ann@example.com", 1).await;

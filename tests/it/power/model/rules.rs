@@ -102,10 +102,17 @@ impl Model {
             }
             Operation::ConfirmAddress { ticket, .. } => self.confirm_address(*ticket),
             Operation::CancelAddress { ticket, .. } => {
-                if !self.is_open(&self.tickets[*ticket]) {
+                let slip = &self.tickets[*ticket];
+                let user = slip.user;
+                if self.has_cancelled(slip) {
+                    return answer(200, false);
+                }
+                if !self.is_open(slip) {
                     return answer(400, false);
                 }
-                self.call_off(self.tickets[*ticket].user);
+                self.call_off(user);
+                self.tickets[*ticket].is_void = false;
+                self.tickets[*ticket].is_redeemed = true;
                 answer(200, true)
             }
             Operation::LogOut { session, .. } => answer(204, self.log_out(*session)),
@@ -250,6 +257,9 @@ impl Model {
         if slip.is_void || self.now >= slip.expires_at {
             return answer(400, false);
         }
+        if self.has_cancelled(slip) {
+            return answer(400, false);
+        }
         if slip.is_redeemed {
             return answer(200, false);
         }
@@ -267,6 +277,14 @@ impl Model {
         self.tickets[ticket].is_redeemed = true;
         self.send("email_changed", &old, user, None);
         answer(200, true)
+    }
+
+    /// Whether a click on this link has called a change of address off.
+    fn has_cancelled(&self, slip: &Slip) -> bool {
+        let is_made = self.users.get(&slip.user).is_some_and(|user| user.email == slip.email);
+        let is_it =
+            slip.purpose == "cancel_email_change" || slip.purpose == "change_email" && !is_made;
+        is_it && slip.is_redeemed && !slip.is_void && self.now < slip.expires_at
     }
 
     /// Calls off whatever change of address was asked for.
