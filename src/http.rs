@@ -8,7 +8,7 @@ mod bearer;
 pub mod client;
 mod confirmation;
 mod cookies;
-pub mod cors;
+mod cors;
 pub mod errors;
 mod field_errors;
 pub mod fields;

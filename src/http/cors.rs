@@ -29,21 +29,17 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const MAX_HEADER_NAMES: usize = 32;
 
 /// The origins that browsers may call from.
-#[derive(Clone, Debug, Default)]
-pub struct Cors {
-    /// Compared byte for byte with what the browser sends.
-    origins: Vec<String>,
+#[derive(Debug)]
+pub(super) struct Cors {
+    /// As browsers send them: `https://app.example`, `capacitor://localhost`. They are compared
+    /// byte for byte.
+    pub(super) origins: Vec<String>,
 }
 
 impl Cors {
-    /// Takes the origins as browsers send them: `https://app.example`, `capacitor://localhost`.
-    pub fn new(origins: Vec<String>) -> Self {
-        Self { origins }
-    }
-
     /// The answer to a request that is a preflight from an allowed `origin`, for a path of
     /// `methods`, which are none if there is no such path. [`permit`](Self::permit) completes it.
-    pub fn preflight(
+    pub(super) fn preflight(
         &self,
         origin: Option<&HeaderValue>,
         request: &HeaderMap,
@@ -63,7 +59,7 @@ impl Cors {
 
     /// Lets the script that asked read `answer`, errors too, if its origin is allowed. A page is
     /// for people: no script may read the ticket in it.
-    pub fn permit(&self, origin: Option<&HeaderValue>, answer: &mut Answer) {
+    pub(super) fn permit(&self, origin: Option<&HeaderValue>, answer: &mut Answer) {
         // Also where this origin is not allowed: another one's answer would differ.
         answer.headers_mut().entry(VARY).or_insert(HeaderValue::from_static("Origin"));
         if let Some(origin) = self.allowed(origin)
@@ -119,7 +115,7 @@ mod tests {
     const NATIVE: &str = "capacitor://localhost";
 
     fn cors() -> Cors {
-        Cors::new(["https://app.example", APP, NATIVE].map(str::to_owned).into())
+        Cors { origins: ["https://app.example", APP, NATIVE].map(str::to_owned).into() }
     }
 
     fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -48,7 +48,7 @@ pub struct Router {
 impl Router {
     /// A router over `app` that shows `pages`.
     pub fn new(app: Arc<App>, pages: Pages) -> Self {
-        let cors = Cors::new(app.config.server.allowed_origins.clone());
+        let cors = Cors { origins: app.config.server.allowed_origins.clone() };
         Self {
             context: Context::new(app, pages),
             table: RouteTable::new(),
