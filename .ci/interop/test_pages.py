@@ -227,7 +227,7 @@ def test_a_change_of_address_is_called_off(
     sent = {"email": new, "current_password": person.password}
     assert client.patch("/api/profile/", json=sent, headers=person.bearer).status_code == 200
     if whose == "old":
-        opened(page, link_in(letter_about(installation.mail, person.email, "about to change")), "Call off the change")
+        opened(page, link_in(letter_about(installation.mail, person.email, "about to change")), "Cancel the change")
         press(page, "Cancel the change")
     else:
         opened(page, link_in(letter_about(installation.mail, new, "new email address")), "Confirm your new address")

@@ -170,7 +170,7 @@ async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
         let asking = async || {
             let page = app.get(&link(token)).await;
             let heading =
-                if is_new { "Confirm your new address" } else { "Call off the change of address?" };
+                if is_new { "Confirm your new address" } else { "Cancel the change of address?" };
             assert_page(&page, 200, heading);
             assert!(page.text().contains("value=\"cancel\""));
             assert_page(&app.press("keep_change", token).await, 200, "The change continues");

@@ -28,7 +28,7 @@ impl Question {
             Self::Confirm => ("confirm.html", "Confirm your address"),
             Self::Disown => ("disown.html", "Remove this account?"),
             Self::Change => ("change.html", "Confirm your new address"),
-            Self::CancelChange => ("cancel_change.html", "Call off the change of address?"),
+            Self::CancelChange => ("cancel_change.html", "Cancel the change of address?"),
         }
     }
 }
