@@ -57,7 +57,7 @@ fn check_json(body: &[u8]) {
         }
         (Err(ApiError::Fields(errors)), Err(_)) => {
             let list = serde_json::to_string(&errors).unwrap();
-            let kinds = ["list", "float", "int"];
+            let kinds = ["list", "str", "float", "int"];
             let is_told = |kind| list.contains(&format!("but got {kind}."));
             assert!(kinds.into_iter().any(is_told), "{list}");
         }
