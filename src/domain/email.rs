@@ -88,10 +88,12 @@ impl Email {
 }
 
 /// The mapped form of a domain in ASCII; the ASCII form itself where a letter of the other would
-/// not be seen.
+/// not be seen, or where the other does not lead back to it (a label that decodes to one that begins
+/// with `xn--` does not).
 fn mapped_domain(ascii: String) -> String {
     let (mapped, _) = idna::domain_to_unicode(&ascii);
-    if mapped.contains(is_invisible) { ascii } else { mapped }
+    let leads_back = idna::domain_to_ascii(&mapped).is_ok_and(|again| again == ascii);
+    if leads_back && !mapped.contains(is_invisible) { mapped } else { ascii }
 }
 
 fn is_dot_atom(local_part: &str) -> bool {
@@ -228,8 +230,12 @@ mod tests {
             ("a@XN--Bcher-KVA.example", "a@xn--bcher-kva.example"),
             ("c@\u{ff45}\u{ff58}ample\u{3002}test", "c@example.test"),
             ("a@bu\u{308}cher.example", "a@bücher.example"),
+            // What this decodes to begins with `xn--` and is no domain.
+            ("a@XN--XN--brap-llla8\u{1ca}orrp-lll", "a@xn--xn--brap-llla8njorrp-lll"),
         ] {
-            assert_eq!(Email::parse(text).unwrap().as_str(), given_out, "{text:?}");
+            let email = Email::parse(text).unwrap();
+            assert_eq!(email.as_str(), given_out, "{text:?}");
+            assert_eq!(Email::parse(given_out), Ok(email), "{text:?}");
         }
     }
 
