@@ -190,6 +190,8 @@ mod tests {
             "a@b\u{200b}.org",
             "a\u{200b}@b.org",
             "a@\u{2800}b.org",
+            "a@b\u{16fe4}.org",
+            "a@b\u{1d159}.org",
             "a@b \u{202c}.org",
             "a@xn--a.org",
             "<a@b.org>",

@@ -105,6 +105,8 @@ pub enum TicketState {
     Open,
     /// It was used, and what it did still stands.
     Used(TicketUse),
+    /// It was used to cancel the change of address that it belongs to.
+    Cancelled,
     /// It has expired, or what it was for no longer exists: its address is no longer the user's,
     /// the change of address that it belongs to was cancelled, or the account is disabled.
     Void,
@@ -126,17 +128,6 @@ impl Ticket {
         self.used.is_none() && now < self.expires_at
     }
 
-    /// Whether it was used to call a change of address of `user` off, and not to make it.
-    pub fn has_cancelled(&self, user: &User) -> bool {
-        let is_made = user.email.key() == self.email.key();
-        self.used.is_some()
-            && match self.purpose {
-                Purpose::ChangeEmail => !is_made,
-                Purpose::CancelEmailChange => true,
-                Purpose::VerifyEmail | Purpose::ResetPassword => false,
-            }
-    }
-
     /// What can be done at `now` with this ticket of `user`.
     pub fn state(&self, user: &User, now: Timestamp) -> TicketState {
         let has_address = user.email.key() == self.email.key();
@@ -148,10 +139,12 @@ impl Ticket {
             (Purpose::CancelEmailChange, None) => pending.is_some(),
             (Purpose::ChangeEmail | Purpose::CancelEmailChange, Some(_)) => true,
         };
-        match self.used {
+        match (self.used, self.purpose) {
             _ if now >= self.expires_at || !stands => TicketState::Void,
-            Some(used) => TicketState::Used(used),
-            None => TicketState::Open,
+            (None, _) => TicketState::Open,
+            (Some(_), Purpose::CancelEmailChange) => TicketState::Cancelled,
+            (Some(_), Purpose::ChangeEmail) if !has_address => TicketState::Cancelled,
+            (Some(used), _) => TicketState::Used(used),
         }
     }
 }
@@ -187,18 +180,19 @@ mod tests {
         let (changing, changing_anew) = (pending(id), pending(TicketId::from_bytes([2; 16])));
         let how = TicketUse { at: now, credential_version: 3 };
         let (open, used, void) = (TicketState::Open, TicketState::Used(how), TicketState::Void);
+        let cancelled = TicketState::Cancelled;
         for (purpose, email, owner, unused, after_use) in [
             (Purpose::VerifyEmail, &own, &user, open, used),
             (Purpose::VerifyEmail, &own, &moved, void, void),
             (Purpose::ResetPassword, &own, &user, open, used),
             (Purpose::ResetPassword, &own, &moved, void, void),
             (Purpose::ResetPassword, &own, &disabled, void, void),
-            (Purpose::ChangeEmail, &other, &changing, open, used),
-            (Purpose::ChangeEmail, &other, &changing_anew, void, used),
+            (Purpose::ChangeEmail, &other, &changing, open, cancelled),
+            (Purpose::ChangeEmail, &other, &changing_anew, void, cancelled),
             (Purpose::ChangeEmail, &other, &moved, void, used),
-            (Purpose::ChangeEmail, &other, &user, void, used),
-            (Purpose::CancelEmailChange, &own, &changing, open, used),
-            (Purpose::CancelEmailChange, &own, &user, void, used),
+            (Purpose::ChangeEmail, &other, &user, void, cancelled),
+            (Purpose::CancelEmailChange, &own, &changing, open, cancelled),
+            (Purpose::CancelEmailChange, &own, &user, void, cancelled),
         ] {
             let mut ticket = Ticket::new(id, purpose, (user.id, email.clone()), (now, end));
             assert_eq!(ticket.state(owner, now), unused, "{purpose:?} {owner:?}");

@@ -98,9 +98,7 @@ impl Link {
             TicketState::Used(used) if purpose == Purpose::ResetPassword => {
                 return Err(LinkOutcome::AlreadyReset(Box::new(PastReset { user, used })));
             }
-            TicketState::Used(_) if ticket.has_cancelled(&user) => {
-                return Err(LinkOutcome::Cancelled);
-            }
+            TicketState::Cancelled => return Err(LinkOutcome::Cancelled),
             TicketState::Used(_) => return Err(LinkOutcome::AlreadyVerified),
             TicketState::Void => return Err(invalid),
         }

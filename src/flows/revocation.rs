@@ -9,8 +9,8 @@
 //! 2. An access token, once found good, is refused if the first 16 bytes of SHA-256 of its `sid`
 //!    (the 32 digits as text), in base64url without padding, stand in `sessions`.
 //! 3. If `complete` is false and the token is not in the list, `POST /api/token/verify/` knows.
-//! 4. Once the list has expired and no newer one can be had, every token is refused: whoever
-//!    keeps the service from reading must not keep sessions alive by it.
+//! 4. Once the list has expired and no newer one can be had, every token is refused: an
+//!    attacker who blocks the reads must not be able to keep sessions alive by that.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

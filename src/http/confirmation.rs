@@ -85,10 +85,7 @@ async fn answer_form(context: &Context, fields: &Fields, client: Client) -> Answ
         None => Some(PageAction::Confirm),
         Some(_) => PageAction::parse(fields.trimmed("action").expose()),
     };
-    let action = match action {
-        Some(action) => action,
-        None => return pages.notice(Notice::BadRequest),
-    };
+    let Some(action) = action else { return pages.notice(Notice::BadRequest) };
     let outcome = match (action, Link::open(app, &token, &PURPOSES)) {
         (PageAction::Confirm, Ok(link)) => {
             let outcome = confirmation::confirm(app, &link, client).await;
@@ -136,7 +133,7 @@ fn result(context: &Context, outcome: LinkOutcome) -> Answer {
         _ => "error",
     };
     match &context.app.config.server.frontend_url {
-        Some(frontend) if !matches!(outcome, LinkOutcome::Failed(_) | LinkOutcome::Cancelled) => {
+        Some(frontend) if !matches!(outcome, LinkOutcome::Failed(_)) => {
             respond::see_other(&format!("{frontend}/verification/{place}"))
         }
         _ => context.pages.notice(outcome.into()),

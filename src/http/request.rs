@@ -10,9 +10,8 @@ use hyper::http::request::Parts;
 use super::cookies::Cookies;
 use super::errors::ApiError;
 use super::fields::{Fields, Form};
-use super::{input, openapi};
-
 use super::pages::Pages;
+use super::{input, openapi};
 use crate::app::App;
 use crate::domain::Client;
 use crate::flows::revocation::RevocationFeed;

@@ -139,6 +139,9 @@ async fn programs_and_frontends_hear_of_it_in_their_ways() {
     assert_eq!(place(&app.press("confirm", &change.confirm).await), "already-verified");
     assert_eq!(place(&app.get(&link(&change.confirm)).await), "already-verified");
     assert_eq!(place(&app.press("confirm", &change.cancel).await), "error");
+    let cancelled = app.change_address(&ann, "newer@example.com").await;
+    assert_page(&app.press("cancel", &cancelled.cancel).await, 200, CANCELLED);
+    assert_eq!(place(&app.get(&link(&cancelled.cancel)).await), "error");
 }
 
 #[tokio::test]

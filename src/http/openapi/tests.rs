@@ -270,9 +270,8 @@ fn statuses_of<'a>(description: &'a Value, pointer: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// Lists refusals, by pattern: the response of the components that describes those, and an example of
-/// each. Every pattern has its examples and every refusal a
-/// pattern, or this does not compile.
+/// Lists refusals, by pattern: the response of the components that describes those, and an example
+/// of each. Every pattern has its examples and every refusal a pattern, or this does not compile.
 macro_rules! refusals {
     ($($pattern:pat => $pointer:expr, [$($example:expr),+];)+) => {{
         let pointer_to = |error: &ApiError| -> &'static str {

@@ -64,10 +64,8 @@ impl Store {
             };
             match ticket.state(&account.user, at.now) {
                 TicketState::Open => {}
-                TicketState::Used(_) if !ticket.has_cancelled(&account.user) => {
-                    return Ok(ConfirmChangeOutcome::AlreadyChanged);
-                }
-                TicketState::Used(_) | TicketState::Void => {
+                TicketState::Used(_) => return Ok(ConfirmChangeOutcome::AlreadyChanged),
+                TicketState::Cancelled | TicketState::Void => {
                     return Ok(ConfirmChangeOutcome::Invalid);
                 }
             }
@@ -110,9 +108,7 @@ impl Store {
             };
             match ticket.state(&account.user, at.now) {
                 TicketState::Open => {}
-                TicketState::Used(_) if ticket.has_cancelled(&account.user) => {
-                    return Ok(CancelOutcome::Cancelled);
-                }
+                TicketState::Cancelled => return Ok(CancelOutcome::Cancelled),
                 TicketState::Used(_) | TicketState::Void => return Ok(CancelOutcome::Invalid),
             }
             account.user.pending_email = None;
