@@ -19,7 +19,7 @@ use super::pages::Pages;
 use super::panics::caught;
 use super::request::{Context, Request};
 use super::respond::{self, Answer};
-use super::routes::{ROUTES, Resource, Route, RouteTable};
+use super::routes::{ROUTES, Resource, Route, RouteTable, is_for_scripts};
 use super::{
     confirmation, home, login, openapi, passwords, probes, profile, refresh, register, request_id,
     reset_page, sessions, token_endpoints, well_known,
@@ -104,9 +104,7 @@ impl Router {
             method: head.method.clone(),
             path: resource.map_or_else(|| loggable(path).into(), |found| found.pattern.into()),
             resource,
-            origin: cors::origin(&head.headers)
-                .filter(|_| resource.is_none_or(Resource::is_for_scripts))
-                .cloned(),
+            origin: cors::origin(&head.headers).filter(|_| is_for_scripts(path)).cloned(),
             address: client.address,
         };
         let (body, problem) = match body {

@@ -80,15 +80,14 @@ pub(super) struct Resource {
     pub(super) methods: Vec<Method>,
 }
 
-/// Where the paths begin that scripts of allowed origins may call: everything but the pages.
-const FOR_SCRIPTS: [&str; 4] = ["/api/", "/.well-known/", "/healthz", "/readyz"];
+/// Whether scripts of allowed origins may call `path`, known or not: everything but the pages.
+pub(super) fn is_for_scripts(path: &str) -> bool {
+    ["/api", "/.well-known", "/healthz", "/readyz"].iter().any(|top| {
+        path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
 
 impl Resource {
-    /// Whether it is for programs, those in browsers too, and not for people.
-    pub(super) fn is_for_scripts(&self) -> bool {
-        FOR_SCRIPTS.iter().any(|prefix| self.pattern.starts_with(prefix))
-    }
-
     /// What `method` asks for here. `HEAD` asks for what `GET` does.
     pub(super) fn route(&self, method: &Method) -> Option<Route> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
@@ -132,17 +131,22 @@ mod tests {
 
     #[test]
     fn scripts_have_no_business_with_pages() {
-        let table = RouteTable::new();
         for (path, expected) in [
             ("/api/login/", true),
             ("/api/sessions/1", true),
             ("/.well-known/jwks.json", true),
             ("/healthz", true),
             ("/readyz/", true),
+            ("/api/nowhere", true),
+            ("/.well-known/nowhere/", true),
             ("/reset-password", false),
             ("/reset-password/x/", false),
+            ("/", false),
+            ("/nowhere", false),
+            ("/apix", false),
+            ("/healthzz", false),
         ] {
-            assert_eq!(table.find(path).unwrap().is_for_scripts(), expected, "{path}");
+            assert_eq!(is_for_scripts(path), expected, "{path}");
         }
     }
 

@@ -277,7 +277,7 @@ async fn only_allowed_origins_may_call_from_a_browser() {
         ("/healthz", "GET, HEAD, OPTIONS"),
         // A browser shows the 404 that follows, and without the preflight a network error.
         ("/api/logn/", "OPTIONS"),
-        ("/nowhere", "OPTIONS"),
+        ("/.well-known/nowhere", "OPTIONS"),
     ] {
         let reply = preflight(&app, path, APP).await;
         assert_eq!(reply.status, 204, "{path}");
@@ -310,7 +310,7 @@ async fn scripts_may_read_refusals_of_every_kind() {
     for (call, status) in [
         (app.login(EMAIL, PASSWORD), 401),
         (app.get("/api/profile/"), 401),
-        (app.get("/nowhere"), 404),
+        (app.get("/api/nowhere"), 404),
         (app.call("PUT", "/api/login/"), 405),
         (app.post("/api/login/", &json!({})), 400),
         (app.call("POST", "/api/login/").bad_body(BodyProblem::TooLarge), 413),
@@ -327,10 +327,12 @@ async fn scripts_may_read_refusals_of_every_kind() {
 }
 
 #[tokio::test]
-async fn no_script_of_another_origin_reads_a_page() {
+async fn no_script_of_another_origin_reads_a_page_or_what_is_outside_the_api() {
     let app = with_origins();
-    for path in ["/reset-password/", "/reset-password/x/"] {
-        assert_eq!(permissions(&preflight(&app, path, APP).await), Vec::<String>::new());
+    for path in ["/reset-password/", "/reset-password/x/", "/", "/nowhere", "/apix", "/healthzz"] {
+        assert_eq!(permissions(&preflight(&app, path, APP).await), Vec::<String>::new(), "{path}");
+        let reply = app.get(path).header("origin", APP).await;
+        assert_eq!(permissions(&reply), Vec::<String>::new(), "{path}");
     }
     for path in ["/reset-password/?token=x", "/reset-password/x/", CONFIRM] {
         let reply = app.get(path).header("origin", APP).await;
