@@ -199,6 +199,10 @@ pub struct LoginConfig {
     /// Failures a day at one account, above which only addresses that have logged in to it before
     /// may try.
     pub max_failures_per_email: Option<NonZeroU32>,
+    /// Attempts an hour that such an email admits from all unknown addresses together.
+    pub slowed_per_hour: NonZeroU32,
+    /// Of these, the most from one address.
+    pub slowed_per_address_per_hour: NonZeroU32,
     /// The most entries in each of the limiter's tables.
     pub limiter_entries: NonZeroUsize,
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::clock::ClockBehind;
 use crate::hasher::HasherBusy;
 use crate::store::StoreError;
-use crate::throttle::{LockedOut, RetryAfter};
+use crate::throttle::RetryAfter;
 
 /// Why a use case could not be carried out at all, whatever was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +63,6 @@ impl From<StoreError> for Failure {
 impl From<RetryAfter> for Throttled {
     fn from(after: RetryAfter) -> Self {
         Self { retry_after: after.0 }
-    }
-}
-
-impl From<LockedOut> for Throttled {
-    fn from(lockout: LockedOut) -> Self {
-        Self { retry_after: lockout.retry_after }
     }
 }
 

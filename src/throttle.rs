@@ -4,8 +4,9 @@
 //! Failures are counted for each pair of an account and an address block. A guess reserves its
 //! place in the count before the password is hashed and gives it back if the password was right or
 //! was never checked, so that parallel guesses are limited like consecutive ones. Failures are also
-//! counted for each account; above that limit only addresses that have logged in to it before may
-//! continue. Accounts that do not exist are counted in the same way: this module cannot tell the
+//! counted for each account; above that limit addresses that have logged in to it before go on as
+//! usual, and all others together are admitted at a slow pace: a guesser gets little out of it, and
+//! an owner on a new network is never refused for longer than an hour or so. Accounts that do not exist are counted in the same way: this module cannot tell the
 //! difference.
 //!
 //! # Bounds
@@ -61,6 +62,9 @@ pub struct RetryAfter(pub Duration);
 pub struct LockedOut {
     /// How long to wait before trying again.
     pub retry_after: Duration,
+    /// Whether it is the pace of an account with too many failures in a day, which a reset of the
+    /// password ends, and not the lockout of one address.
+    pub is_slowed: bool,
 }
 
 /// All limits that are kept in memory. One for the process; each call takes microseconds.

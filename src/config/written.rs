@@ -335,6 +335,8 @@ fn login(reader: &mut Reader) -> Option<LoginConfig> {
         section.count_or_zero("per_address_per_minute", 60, 1..=MILLION, "no limit");
     let max_failures_per_email =
         section.count_or_zero("max_failures_per_email", 100, 1..=MILLION, "no limit");
+    let slowed_per_hour = section.count("slowed_per_hour", 12, 1..=MILLION);
+    let slowed_per_address_per_hour = section.count("slowed_per_address_per_hour", 2, 1..=MILLION);
     let limiter_entries = section.count("limiter_entries", 100_000, 1000..=10 * MILLION);
     Some(LoginConfig {
         require_verified_email: require_verified_email?,
@@ -343,6 +345,8 @@ fn login(reader: &mut Reader) -> Option<LoginConfig> {
         lockout: lockout?,
         per_address_per_minute: per_address_per_minute?,
         max_failures_per_email: max_failures_per_email?,
+        slowed_per_hour: slowed_per_hour?,
+        slowed_per_address_per_hour: slowed_per_address_per_hour?,
         limiter_entries: limiter_entries?,
     })
 }

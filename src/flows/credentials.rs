@@ -1,10 +1,11 @@
 //! The current password, where it is asked for again: a borrowed phone must not be enough.
 
-use super::{Failure, Throttled};
+use super::Failure;
 use crate::app::App;
 use crate::domain::{Actor, Client, User, UserId};
 use crate::hasher::Verdict;
 use crate::secret::Secret;
+use crate::throttle::LockedOut;
 
 /// Why a password does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum PasswordRefused {
     /// It is wrong.
     Wrong,
     /// Too many failures at this account.
-    LockedOut(Throttled),
+    LockedOut(LockedOut),
     /// The account has gone, or got another address, since who acts was looked up.
     NotAuthorised,
     /// It could not be found out.
@@ -45,7 +46,7 @@ pub async fn check_password(
     let permit = app
         .throttle
         .begin_login(user.email.key(), from, login.knows_address, now)
-        .map_err(|lockout| PasswordRefused::LockedOut(lockout.into()))?;
+        .map_err(PasswordRefused::LockedOut)?;
     match app.hasher.verify(password, Some(login.password), from).await? {
         Verdict::Match { .. } => {
             permit.succeed();

@@ -13,6 +13,7 @@ use crate::hasher::Verdict;
 use crate::jwt::Expiry;
 use crate::secret::Secret;
 use crate::store::{LoginRecord, NewSession};
+use crate::throttle::LockedOut;
 
 /// A session's current tokens.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub enum LoginRefused {
     /// Too many attempts from this address.
     Throttled(Throttled),
     /// Too many failures at this account.
-    LockedOut(Throttled),
+    LockedOut(LockedOut),
     /// It could not be carried out.
     Failed(Failure),
 }
@@ -88,10 +89,10 @@ pub async fn log_in(
     app.throttle.login_attempt(from, now).map_err(|after| LoginRefused::Throttled(after.into()))?;
     let found = app.store.find_login(&email, from)?;
     let knows_address = found.as_ref().is_some_and(|login| login.knows_address);
-    let permit =
-        app.throttle.begin_login(email.key(), from, knows_address, now).map_err(|lockout| {
-            LoginRefused::LockedOut(Throttled { retry_after: lockout.retry_after })
-        })?;
+    let permit = app
+        .throttle
+        .begin_login(email.key(), from, knows_address, now)
+        .map_err(LoginRefused::LockedOut)?;
 
     // Compared with nothing, even the right password of a disabled account costs what a wrong one
     // does.

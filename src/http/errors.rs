@@ -21,6 +21,7 @@ use crate::flows::{Failure, Throttled};
 use crate::jwt::TokenError;
 use crate::server::BodyProblem;
 use crate::store::StoreError;
+use crate::throttle::LockedOut;
 
 /// When it is worth trying again after storage was away.
 pub(super) const STORAGE_RETRY: Duration = Duration::from_secs(2);
@@ -79,7 +80,7 @@ pub enum ApiError {
     Throttled(Duration),
     /// Too many failed logins.
     #[error("Too many failed attempts. Please try again later.")]
-    LockedOut(Duration),
+    LockedOut(LockedOut),
     /// At login: unknown email, wrong password, or disabled account.
     #[error("Invalid email or password")]
     InvalidCredentials,
@@ -195,7 +196,7 @@ impl ApiError {
     ) -> Self {
         match refused {
             PasswordRefused::Wrong => FieldErrors::of(field, wrong).into(),
-            PasswordRefused::LockedOut(throttled) => Self::LockedOut(throttled.retry_after),
+            PasswordRefused::LockedOut(lockout) => Self::LockedOut(lockout),
             PasswordRefused::NotAuthorised => Self::AccessToken(TokenError::Invalid),
             PasswordRefused::Failed(failure) => failure.into(),
         }
@@ -228,6 +229,8 @@ impl ApiError {
     fn body<'a>(&self, detail: &'a str, release: SimpleJwt) -> Body<'a> {
         let code = match self {
             Self::EmailNotVerified => Some("email_not_verified"),
+            Self::LockedOut(LockedOut { is_slowed: true, .. }) => Some("account_slowed"),
+            Self::LockedOut(LockedOut { is_slowed: false, .. }) => Some("account_locked"),
             Self::BadAuthorizationHeader => Some("bad_authorization_header"),
             Self::UserNotFound => Some("user_not_found"),
             Self::AccessToken(_) | Self::RefreshToken(_) => Some("token_not_valid"),
@@ -285,7 +288,9 @@ impl ApiError {
             Self::BadBody | Self::BodyTooLarge | Self::TimedOut => {
                 (CONNECTION, HeaderValue::from_static("close"))
             }
-            Self::Unavailable(wait) | Self::Throttled(wait) | Self::LockedOut(wait) => {
+            Self::Unavailable(wait)
+            | Self::Throttled(wait)
+            | Self::LockedOut(LockedOut { retry_after: wait, .. }) => {
                 (RETRY_AFTER, whole_seconds(*wait).into())
             }
             // No token was due here, and a challenge would send browsers and clients off to find
@@ -343,6 +348,7 @@ mod tests {
         const CHALLENGE: (&str, &str) = ("www-authenticate", r#"Bearer realm="api""#);
         const NONE: (&str, &str) = ("", "");
         let allow = respond::allow(&[Method::POST]);
+        let lockout = LockedOut { retry_after: Duration::from_secs(900), is_slowed: false };
         for (error, (telling, value)) in [
             (ApiError::NotFound, NONE),
             (ApiError::BadBody, ("connection", "close")),
@@ -354,7 +360,7 @@ mod tests {
             (ApiError::Unavailable(Duration::from_millis(1_200)), ("retry-after", "2")),
             (ApiError::NotReady("Clock is behind.".to_owned()), NONE),
             (ApiError::Throttled(Duration::from_millis(11_001)), ("retry-after", "12")),
-            (ApiError::LockedOut(Duration::from_secs(900)), ("retry-after", "900")),
+            (ApiError::LockedOut(lockout), ("retry-after", "900")),
             (ApiError::InvalidCredentials, NONE),
             (ApiError::NoActiveAccount, CHALLENGE),
             (ApiError::UserNotFound, CHALLENGE),

@@ -76,7 +76,7 @@ impl From<LoginRefused> for ApiError {
             LoginRefused::InvalidCredentials => Self::InvalidCredentials,
             LoginRefused::EmailNotVerified => Self::EmailNotVerified,
             LoginRefused::Throttled(throttled) => throttled.into(),
-            LoginRefused::LockedOut(throttled) => Self::LockedOut(throttled.retry_after),
+            LoginRefused::LockedOut(lockout) => Self::LockedOut(lockout),
             LoginRefused::Failed(failure) => failure.into(),
         }
     }

@@ -13,6 +13,8 @@ use crate::config::LoginConfig;
 
 /// How long failures count for an email.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The period of the pace at which an email with too many failures admits unknown addresses.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// The reservation of one guess. If it is dropped without a verdict, for example because nothing
 /// could be hashed, it is given back.
@@ -55,8 +57,8 @@ impl LoginPermit {
     }
 
     /// The password was wrong. The last allowed failure locks out the pair from `now` on, or, for
-    /// the day, all addresses that have not logged in to that account before. Returns whether this
-    /// was the last one of either, so that the start of a lockout is reported once.
+    /// the day, slows down all addresses that have not logged in to that account before. Returns
+    /// whether this was the last one of either, so that the start is reported once.
     pub fn fail(mut self, now: Timestamp) -> bool {
         self.is_decided = true;
         let mut logins = lock(&self.logins);
@@ -121,6 +123,29 @@ pub(super) struct Logins {
 struct EmailLimit {
     table: Table,
     limit: u32,
+    /// The attempts of the last hour that were admitted above the limit, by email and by pair.
+    /// Also the right password's count: the pace bounds what a guesser can try.
+    paced: Table,
+    per_hour: u32,
+    per_hour_from_one: u32,
+}
+
+impl EmailLimit {
+    /// Counts one attempt above the limit, if the pace admits one now.
+    fn admit_slowly(&mut self, email: Digest, pair: Digest, now: Timestamp) -> Result<(), Full> {
+        let span = self.paced.span();
+        let counts = [(email, self.per_hour), (pair, self.per_hour_from_one)];
+        for (key, most) in counts {
+            let entry = self.paced.entry(key, now)?;
+            if entry.total() >= most {
+                return Err(Full(span.until_forgotten(entry.slot_above(most), now)));
+            }
+        }
+        for (key, _) in counts {
+            self.paced.entry(key, now)?.count();
+        }
+        Ok(())
+    }
 }
 
 impl Logins {
@@ -131,6 +156,9 @@ impl Logins {
         let emails = config.max_failures_per_email.map(|limit| EmailLimit {
             table: Table::new(entries, DAY, Duration::ZERO),
             limit: limit.get(),
+            paced: Table::new(entries, HOUR, Duration::ZERO),
+            per_hour: config.slowed_per_hour.get(),
+            per_hour_from_one: config.slowed_per_address_per_hour.get(),
         });
         Self {
             max_failures: config.max_failures.get(),
@@ -168,9 +196,11 @@ impl Logins {
         now: Timestamp,
     ) -> Result<Option<Digest>, LockedOut> {
         let max_failures = self.max_failures;
-        let locked_out = |retry_after| LockedOut { retry_after };
+        let locked_out = |retry_after| LockedOut { retry_after, is_slowed: false };
+        let slowed = |Full(retry_after)| LockedOut { retry_after, is_slowed: true };
         let pairs = if is_known_address { &mut self.known } else { &mut self.strangers };
         let span = pairs.span();
+        let pair_key = pair;
         let pair = pairs.entry(pair, now).map_err(|Full(wait)| locked_out(wait))?;
         if let Some(end) = pair.locked_until() {
             return Err(locked_out(end.saturating_since(now)));
@@ -183,24 +213,24 @@ impl Logins {
             return Err(locked_out(RESERVED_RETRY));
         }
         let mut counted = None;
-        if let Some(EmailLimit { table, limit }) = &mut self.emails {
-            let span = table.span();
-            match table.entry(email, now) {
-                Ok(entry) => {
-                    let failed = entry.total();
-                    let is_used_up = failed.saturating_add(entry.reserved()) >= *limit;
-                    if is_used_up && !is_known_address {
-                        return Err(locked_out(if failed >= *limit {
-                            span.until_forgotten(entry.slot_above(*limit), now)
-                        } else {
-                            RESERVED_RETRY
-                        }));
-                    }
-                    entry.reserve();
-                    counted = Some(email);
+        if let Some(emails) = &mut self.emails {
+            let limit = emails.limit;
+            let used = emails.table.entry(email, now).map(|it| (it.total(), it.reserved()));
+            match used {
+                Ok((failed, _)) if failed >= limit && !is_known_address => {
+                    emails.admit_slowly(email, pair_key, now).map_err(slowed)?;
                 }
-                Err(Full(wait)) if !is_known_address => return Err(locked_out(wait)),
-                Err(Full(_)) => {}
+                Ok((failed, reserved))
+                    if failed.saturating_add(reserved) >= limit && !is_known_address =>
+                {
+                    return Err(slowed(Full(RESERVED_RETRY)));
+                }
+                Err(full) if !is_known_address => return Err(slowed(full)),
+                _ => {}
+            }
+            if let Ok(entry) = emails.table.entry(email, now) {
+                entry.reserve();
+                counted = Some(email);
             }
         }
         pair.reserve();
@@ -209,7 +239,7 @@ impl Logins {
 
     /// The entry of an email, and how many failures it may have.
     fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<(&mut Entry, u32)> {
-        let EmailLimit { table, limit } = self.emails.as_mut()?;
+        let EmailLimit { table, limit, .. } = self.emails.as_mut()?;
         table.entry(email?, now).ok().map(|entry| (entry, *limit))
     }
 }

@@ -4,9 +4,10 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use latchkey::clock::Timestamp;
-use latchkey::config::Config;
+use latchkey::config::{Config, LoginConfig};
 use latchkey::domain::AddressBlock;
 use latchkey::throttle::Throttle;
 
@@ -56,5 +57,43 @@ pub(super) fn attack(_: Scale, findings: &mut Findings) -> Result<()> {
     )?;
     let most = config.login.per_address_per_minute.map_or(0, NonZeroU32::get);
     findings.holds((1..=most).contains(&attempts), format!("{attempts} attempts were made"))?;
-    findings.holds(grown < LIMITER_MEMORY, format!("the tables take {:.0} MiB", mebibytes(grown)))
+    findings
+        .holds(grown < LIMITER_MEMORY, format!("the tables take {:.0} MiB", mebibytes(grown)))?;
+    patient_guesser(&config.login, &throttle, findings)
+}
+
+/// A simulated week of guesses at one account, one every five seconds, each from an address that
+/// the account does not know.
+fn patient_guesser(
+    limits: &LoginConfig,
+    throttle: &Throttle,
+    findings: &mut Findings,
+) -> Result<()> {
+    const DAYS: u64 = 7;
+    const START: u64 = 1_900_000_000;
+    let most_a_day = u64::from(limits.max_failures_per_email.map_or(0, NonZeroU32::get))
+        + 24 * u64::from(limits.slowed_per_hour.get());
+    let (mut guesses, mut longest_wait) = (0, Duration::ZERO);
+    for (second, number) in (0..DAYS * 86_400).step_by(5).zip(20_000_000..) {
+        let now = Timestamp::from_unix_seconds(START + second);
+        let from = AddressBlock::of(Ipv4Addr::from(number).into());
+        match throttle.begin_login("patient@example.org", from, false, now) {
+            Ok(permit) => {
+                permit.fail(now);
+                guesses += 1;
+            }
+            Err(lockout) => longest_wait = longest_wait.max(lockout.retry_after),
+        }
+    }
+    findings.tell(&format!(
+        "a week at one account from ever new addresses: {guesses} guesses of at most {}, the longest wait {} min",
+        DAYS * most_a_day,
+        longest_wait.as_secs() / 60
+    ))?;
+    findings
+        .holds(guesses <= DAYS * most_a_day, format!("{guesses} guesses were made in a week"))?;
+    findings.holds(
+        longest_wait <= Duration::from_secs(2 * 60 * 60),
+        format!("a stranger is told to wait for {longest_wait:?}"),
+    )
 }

@@ -15,6 +15,7 @@ use crate::http::field_errors::{FieldErrors, FieldProblem};
 use crate::http::respond::tests::{body, header};
 use crate::http::routes::ROUTES;
 use crate::jwt::TokenError;
+use crate::throttle::LockedOut;
 
 fn description() -> Value {
     serde_json::from_str(TEXT).unwrap()
@@ -317,7 +318,10 @@ fn every_refusal_is_as_described() {
         ApiError::NotReady(_) => READYZ,
             [ApiError::NotReady("The server is stopping.".to_owned())];
         ApiError::Throttled(_) => "Throttled", [ApiError::Throttled(retry_after)];
-        ApiError::LockedOut(_) => "LockedOut", [ApiError::LockedOut(retry_after)];
+        ApiError::LockedOut(_) => "LockedOut", [
+            ApiError::LockedOut(LockedOut { retry_after, is_slowed: false }),
+            ApiError::LockedOut(LockedOut { retry_after, is_slowed: true })
+        ];
         ApiError::InvalidCredentials => "InvalidCredentials", [ApiError::InvalidCredentials];
         ApiError::NoActiveAccount => "NoActiveAccount", [ApiError::NoActiveAccount];
         ApiError::EmailNotVerified => "LoginForbidden", [ApiError::EmailNotVerified];
