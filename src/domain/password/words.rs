@@ -1,18 +1,18 @@
 //! The words of a service, which a guesser tries first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The fewest characters of a word.
 const SHORTEST: usize = 3;
 
-/// Words that no password may consist of, however decorated.
+/// Words that no password may consist of, however decorated, by their first letters.
 #[derive(Clone, Debug, Default)]
-pub struct ServiceWords(BTreeSet<String>);
+pub struct ServiceWords(BTreeMap<char, BTreeSet<String>>);
 
 impl ServiceWords {
     /// No words.
     pub const fn new() -> Self {
-        Self(BTreeSet::new())
+        Self(BTreeMap::new())
     }
 
     /// Adds the words of `phrase`: its runs of letters and digits, and all of it, with and without
@@ -22,58 +22,73 @@ impl ServiceWords {
         let parts: Vec<&str> = phrase.split(|c: char| !c.is_alphanumeric()).collect();
         let joined = parts.concat();
         let all = parts.into_iter().chain([joined.as_str(), phrase.as_str()]);
-        self.0.extend(all.filter(|word| is_word(word)).map(str::to_owned));
+        for word in all.filter(|word| is_word(word)) {
+            let first = word.chars().next().unwrap_or_default();
+            self.0.entry(first).or_default().insert(word.to_owned());
+        }
     }
 
     /// Whether `password`, in lower case, is one of the words or two of them, with nothing but
     /// digits and symbols before, between and after them. A digit or symbol also counts as a letter
     /// that it often stands for.
+    ///
+    /// The time grows with the length of the password, and with the number of words that begin as
+    /// parts of it do.
     pub(super) fn make_up(&self, password: &str) -> bool {
-        let once = self.ends(password, &BTreeSet::from([0]));
-        let twice = self.ends(password, &once);
-        let is_end = |end: &usize| password.get(*end..).is_some_and(is_decoration);
-        once.iter().chain(&twice).any(is_end)
+        self.make_up_by(password, can_be)
+    }
+
+    fn make_up_by(&self, password: &str, can_be: impl CanBe) -> bool {
+        let once = self.ends(password, &BTreeSet::from([0]), can_be);
+        let twice = self.ends(password, &once, can_be);
+        let decoration = password.trim_end_matches(|c| can_be(c, None)).len();
+        once.last().max(twice.last()).is_some_and(|end| *end >= decoration)
     }
 
     /// The places in `password` where a word can end that begins at one of `starts`, or after
     /// decoration there.
-    fn ends(&self, password: &str, starts: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let starts: BTreeSet<usize> =
-            starts.iter().flat_map(|start| after_decoration(password, *start)).collect();
-        let rests = starts.iter().filter_map(|start| password.get(*start..));
-        let after = rests.flat_map(|rest| self.0.iter().filter_map(|word| after_word(rest, word)));
-        after.map(|rest| password.len() - rest.len()).collect()
+    fn ends(
+        &self,
+        password: &str,
+        starts: &BTreeSet<usize>,
+        can_be: impl CanBe,
+    ) -> BTreeSet<usize> {
+        let mut ends = BTreeSet::new();
+        let mut is_start = false;
+        for (place, c) in password.char_indices() {
+            is_start |= starts.contains(&place);
+            if is_start {
+                let rest = password.get(place..).unwrap_or_default();
+                let words = self.0.iter().filter(|(first, _)| can_be(c, Some(**first)));
+                let words = words.flat_map(|(_, words)| words);
+                let after = words.filter_map(|word| after_word(rest, word, can_be));
+                ends.extend(after.map(|rest| password.len() - rest.len()));
+                is_start = can_be(c, None);
+            }
+        }
+        ends
     }
 }
+
+/// [`can_be`], or a test that counts.
+trait CanBe: Fn(char, Option<char>) -> bool + Copy {}
+impl<F: Fn(char, Option<char>) -> bool + Copy> CanBe for F {}
 
 /// Whether `text` can be a word: it has three characters, and a letter among them.
 pub fn is_word(text: &str) -> bool {
     text.chars().count() >= SHORTEST && text.contains(char::is_alphabetic)
 }
 
-fn is_decoration(text: &str) -> bool {
-    !text.contains(char::is_alphabetic)
-}
-
-/// `start`, and every place up to the first letter after it.
-fn after_decoration(text: &str, start: usize) -> impl Iterator<Item = usize> {
-    let rest = text.get(start..).unwrap_or_default();
-    let symbols = rest.chars().take_while(|c| !c.is_alphabetic());
-    let ends = symbols.scan(start, |end, symbol| {
-        *end += symbol.len_utf8();
-        Some(*end)
-    });
-    std::iter::once(start).chain(ends)
-}
-
 /// What follows `word` at the start of `text`.
-fn after_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+fn after_word<'t>(text: &'t str, word: &str, can_be: impl CanBe) -> Option<&'t str> {
     let mut rest = text.chars();
-    let is_read = word.chars().all(|letter| rest.next().is_some_and(|c| stands_for(c, letter)));
+    let is_read = word.chars().all(|letter| rest.next().is_some_and(|c| can_be(c, Some(letter))));
     is_read.then_some(rest.as_str())
 }
 
-fn stands_for(written: char, letter: char) -> bool {
+/// Whether a character of a password can be this letter of a word, or decoration for `None`.
+fn can_be(written: char, letter: Option<char>) -> bool {
+    let Some(letter) = letter else { return !written.is_alphabetic() };
     let substitutes = match letter {
         'a' => "4@",
         'b' => "8",
@@ -91,6 +106,8 @@ fn stands_for(written: char, letter: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn words(phrases: &[&str]) -> ServiceWords {
@@ -138,14 +155,26 @@ mod tests {
     #[test]
     fn what_is_too_short_or_has_no_letter_is_no_word() {
         let words = words(&["a b", "co", "2026", "x-1"]);
-        assert_eq!(Vec::from_iter(words.0), ["a b", "x-1"]);
+        assert_eq!(words.0.into_values().flatten().collect::<Vec<_>>(), ["a b", "x-1"]);
     }
 
+    /// The time was quadratic in the length of a password of symbols, and took no token to spend.
     #[test]
-    fn a_long_password_of_symbols_is_judged_in_time_that_grows_with_its_length() {
-        let words = words(&["lll", "lil", "ill", "iii"]);
-        let symbols = "1".repeat(1024);
-        assert!(words.make_up(&symbols));
-        assert!(!words.make_up(&format!("{symbols}xyz")));
+    fn the_steps_grow_with_the_length_of_the_password_and_no_faster() {
+        let words = words(&["lll", "lil", "ill", "iii", "latchkey"]);
+        let per_place = "li lll lil ill iii latchkey -".len();
+        for part in ["1", "l", "1l", "lll-", "1a", "-", "latchkey", "é1"] {
+            let password = part.repeat(1024 / part.len());
+            for password in [format!("{password}xyz"), password] {
+                let steps = Cell::new(0);
+                words.make_up_by(&password, |written, letter| {
+                    steps.set(steps.get() + 1);
+                    can_be(written, letter)
+                });
+                assert!(steps.get() <= 2 * per_place * password.len(), "{part}: {steps:?}");
+            }
+        }
+        assert!(words.make_up(&"1".repeat(1024)));
+        assert!(!words.make_up(&format!("{}xyz", "1".repeat(1024))));
     }
 }
