@@ -125,87 +125,64 @@ impl From<&Actor> for Author {
     }
 }
 
-/// What happened.
+/// What happened. Its number is never given to another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A superseded refresh token came after its successor had been used; its session ended.
-    RefreshTokenReused,
+    RefreshTokenReused = 1,
     /// A superseded refresh token came after the grace; its session ended.
-    RefreshTokenStale,
+    RefreshTokenStale = 2,
     /// A superseded refresh token came within the grace from another address than the one that
     /// had rotated it.
-    GraceUsedElsewhere,
+    GraceUsedElsewhere = 3,
     /// A refresh token of a generation that was never issued, as after an older copy of the
     /// database was put back.
-    RefreshTokenAhead,
+    RefreshTokenAhead = 4,
     /// The person behind the address said that the account was not theirs, and it was removed.
-    AccountDisowned,
+    AccountDisowned = 5,
     /// An account was made.
-    Registered,
+    Registered = 6,
     /// The address was confirmed.
-    EmailVerified,
+    EmailVerified = 7,
     /// A session was opened.
-    LoggedIn,
+    LoggedIn = 8,
     /// A wrong password, here or where the current one is asked for.
-    LoginFailed,
+    LoginFailed = 9,
     /// One wrong password too many: attempts from there, or from everywhere that is not known, are
     /// refused from now on for a while.
-    LockedOut,
+    LockedOut = 10,
     /// The password was changed by someone who knew it.
-    PasswordChanged,
+    PasswordChanged = 11,
     /// A reset of the password was asked for.
-    PasswordResetRequested,
+    PasswordResetRequested = 12,
     /// The password was reset by someone who reads the address's mail.
-    PasswordReset,
+    PasswordReset = 13,
     /// The name was changed.
-    UsernameChanged,
+    UsernameChanged = 14,
     /// A change of address was asked for.
-    EmailChangeRequested,
+    EmailChangeRequested = 15,
     /// The address was changed, or its spelling.
-    EmailChanged,
+    EmailChanged = 16,
     /// A change of address was called off, or came to nothing because the address was taken.
-    EmailChangeCancelled,
+    EmailChangeCancelled = 17,
     /// The owner ended a session.
-    SessionEnded,
+    SessionEnded = 18,
     /// The owner ended all sessions.
-    AllSessionsEnded,
+    AllSessionsEnded = 19,
     /// The owner deleted the account.
-    AccountDeleted,
+    AccountDeleted = 20,
     /// A session ended because a login was one too many.
-    SessionDisplaced,
+    SessionDisplaced = 21,
     /// The first refresh token of a session came after the grace, while its successor was unused,
     /// from another address block than the one that had rotated it.
-    FirstTokenUsedElsewhere,
+    FirstTokenUsedElsewhere = 22,
 }
 
 impl EventKind {
-    /// The number that stands for it in storage keys; never given to another kind.
+    /// The number that stands for it in storage keys.
     pub const fn code(self) -> u8 {
-        match self {
-            Self::RefreshTokenReused => 1,
-            Self::RefreshTokenStale => 2,
-            Self::GraceUsedElsewhere => 3,
-            Self::RefreshTokenAhead => 4,
-            Self::AccountDisowned => 5,
-            Self::Registered => 6,
-            Self::EmailVerified => 7,
-            Self::LoggedIn => 8,
-            Self::LoginFailed => 9,
-            Self::LockedOut => 10,
-            Self::PasswordChanged => 11,
-            Self::PasswordResetRequested => 12,
-            Self::PasswordReset => 13,
-            Self::UsernameChanged => 14,
-            Self::EmailChangeRequested => 15,
-            Self::EmailChanged => 16,
-            Self::EmailChangeCancelled => 17,
-            Self::SessionEnded => 18,
-            Self::AllSessionsEnded => 19,
-            Self::AccountDeleted => 20,
-            Self::SessionDisplaced => 21,
-            Self::FirstTokenUsedElsewhere => 22,
-        }
+        self as u8
     }
 }
 

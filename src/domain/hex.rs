@@ -29,9 +29,39 @@ pub(crate) fn parse16(text: &str) -> Option<[u8; 16]> {
     (format!("{number:032x}") == text).then(|| number.to_be_bytes())
 }
 
-/// Serde for identifiers: the hexadecimal text.
-macro_rules! serde_as_hex {
-    ($id:ty) => {
+/// What an identifier of 16 bytes has in common with others: its bytes, and its text of 32 digits
+/// in `Display`, `Debug` and serde.
+macro_rules! identifier {
+    ($id:ident) => {
+        impl $id {
+            /// The identifier with these bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// Reads 32 lower-case hexadecimal digits.
+            pub fn parse(text: &str) -> Option<Self> {
+                $crate::domain::hex::parse16(text).map(Self)
+            }
+        }
+
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::domain::hex::write(&self.0, f)
+            }
+        }
+
+        impl std::fmt::Debug for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({self})", stringify!($id))
+            }
+        }
+
         impl serde::Serialize for $id {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -46,4 +76,4 @@ macro_rules! serde_as_hex {
         }
     };
 }
-pub(crate) use serde_as_hex;
+pub(crate) use identifier;

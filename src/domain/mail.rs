@@ -1,7 +1,5 @@
 //! Queued mail: kind and recipient, never the link itself.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Email, TicketId, UserId, hex};
@@ -17,31 +15,7 @@ pub struct MailId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MessageId([u8; 16]);
 
-impl MessageId {
-    /// Takes 16 random bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        hex::parse16(text).map(Self)
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0, f)
-    }
-}
-
-impl fmt::Debug for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MessageId({self})")
-    }
-}
-
-hex::serde_as_hex!(MessageId);
+hex::identifier!(MessageId);
 
 /// What a mail says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! Sessions, and the rule by which their refresh tokens rotate.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,28 +24,11 @@ impl SessionId {
         Self(id)
     }
 
-    /// The identifier as stored.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The identifier's bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
     /// Its digest in the list of revoked sessions: the first 16 bytes of the SHA-256 of its text,
     /// so that the list reveals no session that was not known before.
     pub fn digest(&self) -> [u8; 16] {
         let digest = digest(&SHA256, self.to_string().as_bytes());
-        let mut short = [0; 16];
-        short.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        short
-    }
-
-    /// Reads the 32 hexadecimal digits of a token's `sid`.
-    pub fn parse(text: &str) -> Option<Self> {
-        hex::parse16(text).map(Self)
+        digest.as_ref().first_chunk().copied().unwrap_or_default()
     }
 }
 
@@ -57,19 +39,7 @@ impl From<SessionId> for u128 {
     }
 }
 
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0, f)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({self})")
-    }
-}
-
-hex::serde_as_hex!(SessionId);
+hex::identifier!(SessionId);
 
 /// One login on one device: what the literature calls a refresh-token family.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,35 +1,28 @@
 //! Tickets, which mailed links carry.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Email, User, UserId, hex};
 use crate::clock::Timestamp;
 
-/// The purpose of a ticket.
+/// The purpose of a ticket. Its number is never given to another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// Confirming the address given at registration.
-    VerifyEmail,
+    VerifyEmail = 1,
     /// Choosing a new password.
-    ResetPassword,
+    ResetPassword = 2,
     /// Confirming a new address for an account.
-    ChangeEmail,
+    ChangeEmail = 3,
     /// Cancelling a change of address, from the old address.
-    CancelEmailChange,
+    CancelEmailChange = 4,
 }
 
 impl Purpose {
-    /// Its number in storage keys and MACs; never reused for another purpose.
+    /// Its number in storage keys and MACs.
     pub const fn code(self) -> u8 {
-        match self {
-            Self::VerifyEmail => 1,
-            Self::ResetPassword => 2,
-            Self::ChangeEmail => 3,
-            Self::CancelEmailChange => 4,
-        }
+        self as u8
     }
 }
 
@@ -37,36 +30,7 @@ impl Purpose {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId([u8; 16]);
 
-impl TicketId {
-    /// Takes 16 random bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Reads 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        hex::parse16(text).map(Self)
-    }
-}
-
-impl fmt::Display for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(&self.0, f)
-    }
-}
-
-impl fmt::Debug for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TicketId({self})")
-    }
-}
-
-hex::serde_as_hex!(TicketId);
+hex::identifier!(TicketId);
 
 /// A ticket as storage keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
