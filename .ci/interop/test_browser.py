@@ -87,15 +87,16 @@ def test_an_allowed_origin_calls_with_credentials_and_headers_and_reads_refusals
     assert fetch(f"{server.url}/api/profile/", "GET", **bearer)[0] == 200
     for path, method, expected in [
         ("/api/profil/", "GET", 404),
-        ("/nowhere", "PATCH", 404),
+        ("/api/nowhere", "PATCH", 404),
         ("/api/login/", "DELETE", 405),
         ("/api/profile/", "GET", 401),
     ]:
         assert fetch(f"{server.url}{path}", method, X_Requested_With="x")[0] == expected, path
     # Who may say for whom a call is made.
     assert fetch(f"{server.url}/api/profile/", "GET", X_Forwarded_For="192.0.2.1")[0] == 0
-    # A page is for people alone.
+    # A page is for people alone, and scripts of other origins have nothing to ask outside the API.
     assert fetch(f"{server.url}/reset-password/", "GET")[0] == 0
+    assert fetch(f"{server.url}/nowhere", "PATCH")[0] == 0
     stranger = fetch_from(frontend.replace("localhost", "127.0.0.1"))
     assert stranger(f"{server.url}/api/login/", body=person.credentials)[0] == 0
     assert stranger(f"{server.url}/healthz", "GET")[0] == 0
