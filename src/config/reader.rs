@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::problems::{ConfigProblems, Place, Problem, printable};
-use super::source::{Environment, PREFIX, Value, WrittenFile};
+use super::source::{Environment, PREFIX, Value, Written, WrittenFile};
 
 mod unknown;
 mod values;
@@ -23,8 +23,8 @@ pub(super) struct Reader {
     warnings: Vec<String>,
 }
 
-/// A section while it is read. Each method that reads a key returns `None` if there was a problem,
-/// which is then collected.
+/// A section while it is read. A method that reads a key collects the problems of its values, and
+/// returns the default if there was one.
 pub(super) struct Section<'r> {
     reader: &'r mut Reader,
     name: &'static str,
@@ -42,13 +42,8 @@ pub(super) struct Key {
     is_secret: bool,
     /// The place of the value that counts.
     place: Place,
-}
-
-/// One place where a key has a value.
-struct Written {
-    place: Place,
-    value: Value,
-    is_secret: bool,
+    /// Whether it has that value, and not the default for want of a good one.
+    is_sound: bool,
 }
 
 impl Key {
@@ -99,55 +94,25 @@ impl Reader {
         &self.keys
     }
 
-    /// What was made of it all, with the warnings, now that every key has been asked for.
+    /// The warnings, now that every key has been read.
     ///
     /// # Errors
     /// Every problem that was found.
-    pub(super) fn finish<T>(mut self, made: Option<T>) -> Result<(T, Vec<String>), ConfigProblems> {
+    pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigProblems> {
         self.find_unknown_sections();
         self.find_unknown_variables();
         let warnings = std::mem::take(&mut self.warnings);
-        Ok((self.finish_sections(made)?, warnings))
+        self.finish_sections()?;
+        Ok(warnings)
     }
 
-    /// What was made of the sections that were asked for; others are not looked at.
+    /// Ends the reading of some sections; others are not looked at.
     ///
     /// # Errors
     /// Every problem that was found.
-    pub(super) fn finish_sections<T>(mut self, made: Option<T>) -> Result<T, ConfigProblems> {
+    pub(super) fn finish_sections(mut self) -> Result<(), ConfigProblems> {
         self.find_unknown_keys();
-        match made {
-            Some(made) if self.problems.is_empty() => Ok(made),
-            _ => Err(ConfigProblems::new(self.problems)),
-        }
-    }
-
-    /// Everywhere that `key` has a value, the one that counts last: its default, the file, its
-    /// variable. The default is there only if the others are not.
-    fn written(&mut self, key: &Key) -> Vec<Written> {
-        let mut all = Vec::new();
-        if let Some(file) = &self.file
-            && let Some((line, value)) = file.value(key.section, key.name)
-        {
-            let (place, value) = (file.place(*line), value.clone());
-            self.warnings.extend(in_view(key, &value, &file.name, file.mode));
-            all.push(Written { place, value, is_secret: key.is_secret });
-        }
-        match self.environment.value(&key.variable()) {
-            Ok(None) => {}
-            Ok(Some((place, value, file))) => {
-                if let Some((name, mode)) = &file {
-                    self.warnings.extend(in_view(key, &value, name, *mode));
-                }
-                all.push(Written { place, value, is_secret: key.is_secret || file.is_some() });
-            }
-            Err(problem) => self.problems.push(problem),
-        }
-        if all.is_empty() {
-            let value = Value::Bare(key.default.clone());
-            all.push(Written { place: Place::Nowhere, value, is_secret: key.is_secret });
-        }
-        all
+        if self.problems.is_empty() { Ok(()) } else { Err(ConfigProblems::new(self.problems)) }
     }
 }
 
@@ -165,27 +130,28 @@ fn in_view(key: &Key, value: &Value, file: &str, mode: u32) -> Option<String> {
 }
 
 impl Section<'_> {
-    /// Collects a problem with the key `name`, at the place where it is written.
+    /// Collects a problem with the key `name`, at the place where it is written. If its own value
+    /// was a problem, nothing more is said of it.
     pub(super) fn problem(&mut self, name: &str, message: impl fmt::Display) {
-        let place = self.place(name);
-        let message = format!("{}.{name}: {message}", self.name);
-        self.reader.problems.push(Problem::new(place, message));
+        if let Some(key) = self.key(name).filter(|key| key.is_sound) {
+            let problem = Problem::new(key.place.clone(), format!("{key}: {message}"));
+            self.reader.problems.push(problem);
+        }
     }
 
     /// Whether the key `name` is written anywhere.
     pub(super) fn is_written(&self, name: &str) -> bool {
-        self.place(name) != Place::Nowhere
+        self.key(name).is_some_and(|key| key.place != Place::Nowhere)
     }
 
-    fn place(&self, name: &str) -> Place {
-        let keys = &self.reader.keys;
-        let key = keys.iter().find(|key| key.section == self.name && key.name == name);
-        key.map_or(Place::Nowhere, |key| key.place.clone())
+    /// Whether the values of the key `name` were no problem.
+    pub(super) fn is_sound(&self, name: &str) -> bool {
+        self.key(name).is_some_and(|key| key.is_sound)
     }
 
-    fn key(&self, name: &'static str, default: impl fmt::Display, takes: String) -> Key {
-        let (section, default) = (self.name, default.to_string());
-        Key { section, name, default, takes, is_secret: false, place: Place::Nowhere }
+    /// The key `name` of this section, which was read before.
+    fn key(&self, name: &str) -> Option<&Key> {
+        self.reader.keys.iter().find(|key| key.section == self.name && key.name == name)
     }
 
     fn read<T>(
@@ -194,33 +160,54 @@ impl Section<'_> {
         default: impl fmt::Display,
         takes: String,
         parse: impl Fn(&Value) -> Option<T>,
-    ) -> Option<T> {
-        let key = self.key(name, default, takes);
-        self.read_with(key, |value| parse(value).ok_or_else(|| value.to_string()))
+    ) -> T {
+        let parse = |value: &Value| parse(value).ok_or_else(|| value.to_string());
+        self.read_with(self.new_key(name, default, takes), parse)
     }
 
-    /// Reads `key` everywhere it is written, since a bad value is a problem even where a better
-    /// one overrides it. `parse` returns what it could not read.
-    fn read_with<T>(
-        &mut self,
-        mut key: Key,
-        parse: impl Fn(&Value) -> Result<T, String>,
-    ) -> Option<T> {
+    fn new_key(&self, name: &'static str, default: impl fmt::Display, takes: String) -> Key {
+        Key {
+            section: self.name,
+            name,
+            default: default.to_string(),
+            takes,
+            is_secret: false,
+            place: Place::Nowhere,
+            is_sound: true,
+        }
+    }
+
+    /// Reads `key` in the file and in its variable, which counts more; a bad value is a problem
+    /// even where a better one overrides it. `parse` returns what it could not read.
+    #[expect(clippy::expect_used, reason = "a default is one of its key's values; tests read all")]
+    fn read_with<T>(&mut self, mut key: Key, parse: impl Fn(&Value) -> Result<T, String>) -> T {
         let reader = &mut *self.reader;
-        let problems_before = reader.problems.len();
+        let in_file = reader.file.as_ref().and_then(|file| file.value(key.section, key.name));
+        let in_variable = reader.environment.value(&key.variable());
         let mut result = None;
-        for Written { place, value, is_secret } in reader.written(&key) {
-            key.place = place.clone();
-            match parse(&value) {
-                Ok(parsed) => result = Some(parsed),
-                Err(found) => {
-                    let found = if is_secret { "a value that is not shown" } else { &found };
-                    let message = format!("{key}: found {found}, but it takes {}", key.takes);
-                    reader.problems.push(Problem::new(place, message));
+        for written in [Ok(in_file), in_variable].into_iter().filter_map(Result::transpose) {
+            let read = written.and_then(|Written { place, value, file, is_hidden }| {
+                if let Some((name, mode)) = file {
+                    reader.warnings.extend(in_view(&key, &value, &name, mode));
+                }
+                key.place = place.clone();
+                parse(&value).map_err(|found| {
+                    let is_shown = !key.is_secret && !is_hidden;
+                    let found = if is_shown { &found } else { "a value that is not shown" };
+                    Problem::new(place, format!("{key}: found {found}, but it takes {}", key.takes))
+                })
+            });
+            match read {
+                Ok(value) => result = Some(value),
+                Err(problem) => {
+                    key.is_sound = false;
+                    reader.problems.push(problem);
                 }
             }
         }
+        let default = || parse(&Value::Bare(key.default.clone())).ok().expect("a good default");
+        let result = result.filter(|_| key.is_sound).unwrap_or_else(default);
         reader.keys.push(key);
-        result.filter(|_| reader.problems.len() == problems_before)
+        result
     }
 }

@@ -55,8 +55,15 @@ pub(super) struct WrittenSection {
     pub(super) keys: Option<BTreeMap<String, (usize, Value)>>,
 }
 
-/// The path of a file that a variable names, and its permission bits.
-pub(super) type NamedFile = (String, u32);
+/// One place where a key has a value.
+pub(super) struct Written {
+    pub(super) place: Place,
+    pub(super) value: Value,
+    /// The file it is in, which a variable may name, and that file's permission bits.
+    pub(super) file: Option<(String, u32)>,
+    /// Whether it is all that a file holds, which is not to be shown.
+    pub(super) is_hidden: bool,
+}
 
 /// The environment variables that start with [`PREFIX`].
 pub(super) struct Environment(BTreeMap<String, OsString>);
@@ -196,9 +203,12 @@ impl WrittenFile {
         Ok(Self { sections: sections.collect(), mode, name })
     }
 
-    /// The line and value of a key, if it is written.
-    pub(super) fn value(&self, section: &str, key: &str) -> Option<&(usize, Value)> {
-        self.sections.get(section)?.keys.as_ref()?.get(key)
+    /// What is written for a key.
+    pub(super) fn value(&self, section: &str, key: &str) -> Option<Written> {
+        let (line, value) = self.sections.get(section)?.keys.as_ref()?.get(key)?;
+        let (place, value) = (self.place(*line), value.clone());
+        let file = Some((self.name.clone(), self.mode));
+        Some(Written { place, value, file, is_hidden: false })
     }
 
     /// That line of the file.
@@ -223,45 +233,35 @@ impl Environment {
     }
 
     /// What is written for the key whose variable is `variable`: in that variable, or in the file
-    /// that `variable` followed by `_FILE` names. If it was a file, whose content is not to be
-    /// shown, that comes with it.
+    /// that `variable` followed by `_FILE` names.
     ///
     /// # Errors
     /// Why there is a value and it cannot be had.
-    pub(super) fn value(
-        &self,
-        variable: &str,
-    ) -> Result<Option<(Place, Value, Option<NamedFile>)>, Problem> {
+    pub(super) fn value(&self, variable: &str) -> Result<Option<Written>, Problem> {
         let file_variable = format!("{variable}_FILE");
-        match (self.0.get(variable), self.0.get(&file_variable)) {
-            (None, None) => Ok(None),
-            (Some(text), None) => {
-                let place = Place::Variable(variable.to_owned());
-                match text.to_str() {
-                    Some(text) => Ok(Some((place, Value::Bare(text.to_owned()), None))),
-                    None => Err(Problem::new(place, "is not UTF-8".to_owned())),
-                }
-            }
-            (None, Some(path)) => {
-                let path = Path::new(path);
-                let place = Place::Variable(file_variable);
-                let name = path.display().to_string();
-                match read_with_mode(path) {
-                    Ok((text, mode)) => {
-                        let value = Value::Bare(without_newline(text));
-                        Ok(Some((place, value, Some((name, mode)))))
-                    }
-                    Err(reason) => {
-                        let path = clipped(&name);
-                        Err(Problem::new(place, format!("{path:?} cannot be read: {reason}")))
-                    }
-                }
-            }
-            (Some(_), Some(_)) => {
-                let message = format!("{file_variable} is also set; set only one of the two");
-                Err(Problem::new(Place::Variable(variable.to_owned()), message))
-            }
+        let place = Place::Variable(variable.to_owned());
+        let (text, path) = (self.0.get(variable), self.0.get(&file_variable));
+        if text.is_some() && path.is_some() {
+            let message = format!("{file_variable} is also set; set only one of the two");
+            return Err(Problem::new(place, message));
         }
+        if let Some(path) = path.map(Path::new) {
+            let (place, name) = (Place::Variable(file_variable), path.display().to_string());
+            let (text, mode) = read_with_mode(path).map_err(|reason| {
+                let message = format!("{:?} cannot be read: {reason}", clipped(&name));
+                Problem::new(place.clone(), message)
+            })?;
+            // Editors put a newline at the end of a file.
+            let text = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(&text);
+            let value = Value::Bare(text.to_owned());
+            return Ok(Some(Written { place, value, file: Some((name, mode)), is_hidden: true }));
+        }
+        let Some(text) = text else { return Ok(None) };
+        let Some(text) = text.to_str() else {
+            return Err(Problem::new(place, "is not UTF-8".to_owned()));
+        };
+        let value = Value::Bare(text.to_owned());
+        Ok(Some(Written { place, value, file: None, is_hidden: false }))
     }
 }
 
@@ -283,15 +283,4 @@ fn read_with_mode(path: &Path) -> Result<(String, u32), String> {
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let mode = if is_fixed { 0 } else { metadata.mode() & 0o7777 };
     Ok((text, mode))
-}
-
-/// `text` without the newline that editors put at the end of a file.
-fn without_newline(mut text: String) -> String {
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    text
 }

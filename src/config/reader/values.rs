@@ -1,8 +1,8 @@
 //! The types that a key can have: what each accepts, and how it is read.
 
-use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Key, Section};
@@ -19,46 +19,39 @@ const ANY_TEXT: &str = "a text of at most 1024 bytes without control characters"
 
 impl Section<'_> {
     /// A whole number.
-    pub(in crate::config) fn integer<T: TryFrom<u64>>(
+    pub(in crate::config) fn integer<T: FromStr>(
         &mut self,
         name: &'static str,
         default: u64,
         range: RangeInclusive<u64>,
-    ) -> Option<T> {
+    ) -> T {
         let takes = format!("an integer from {} to {}", range.start(), range.end());
-        self.read(name, default, takes, |value| {
-            value.as_integer().filter(|number| range.contains(number))?.try_into().ok()
-        })
+        self.read(name, default, takes, |value| integer_in(value.as_integer()?, &range))
     }
 
-    /// A whole number above zero.
-    pub(in crate::config) fn count<T: TryFrom<NonZeroU64>>(
-        &mut self,
-        name: &'static str,
-        default: u64,
-        range: RangeInclusive<u64>,
-    ) -> Option<T> {
-        let takes = format!("an integer from {} to {}", range.start(), range.end());
-        self.read(name, default, takes, |value| {
-            let number = value.as_integer().filter(|number| range.contains(number))?;
-            NonZeroU64::new(number)?.try_into().ok()
-        })
-    }
-
-    /// A whole number above zero, or zero, which is none and means `off`.
-    pub(in crate::config) fn count_or_zero<T: TryFrom<NonZeroU64>>(
+    /// A whole number, or zero, which is none and means `off`.
+    pub(in crate::config) fn integer_or_zero<T: FromStr>(
         &mut self,
         name: &'static str,
         default: u64,
         range: RangeInclusive<u64>,
         off: &str,
-    ) -> Option<Option<T>> {
+    ) -> Option<T> {
         let takes = format!("an integer from {} to {}, or 0 for {off}", range.start(), range.end());
-        self.read(name, default, takes, |value| match NonZeroU64::new(value.as_integer()?) {
-            None => Some(None),
-            Some(number) if range.contains(&number.get()) => number.try_into().ok().map(Some),
-            Some(_) => None,
+        self.read(name, default, takes, |value| match value.as_integer()? {
+            0 => Some(None),
+            number => integer_in(number, &range).map(Some),
         })
+    }
+
+    /// A number of events, or zero for no limit.
+    pub(in crate::config) fn limit<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<T> {
+        self.integer_or_zero(name, default, range, "no limit")
     }
 
     /// A duration.
@@ -67,7 +60,7 @@ impl Section<'_> {
         name: &'static str,
         default: &'static str,
         range: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
+    ) -> Duration {
         let takes = duration_range(&range, default);
         self.read(name, default, takes, |value| duration(value).filter(|it| range.contains(it)))
     }
@@ -79,7 +72,7 @@ impl Section<'_> {
         default: &'static str,
         range: RangeInclusive<Duration>,
         off: &str,
-    ) -> Option<Option<Duration>> {
+    ) -> Option<Duration> {
         let takes = format!("{}, or 0 for {off}", duration_range(&range, default));
         self.read(name, default, takes, |value| match duration(value)? {
             Duration::ZERO => Some(None),
@@ -93,7 +86,7 @@ impl Section<'_> {
         name: &'static str,
         default: &'static str,
         range: RangeInclusive<u64>,
-    ) -> Option<T> {
+    ) -> T {
         let (from, to) = (size_text(*range.start()), size_text(*range.end()));
         let takes = format!("a size from {from} to {to}, such as {default:?}");
         self.read(name, default, takes, |value| {
@@ -102,21 +95,21 @@ impl Section<'_> {
     }
 
     /// A boolean.
-    pub(in crate::config) fn flag(&mut self, name: &'static str, default: bool) -> Option<bool> {
+    pub(in crate::config) fn flag(&mut self, name: &'static str, default: bool) -> bool {
         self.read(name, default, "true or false".to_owned(), Value::as_boolean)
     }
 
     /// One of a few words.
-    pub(in crate::config) fn choice<T: Copy>(
+    pub(in crate::config) fn choice<T: Clone>(
         &mut self,
         name: &'static str,
         default: &'static str,
         choices: &[(&str, T)],
-    ) -> Option<T> {
+    ) -> T {
         let takes = alternatives(choices.iter().map(|(word, _)| *word));
         self.read(name, default, takes, |value| {
             let word = value.as_text()?;
-            choices.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+            choices.iter().find(|(known, _)| *known == word).map(|(_, choice)| choice.clone())
         })
     }
 
@@ -127,7 +120,7 @@ impl Section<'_> {
         default: &'static str,
         takes: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
+    ) -> T {
         self.read(name, default, takes.to_owned(), |value| parse(text(value)?))
     }
 
@@ -137,7 +130,7 @@ impl Section<'_> {
         name: &'static str,
         takes: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Option<T>> {
+    ) -> Option<T> {
         let takes = format!("{takes}, or \"\" for none");
         self.read(name, "", takes, |value| match text(value)? {
             "" => Some(None),
@@ -146,28 +139,18 @@ impl Section<'_> {
     }
 
     /// Any text, or nothing.
-    pub(in crate::config) fn optional_text(
-        &mut self,
-        name: &'static str,
-    ) -> Option<Option<String>> {
+    pub(in crate::config) fn optional_text(&mut self, name: &'static str) -> Option<String> {
         self.optional(name, ANY_TEXT, |text| Some(text.to_owned()))
     }
 
     /// A path.
-    pub(in crate::config) fn path(
-        &mut self,
-        name: &'static str,
-        default: &'static str,
-    ) -> Option<PathBuf> {
+    pub(in crate::config) fn path(&mut self, name: &'static str, default: &'static str) -> PathBuf {
         let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         self.parsed(name, default, "a path", parse)
     }
 
     /// A path, or nothing.
-    pub(in crate::config) fn optional_path(
-        &mut self,
-        name: &'static str,
-    ) -> Option<Option<PathBuf>> {
+    pub(in crate::config) fn optional_path(&mut self, name: &'static str) -> Option<PathBuf> {
         self.optional(name, "a path", |text| Some(PathBuf::from(text)))
     }
 
@@ -178,8 +161,8 @@ impl Section<'_> {
         default: &'static str,
         takes: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let key = self.key(name, default, format!("a list of {takes}"));
+    ) -> Vec<T> {
+        let key = self.new_key(name, default, format!("a list of {takes}"));
         self.read_with(key, |value| {
             let items = value.as_list().ok_or_else(|| value.to_string())?;
             let parse_item = |item: &Value| {
@@ -190,12 +173,9 @@ impl Section<'_> {
     }
 
     /// A text that is never shown, or none.
-    pub(in crate::config) fn secret(
-        &mut self,
-        name: &'static str,
-    ) -> Option<Option<Secret<String>>> {
+    pub(in crate::config) fn secret(&mut self, name: &'static str) -> Option<Secret<String>> {
         let takes = format!("{ANY_TEXT}, or \"\" for none");
-        let key = Key { is_secret: true, ..self.key(name, "", takes) };
+        let key = Key { is_secret: true, ..self.new_key(name, "", takes) };
         self.read_with(key, |value| {
             let text = text(value).ok_or_else(|| value.to_string())?;
             Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
@@ -206,6 +186,11 @@ impl Section<'_> {
 fn text(value: &Value) -> Option<&str> {
     let is_sound = |text: &&str| text.len() <= LONGEST_TEXT && !text.contains(char::is_control);
     value.as_text().filter(is_sound)
+}
+
+/// `number` in its type, if it is in range. By way of its text, as only that makes any integer.
+fn integer_in<T: FromStr>(number: u64, range: &RangeInclusive<u64>) -> Option<T> {
+    range.contains(&number).then(|| number.to_string().parse().ok())?
 }
 
 fn duration(value: &Value) -> Option<Duration> {

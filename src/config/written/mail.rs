@@ -1,7 +1,6 @@
 //! The keys of `[mail]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 
 use lettre::message::Mailbox;
 
@@ -13,57 +12,49 @@ use crate::config::{MailConfig, MailTransport, SmtpConfig, SmtpSecurity};
 /// The sender until there is another; no mail server sends for it.
 const DEFAULT_FROM: &str = "Latchkey <latchkey@localhost>";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TransportName {
-    Log,
-    File,
-    Smtp,
-}
-
 /// `exposed` is the address to listen on if others than this machine can reach it.
-pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<MailConfig> {
+pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> MailConfig {
     let mut section = reader.section("mail");
-    let transports =
-        [("log", TransportName::Log), ("smtp", TransportName::Smtp), ("file", TransportName::File)];
-    let transport = section.choice("transport", "log", &transports);
+    let name = section.choice("transport", "log", &["log", "smtp", "file"].map(|it| (it, it)));
     let takes = "one address with or without a name, such as \"Example <accounts@example.com>\"";
     let from = section.parsed("from", DEFAULT_FROM, takes, |text| {
         text.parse::<Mailbox>().is_ok().then(|| text.trim().to_owned())
     });
     let directory = section.optional_path("directory");
-    let smtp = smtp(&mut section, transport == Some(TransportName::Smtp));
-    let templates = section.optional_path("templates");
-    let per_mailbox_per_day = section.count_or_zero("per_mailbox_per_day", 5, 1..=1000, "no limit");
-    let keep_failed = section.duration("keep_failed", "7d", HOUR..=days(365));
-
-    if let Some(address) = exposed
-        && transport == Some(TransportName::Log)
-        && !section.is_written("transport")
-    {
-        section.problem(
-            "transport",
-            format_args!(
-                "is required, since {address} is not loopback: \"smtp\" with smtp_host and from, \
-                 or \"log\" to print mails, links included, to the log"
-            ),
-        );
-    }
-    if transport == Some(TransportName::Smtp) && from.as_deref() == Some(DEFAULT_FROM) {
-        section.problem(
+    let smtp = smtp(&mut section, name == "smtp");
+    match name {
+        "log" if !section.is_written("transport") => {
+            if let Some(address) = exposed {
+                section.problem(
+                    "transport",
+                    format_args!(
+                        "is required, since {address} is not loopback: \"smtp\" with smtp_host and \
+                         from, or \"log\" to print mails, links included, to the log"
+                    ),
+                );
+            }
+        }
+        "smtp" if from == DEFAULT_FROM => section.problem(
             "from",
             format_args!("is required for transport \"smtp\" and must not be the default: {takes}"),
-        );
+        ),
+        "file" if directory.is_none() => {
+            section.problem("directory", "is required for transport \"file\": a path");
+        }
+        _ => {}
     }
-    if transport == Some(TransportName::File) && directory == Some(None) {
-        section.problem("directory", "is required for transport \"file\": a path");
-    }
-
-    let transport = match transport? {
-        TransportName::Log => MailTransport::Log,
-        TransportName::File => MailTransport::File { directory: directory?? },
-        TransportName::Smtp => MailTransport::Smtp(smtp?),
+    let config = MailConfig {
+        transport: match name {
+            "smtp" => MailTransport::Smtp(smtp),
+            "file" => MailTransport::File { directory: directory.unwrap_or_default() },
+            _ => MailTransport::Log,
+        },
+        from,
+        templates: section.optional_path("templates"),
+        per_mailbox_per_day: section.limit("per_mailbox_per_day", 5, 1..=1000),
+        keep_failed: section.duration("keep_failed", "7d", HOUR..=days(365)),
     };
-    match &transport {
+    match &config.transport {
         MailTransport::Log if exposed.is_some() => {
             reader.warn(
                 "mail.transport is \"log\": anyone who can read the log can use mailed links",
@@ -79,13 +70,7 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> Option<M
         }
         _ => {}
     }
-    Some(MailConfig {
-        transport,
-        from: from?,
-        templates: templates?,
-        per_mailbox_per_day: per_mailbox_per_day?,
-        keep_failed: keep_failed?,
-    })
+    config
 }
 
 /// The name that mail comes from, beside its address.
@@ -93,52 +78,38 @@ pub(super) fn sender_name(mail: &MailConfig) -> Option<String> {
     mail.from.parse::<Mailbox>().ok()?.name
 }
 
-fn smtp(section: &mut Section<'_>, is_used: bool) -> Option<SmtpConfig> {
+fn smtp(section: &mut Section<'_>, is_used: bool) -> SmtpConfig {
     let takes = "a host name or an IP address, without a port";
     let host = section.optional("smtp_host", takes, parse_host);
-    let port = section.count_or_zero::<NonZeroU16>(
-        "smtp_port",
-        0,
-        1..=65_535,
-        "the usual one of smtp_security",
-    );
+    if is_used && host.is_none() {
+        section.problem("smtp_host", format_args!("is required for transport \"smtp\": {takes}"));
+    }
+    let port =
+        section.integer_or_zero("smtp_port", 0, 1..=65_535, "the usual one of smtp_security");
     let securities = [
-        ("starttls", SmtpSecurity::StartTls),
-        ("tls", SmtpSecurity::Tls),
-        ("none", SmtpSecurity::None),
+        ("starttls", (SmtpSecurity::StartTls, 587)),
+        ("tls", (SmtpSecurity::Tls, 465)),
+        ("none", (SmtpSecurity::None, 25)),
     ];
-    let security = section.choice("smtp_security", "starttls", &securities);
+    let (security, usual_port) = section.choice("smtp_security", "starttls", &securities);
     let ca_file = section.optional_path("smtp_ca_file");
     let username = section.optional_text("smtp_username");
     let password = section.secret("smtp_password");
-
-    if is_used && host == Some(None) {
-        section.problem("smtp_host", format_args!("is required for transport \"smtp\": {takes}"));
-    }
     match (&username, &password) {
-        (Some(Some(_)), Some(None)) => {
+        (Some(_), None) => {
             section.problem("smtp_password", "must be set together with smtp_username");
         }
-        (Some(None), Some(Some(_))) => {
+        (None, Some(_)) => {
             section.problem("smtp_username", "must be set together with smtp_password");
         }
         _ => {}
     }
-    let security = security?;
-    Some(SmtpConfig {
-        host: host??,
-        port: port?.map_or(usual_port(security), NonZeroU16::get),
+    SmtpConfig {
+        host: host.unwrap_or_default(),
+        port: port.unwrap_or(usual_port),
         security,
-        ca_file: ca_file?,
-        login: username?.zip(password?),
-    })
-}
-
-fn usual_port(security: SmtpSecurity) -> u16 {
-    match security {
-        SmtpSecurity::StartTls => 587,
-        SmtpSecurity::Tls => 465,
-        SmtpSecurity::None => 25,
+        ca_file,
+        login: username.zip(password),
     }
 }
 

@@ -77,8 +77,8 @@ fn the_shipped_file_is_the_defaults() {
     let mut reader = Reader::new(Some(path), &[]).unwrap();
     config(&mut reader);
     for key in reader.keys() {
-        let (_, value) = file.value(key.section, key.name).unwrap_or_else(|| panic!("{key}"));
-        assert_eq!(bare(value), key.default, "{key}");
+        let written = file.value(key.section, key.name).unwrap_or_else(|| panic!("{key}"));
+        assert_eq!(bare(&written.value), key.default, "{key}");
     }
 }
 
