@@ -13,11 +13,11 @@ const ALIKE: f64 = 0.6;
 /// All problems of a configuration, displayed one per line, in the order of the file and then of
 /// the variables. They never contain the value of a secret.
 #[derive(Debug, Error)]
-#[error("{}", lines(.0))]
-pub struct ConfigProblems(Vec<Problem>);
+#[error("{0}")]
+pub struct ConfigProblems(String);
 
 /// One problem and its place.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Problem {
     place: Place,
     message: String,
@@ -38,7 +38,7 @@ impl ConfigProblems {
     /// At least one problem.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort();
-        Self(problems)
+        Self(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -58,10 +58,6 @@ impl fmt::Display for Problem {
         }
         f.write_str(&printable(&self.message))
     }
-}
-
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// `text` on one line, so that an operator's text cannot start a new line.

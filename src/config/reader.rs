@@ -94,25 +94,18 @@ impl Reader {
         &self.keys
     }
 
-    /// The warnings, now that every key has been read.
+    /// The warnings, now that every key has been read. `is_whole` is whether all sections were
+    /// read; if not, others are not looked at.
     ///
     /// # Errors
     /// Every problem that was found.
-    pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigProblems> {
-        self.find_unknown_sections();
+    pub(super) fn finish(mut self, is_whole: bool) -> Result<Vec<String>, ConfigProblems> {
+        self.problems.extend(self.unknown_keys(is_whole));
         self.find_unknown_variables();
-        let warnings = std::mem::take(&mut self.warnings);
-        self.finish_sections()?;
-        Ok(warnings)
-    }
-
-    /// Ends the reading of some sections; others are not looked at.
-    ///
-    /// # Errors
-    /// Every problem that was found.
-    pub(super) fn finish_sections(mut self) -> Result<(), ConfigProblems> {
-        self.find_unknown_keys();
-        if self.problems.is_empty() { Ok(()) } else { Err(ConfigProblems::new(self.problems)) }
+        match self.problems.is_empty() {
+            true => Ok(self.warnings),
+            false => Err(ConfigProblems::new(self.problems)),
+        }
     }
 }
 
@@ -205,7 +198,7 @@ impl Section<'_> {
                 }
             }
         }
-        let default = || parse(&Value::Bare(key.default.clone())).ok().expect("a good default");
+        let default = || parse(&Value::Bare(key.default.clone())).expect("a good default");
         let result = result.filter(|_| key.is_sound).unwrap_or_else(default);
         reader.keys.push(key);
         result

@@ -76,7 +76,7 @@ impl Config {
     ) -> Result<Loaded, ConfigProblems> {
         let mut reader = Reader::new(file, environment)?;
         let config = config(&mut reader);
-        Ok(Loaded { config, warnings: reader.finish()? })
+        Ok(Loaded { config, warnings: reader.finish(true)? })
     }
 }
 
@@ -104,7 +104,7 @@ impl DataConfig {
         let mut reader = Reader::new(file, environment)?;
         let (storage, tokens) = (storage(&mut reader), tokens(&mut reader));
         let config = Self { storage, tokens, audit: audit(&mut reader) };
-        reader.finish_sections()?;
+        reader.finish(false)?;
         Ok(config)
     }
 }

@@ -5,43 +5,34 @@ use crate::config::problems::{Problem, clipped, nearest, printable};
 use crate::config::source::{PREFIX, WrittenSection};
 
 impl Reader {
-    /// Collects the sections of the file that nobody asked for.
-    pub(super) fn find_unknown_sections(&mut self) {
-        let Some(file) = &self.file else { return };
+    /// The keys of the file that were not read, and the sections of which none was.
+    pub(super) fn unknown_keys(&self, is_whole: bool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let Some(file) = &self.file else { return problems };
         for (name, section) in &file.sections {
-            if !self.is_section(name) {
-                let message = self.about_unknown_section(name, section);
-                self.problems.push(Problem::new(file.place(section.line), message));
-            }
-        }
-    }
-
-    /// Collects the keys that nobody asked for, of the sections that somebody asked for.
-    pub(super) fn find_unknown_keys(&mut self) {
-        let Some(file) = &self.file else { return };
-        for (name, section) in &file.sections {
-            if !self.is_section(name) {
-                continue;
-            }
-            let Some(keys) = &section.keys else {
-                let shown = clipped(name);
-                let message = format!(
-                    "{shown}: found a value, but it is a section: write [{shown}] above its keys"
-                );
-                self.problems.push(Problem::new(file.place(section.line), message));
-                continue;
+            let is_read =
+                |key: &str| self.keys.iter().any(|it| it.section == name && it.name == key);
+            let is_section = self.keys.iter().any(|key| key.section == name);
+            let messages = match &section.keys {
+                _ if !is_section && !is_whole => vec![],
+                _ if !is_section => vec![(section.line, self.about_unknown_section(name, section))],
+                None => {
+                    let name = clipped(name);
+                    let message = format!(
+                        "{name}: found a value, but it is a section: write [{name}] above its keys"
+                    );
+                    vec![(section.line, message)]
+                }
+                Some(keys) => keys
+                    .iter()
+                    .filter(|(key, _)| !is_read(key))
+                    .map(|(key, (line, _))| (*line, self.about_unknown_key(name, key)))
+                    .collect(),
             };
-            let is_unknown =
-                |key: &str| !self.keys.iter().any(|k| k.section == name && k.name == key);
-            for (key, (line, _)) in keys.iter().filter(|(key, _)| is_unknown(key)) {
-                let message = self.about_unknown_key(name, key);
-                self.problems.push(Problem::new(file.place(*line), message));
-            }
+            let problem = |(line, message)| Problem::new(file.place(line), message);
+            problems.extend(messages.into_iter().map(problem));
         }
-    }
-
-    fn is_section(&self, name: &str) -> bool {
-        self.keys.iter().any(|key| key.section == name)
+        problems
     }
 
     fn about_unknown_key(&self, section: &str, name: &str) -> String {
