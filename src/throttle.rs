@@ -6,8 +6,8 @@
 //! was never checked, so that parallel guesses are limited like consecutive ones. Failures are also
 //! counted for each account; above that limit addresses that have logged in to it before go on as
 //! usual, and all others together are admitted at a slow pace: a guesser gets little out of it, and
-//! an owner on a new network is never refused for longer than an hour or so. Accounts that do not exist are counted in the same way: this module cannot tell the
-//! difference.
+//! an owner on a new network is never refused for longer than an hour or so. Accounts that do not
+//! exist are counted in the same way: this module cannot tell the difference.
 //!
 //! # Bounds
 //! Each table holds a fixed number of entries. Filling it with other keys gains no guess: a key
@@ -32,26 +32,28 @@
 
 mod digest;
 mod logins;
-mod loopback;
 mod overflow;
 mod table;
 mod window;
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::digest::{Digest, Digester};
 pub use self::logins::LoginPermit;
 use self::logins::Logins;
-use self::loopback::LoopbackFailures;
-use self::table::{Full, Table};
+use self::table::Table;
 use crate::clock::Timestamp;
 use crate::config::{LoginConfig, RegistrationConfig};
 use crate::domain::AddressBlock;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// More accounts than one person at this machine mistypes the password of.
+const MANY: usize = 10;
 
 /// Too many requests from one address: try again after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +77,15 @@ pub struct Throttle {
     login_attempts: Option<AddressLimit>,
     /// Shared with the outstanding permits.
     logins: Arc<Mutex<Logins>>,
-    loopback: LoopbackFailures,
+    /// The accounts at which logins from loopback failed.
+    loopback: Mutex<HashSet<Digest>>,
+}
+
+/// A limit on events from one address within a period.
+#[derive(Debug)]
+struct AddressLimit {
+    table: Mutex<Table>,
+    limit: u32,
 }
 
 impl Throttle {
@@ -84,14 +94,15 @@ impl Throttle {
     pub fn new(login: &LoginConfig, registration: &RegistrationConfig, key: [u8; 16]) -> Self {
         let entries = login.limiter_entries;
         let limit = |limit: Option<NonZeroU32>, window| {
-            limit.map(|limit| AddressLimit::new(entries, window, limit.get()))
+            let table = Mutex::new(Table::new(entries, window, Duration::ZERO));
+            limit.map(|limit| AddressLimit { table, limit: limit.get() })
         };
         Self {
             digester: Digester::new(key),
             registrations: limit(registration.per_address_per_hour, HOUR),
             login_attempts: limit(login.per_address_per_minute, MINUTE),
             logins: Arc::new(Mutex::new(Logins::new(login))),
-            loopback: LoopbackFailures::default(),
+            loopback: Mutex::default(),
         }
     }
 
@@ -140,7 +151,10 @@ impl Throttle {
     /// Counts a failed login from loopback. Returns true once: when logins at many accounts have
     /// failed from there, as they do behind a proxy that does not name its clients.
     pub fn loopback_failure(&self, email_key: &str) -> bool {
-        self.loopback.count(self.email_digest(email_key))
+        let mut accounts = lock(&self.loopback);
+        accounts.len() < MANY
+            && accounts.insert(self.email_digest(email_key))
+            && accounts.len() == MANY
     }
 
     fn email_digest(&self, email_key: &str) -> Digest {
@@ -154,37 +168,13 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<(), RetryAfter> {
         let Some(limit) = limit else { return Ok(()) };
-        limit.count(self.digester.digest(&["address", &from.to_string()]), now)
+        let address = self.digester.digest(&["address", &from.to_string()]);
+        lock(&limit.table).admit([(address, limit.limit)], now)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A limit on events from one address within a period.
-#[derive(Debug)]
-struct AddressLimit {
-    table: Mutex<Table>,
-    limit: u32,
-}
-
-impl AddressLimit {
-    fn new(entries: NonZeroUsize, window: Duration, limit: u32) -> Self {
-        Self { table: Mutex::new(Table::new(entries, window, Duration::ZERO)), limit }
-    }
-
-    fn count(&self, address: Digest, now: Timestamp) -> Result<(), RetryAfter> {
-        let mut table = lock(&self.table);
-        let span = table.span();
-        let entry =
-            table.entry(address, now).map_err(|Full(retry_after)| RetryAfter(retry_after))?;
-        if entry.total() >= self.limit {
-            return Err(RetryAfter(span.until_forgotten(entry.slot_above(self.limit), now)));
-        }
-        entry.count();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Short keyed digests under which the tables hold emails and addresses.
 
-use std::fmt;
-
 use aws_lc_rs::hmac;
 
 /// A keyed digest. Without the key nobody can choose values that collide in a table, and a memory
@@ -22,6 +20,7 @@ impl Digest {
 }
 
 /// Computes digests.
+#[derive(Debug)]
 pub(super) struct Digester(hmac::Key);
 
 impl Digester {
@@ -41,12 +40,6 @@ impl Digester {
         let mut halves = tag.as_ref().as_chunks::<8>().0.iter().copied().map(u64::from_be_bytes);
         let mut half = || halves.next().unwrap_or_default();
         Digest { high: half(), low: half() }
-    }
-}
-
-impl fmt::Debug for Digester {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digester([secret])")
     }
 }
 

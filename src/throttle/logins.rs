@@ -6,18 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::digest::Digest;
-use super::table::{Entry, Full, RESERVED_RETRY, Table};
-use super::{LockedOut, lock};
+use super::table::{RESERVED_RETRY, Table};
+use super::{HOUR, LockedOut, RetryAfter, lock};
 use crate::clock::Timestamp;
 use crate::config::LoginConfig;
 
 /// How long failures count for an email.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The period of the pace at which an email with too many failures admits unknown addresses.
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
-/// The reservation of one guess. If it is dropped without a verdict, for example because nothing
-/// could be hashed, it is given back.
+/// The reservation of one guess, given back when it is dropped. Without a verdict, for example
+/// because nothing could be hashed, that is all that happens.
 #[derive(Debug)]
 #[must_use = "a guess that is not reported does not count"]
 pub struct LoginPermit {
@@ -27,7 +25,6 @@ pub struct LoginPermit {
     /// `None` if failures are not counted for each email, or if there was no room to count this
     /// one.
     email: Option<Digest>,
-    is_decided: bool,
 }
 
 impl LoginPermit {
@@ -47,58 +44,51 @@ impl LoginPermit {
         let (pair, email) = (pair.in_epoch(epoch), email.in_epoch(epoch));
         let email = logins.reserve(pair, email, is_known_address, now)?;
         let logins = Arc::clone(shared);
-        Ok(Self { logins, pair, is_known_address, email, is_decided: false })
+        Ok(Self { logins, pair, is_known_address, email })
     }
 
     /// The password was right: the pair's failures are forgotten.
-    pub fn succeed(mut self) {
-        self.is_decided = true;
-        self.release(Entry::forgive);
+    pub fn succeed(self) {
+        let mut logins = lock(&self.logins);
+        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair) {
+            pair.window.clear();
+        }
     }
 
     /// The password was wrong. The last allowed failure locks out the pair from `now` on, or, for
     /// the day, slows down all addresses that have not logged in to that account before. Returns
     /// whether this was the last one of either, so that the start is reported once.
-    pub fn fail(mut self, now: Timestamp) -> bool {
-        self.is_decided = true;
+    pub fn fail(self, now: Timestamp) -> bool {
         let mut logins = lock(&self.logins);
         let (max_failures, lockout) = (logins.max_failures, logins.lockout);
         let mut begins_lockout = false;
-        if let Some((email, limit)) = logins.email_entry(self.email, now) {
-            email.release();
-            email.count();
-            begins_lockout = email.total() == limit;
+        if let Some((emails, email)) = logins.emails.as_mut().zip(self.email)
+            && let Ok(email) = emails.table.entry(email, now)
+        {
+            email.window.add(1);
+            begins_lockout = email.window.total() == emails.limit;
         }
         if let Ok(pair) = logins.pairs(self.is_known_address).entry(self.pair, now) {
-            pair.release();
-            pair.count();
-            if pair.total() >= max_failures {
-                pair.lock_until(now.saturating_add(lockout));
+            pair.window.add(1);
+            if pair.window.total() >= max_failures {
+                pair.locked_until = Some(now.saturating_add(lockout));
                 begins_lockout = true;
             }
         }
         begins_lockout
     }
-
-    /// Gives both places back, and does to the pair what is left to do.
-    fn release(&self, finish: impl FnOnce(&mut Entry)) {
-        let mut logins = lock(&self.logins);
-        if let Some((emails, email)) = logins.emails.as_mut().zip(self.email)
-            && let Some(entry) = emails.table.existing(email)
-        {
-            entry.release();
-        }
-        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair) {
-            pair.release();
-            finish(pair);
-        }
-    }
 }
 
 impl Drop for LoginPermit {
     fn drop(&mut self) {
-        if !self.is_decided {
-            self.release(|_| ());
+        let mut logins = lock(&self.logins);
+        if let Some((emails, email)) = logins.emails.as_mut().zip(self.email)
+            && let Some(email) = emails.table.existing(email)
+        {
+            email.release();
+        }
+        if let Some(pair) = logins.pairs(self.is_known_address).existing(self.pair) {
+            pair.release();
         }
     }
 }
@@ -128,24 +118,6 @@ struct EmailLimit {
     paced: Table,
     per_hour: u32,
     per_hour_from_one: u32,
-}
-
-impl EmailLimit {
-    /// Counts one attempt above the limit, if the pace admits one now.
-    fn admit_slowly(&mut self, email: Digest, pair: Digest, now: Timestamp) -> Result<(), Full> {
-        let span = self.paced.span();
-        let counts = [(email, self.per_hour), (pair, self.per_hour_from_one)];
-        for (key, most) in counts {
-            let entry = self.paced.entry(key, now)?;
-            if entry.total() >= most {
-                return Err(Full(span.until_forgotten(entry.slot_above(most), now)));
-            }
-        }
-        for (key, _) in counts {
-            self.paced.entry(key, now)?.count();
-        }
-        Ok(())
-    }
 }
 
 impl Logins {
@@ -186,7 +158,8 @@ impl Logins {
         if is_known_address { &mut self.known } else { &mut self.strangers }
     }
 
-    /// Reserves a place in the pair's and the email's count, or in neither. Returns the email's
+    /// Reserves a place in the pair's and the email's count, or in neither. Above the limit of an
+    /// email, addresses that it does not know are admitted at its pace. Returns the email's
     /// digest if it was counted.
     fn reserve(
         &mut self,
@@ -195,52 +168,37 @@ impl Logins {
         is_known_address: bool,
         now: Timestamp,
     ) -> Result<Option<Digest>, LockedOut> {
-        let max_failures = self.max_failures;
-        let locked_out = |retry_after| LockedOut { retry_after, is_slowed: false };
-        let slowed = |Full(retry_after)| LockedOut { retry_after, is_slowed: true };
+        let slowed = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: true };
+        let locked_out = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: false };
         let pairs = if is_known_address { &mut self.known } else { &mut self.strangers };
         let span = pairs.span();
-        let pair_key = pair;
-        let pair = pairs.entry(pair, now).map_err(|Full(wait)| locked_out(wait))?;
-        if let Some(end) = pair.locked_until() {
-            return Err(locked_out(end.saturating_since(now)));
-        }
-        if pair.total() >= max_failures {
-            let wait = span.until_forgotten(pair.slot_above(max_failures), now);
-            return Err(locked_out(wait));
-        }
-        if pair.total().saturating_add(pair.reserved()) >= max_failures {
-            return Err(locked_out(RESERVED_RETRY));
+        let entry = pairs.entry(pair, now).map_err(locked_out)?;
+        let is_used_up = entry.window.total().saturating_add(entry.reserved) >= self.max_failures;
+        let wait = (entry.locked_until.map(|end| end.saturating_since(now)))
+            .or_else(|| span.until_below(self.max_failures, &entry.window, now))
+            .or(is_used_up.then_some(RESERVED_RETRY));
+        if let Some(wait) = wait {
+            return Err(locked_out(RetryAfter(wait)));
         }
         let mut counted = None;
         if let Some(emails) = &mut self.emails {
-            let limit = emails.limit;
-            let used = emails.table.entry(email, now).map(|it| (it.total(), it.reserved()));
-            match used {
-                Ok((failed, _)) if failed >= limit && !is_known_address => {
-                    emails.admit_slowly(email, pair_key, now).map_err(slowed)?;
+            if !is_known_address {
+                let email_entry = emails.table.entry(email, now).map_err(slowed)?;
+                let (failed, reserved) = (email_entry.window.total(), email_entry.reserved);
+                if failed >= emails.limit {
+                    let counts = [(email, emails.per_hour), (pair, emails.per_hour_from_one)];
+                    emails.paced.admit(counts, now).map_err(slowed)?;
+                } else if failed.saturating_add(reserved) >= emails.limit {
+                    return Err(slowed(RetryAfter(RESERVED_RETRY)));
                 }
-                Ok((failed, reserved))
-                    if failed.saturating_add(reserved) >= limit && !is_known_address =>
-                {
-                    return Err(slowed(Full(RESERVED_RETRY)));
-                }
-                Err(full) if !is_known_address => return Err(slowed(full)),
-                _ => {}
             }
-            if let Ok(entry) = emails.table.entry(email, now) {
-                entry.reserve();
+            if let Ok(email_entry) = emails.table.entry(email, now) {
+                email_entry.reserve();
                 counted = Some(email);
             }
         }
-        pair.reserve();
+        entry.reserve();
         Ok(counted)
-    }
-
-    /// The entry of an email, and how many failures it may have.
-    fn email_entry(&mut self, email: Option<Digest>, now: Timestamp) -> Option<(&mut Entry, u32)> {
-        let EmailLimit { table, limit, .. } = self.emails.as_mut()?;
-        table.entry(email?, now).ok().map(|entry| (entry, *limit))
     }
 }
 

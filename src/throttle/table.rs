@@ -10,6 +10,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::RetryAfter;
 use super::digest::Digest;
 use super::overflow::Overflow;
 use super::window::{Span, Window};
@@ -45,16 +46,12 @@ struct Bucket {
 pub(super) struct Entry {
     key: Digest,
     /// Decided events.
-    window: Window,
+    pub(super) window: Window,
     /// Events that were admitted and are not decided yet.
-    reserved: u32,
+    pub(super) reserved: u32,
     /// The end of the lock.
-    locked_until: Option<Timestamp>,
+    pub(super) locked_until: Option<Timestamp>,
 }
-
-/// The bucket is full: when to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full(pub(super) Duration);
 
 impl Table {
     /// An empty table of at most `entries`, counting within `window`, with locks of at most
@@ -69,14 +66,34 @@ impl Table {
         }
     }
 
+    /// Counts an event for each of these keys, if each has fewer than its limit.
+    ///
+    /// # Errors
+    /// [`RetryAfter`] if one has not; then nothing is counted.
+    pub(super) fn admit<const N: usize>(
+        &mut self,
+        counts: [(Digest, u32); N],
+        now: Timestamp,
+    ) -> Result<(), RetryAfter> {
+        let span = self.span;
+        for (key, limit) in counts {
+            let window = &self.entry(key, now)?.window;
+            span.until_below(limit, window, now).map_or(Ok(()), |wait| Err(RetryAfter(wait)))?;
+        }
+        for (key, _) in counts {
+            self.entry(key, now)?.window.add(1);
+        }
+        Ok(())
+    }
+
     /// The entry of `key`, updated to `now`; created if there is none.
     ///
     /// # Errors
-    /// [`Full`] if there is none and no other entry can leave.
-    pub(super) fn entry(&mut self, key: Digest, now: Timestamp) -> Result<&mut Entry, Full> {
+    /// [`RetryAfter`] if there is none and no other entry can leave.
+    pub(super) fn entry(&mut self, key: Digest, now: Timestamp) -> Result<&mut Entry, RetryAfter> {
         let (ways, longest_lock) = (self.ways, self.longest_lock);
         let slot = self.span.slot_of(now);
-        let bucket = self.bucket(key).ok_or(Full(RESERVED_RETRY))?;
+        let bucket = self.bucket(key).ok_or(RetryAfter(RESERVED_RETRY))?;
         let position = match bucket.entries.iter().position(|entry| entry.key == key) {
             Some(position) => position,
             None => {
@@ -87,7 +104,7 @@ impl Table {
                 bucket.entries.len() - 1
             }
         };
-        let entry = bucket.entries.get_mut(position).ok_or(Full(RESERVED_RETRY))?;
+        let entry = bucket.entries.get_mut(position).ok_or(RetryAfter(RESERVED_RETRY))?;
         entry.bring_up_to(slot, now, longest_lock);
         Ok(entry)
     }
@@ -123,14 +140,14 @@ impl Bucket {
         slot: u64,
         now: Timestamp,
         longest_lock: Duration,
-    ) -> Result<(), Full> {
+    ) -> Result<(), RetryAfter> {
         if self.entries.len() < ways {
             return Ok(());
         }
         for entry in &mut self.entries {
             entry.bring_up_to(slot, now, longest_lock);
         }
-        self.entries.retain(|entry| !entry.is_empty());
+        self.entries.retain(|entry| !entry.may_leave() || entry.window.total() > 0);
         if self.entries.len() < ways {
             return Ok(());
         }
@@ -140,7 +157,7 @@ impl Bucket {
             .map(|(position, _)| position);
         let Some(least) = least else {
             let waits = self.entries.iter().map(|entry| entry.may_leave_in(now));
-            return Err(Full(waits.min().unwrap_or(RESERVED_RETRY)));
+            return Err(RetryAfter(waits.min().unwrap_or(RESERVED_RETRY)));
         };
         let leaving = self.entries.swap_remove(least);
         let overflow = self.overflow.get_or_insert_default();
@@ -150,32 +167,7 @@ impl Bucket {
 }
 
 impl Entry {
-    /// How many decided events count.
-    pub(super) fn total(&self) -> u32 {
-        self.window.total()
-    }
-
-    /// How many reservations there are.
-    pub(super) fn reserved(&self) -> u32 {
-        self.reserved
-    }
-
-    /// When the entry's lock ends; `None` if it is not locked.
-    pub(super) fn locked_until(&self) -> Option<Timestamp> {
-        self.locked_until
-    }
-
-    /// The slot after whose expiry fewer than `limit` events count.
-    pub(super) fn slot_above(&self, limit: u32) -> u64 {
-        self.window.slot_above(limit)
-    }
-
-    /// Counts one event now.
-    pub(super) fn count(&mut self) {
-        self.window.add(1);
-    }
-
-    /// Admits one event, to be decided by [`release`](Self::release).
+    /// Admits one event, to be decided until [`release`](Self::release).
     pub(super) fn reserve(&mut self) {
         self.reserved = self.reserved.saturating_add(1);
     }
@@ -183,16 +175,6 @@ impl Entry {
     /// Ends one admission, decided or given back.
     pub(super) fn release(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
-    }
-
-    /// Forgets all decided events.
-    pub(super) fn forgive(&mut self) {
-        self.window.clear();
-    }
-
-    /// Locks the entry until then.
-    pub(super) fn lock_until(&mut self, end: Timestamp) {
-        self.locked_until = Some(end);
     }
 
     fn bring_up_to(&mut self, slot: u64, now: Timestamp, longest_lock: Duration) {
@@ -205,10 +187,6 @@ impl Entry {
                 self.window.clear();
             }
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.may_leave() && self.window.total() == 0
     }
 
     fn may_leave(&self) -> bool {
@@ -242,8 +220,8 @@ mod tests {
 
     fn count(table: &mut Table, number: u32, now: Timestamp) -> u32 {
         let entry = table.entry(key(number), now).unwrap();
-        entry.count();
-        entry.total()
+        entry.window.add(1);
+        entry.window.total()
     }
 
     #[test]
@@ -280,20 +258,21 @@ mod tests {
         }
         count(&mut table, 8, START);
         assert!(table.existing(key(0)).is_none());
-        assert_eq!(table.existing(key(1)).unwrap().total(), 2);
+        assert_eq!(table.existing(key(1)).unwrap().window.total(), 2);
         assert_eq!(count(&mut table, 0, START), 2, "its first one is not forgotten");
     }
 
     #[test]
     fn reserved_and_locked_entries_stay() {
         let mut table = table(2);
-        table.entry(key(0), START).unwrap().reserve();
-        table.entry(key(1), START).unwrap().lock_until(START.saturating_add(LOCK));
-        assert_eq!(table.entry(key(2), START).unwrap_err(), Full(RESERVED_RETRY));
+        table.entry(key(0), START).unwrap().reserved = 1;
+        let end = Some(START.saturating_add(LOCK));
+        table.entry(key(1), START).unwrap().locked_until = end;
+        assert_eq!(table.entry(key(2), START).unwrap_err(), RetryAfter(RESERVED_RETRY));
         table.existing(key(0)).unwrap().release();
         assert!(table.entry(key(2), START).is_ok());
-        table.entry(key(2), START).unwrap().lock_until(START.saturating_add(LOCK));
-        assert_eq!(table.entry(key(3), START).unwrap_err(), Full(LOCK));
+        table.entry(key(2), START).unwrap().locked_until = end;
+        assert_eq!(table.entry(key(3), START).unwrap_err(), RetryAfter(LOCK));
         assert!(table.entry(key(3), START.saturating_add(LOCK)).is_ok());
     }
 
@@ -301,12 +280,16 @@ mod tests {
     fn a_lock_lasts_its_time_and_never_longer_from_any_now() {
         let mut table = table(1);
         let entry = table.entry(key(0), START).unwrap();
-        entry.count();
-        entry.lock_until(START.saturating_add(LOCK));
+        entry.window.add(1);
+        entry.locked_until = Some(START.saturating_add(LOCK));
         let earlier = START.saturating_sub(WINDOW * 1_000);
-        let end = table.entry(key(0), earlier).unwrap().locked_until().unwrap();
+        let end = table.entry(key(0), earlier).unwrap().locked_until.unwrap();
         assert_eq!(end, earlier.saturating_add(LOCK));
         let entry = table.entry(key(0), end).unwrap();
-        assert_eq!((entry.locked_until(), entry.total()), (None, 0), "and the count starts anew");
+        assert_eq!(
+            (entry.locked_until, entry.window.total()),
+            (None, 0),
+            "and the count starts anew"
+        );
     }
 }

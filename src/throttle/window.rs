@@ -28,10 +28,21 @@ impl Span {
         now.as_micros() / self.slot
     }
 
-    /// How long after `now` events of `slot` stop counting.
-    pub(super) fn until_forgotten(self, slot: u64, now: Timestamp) -> Duration {
-        let micros = slot.saturating_add(SLOTS as u64).saturating_mul(self.slot);
-        Timestamp::from_micros(micros).saturating_since(now)
+    /// How long after `now` fewer than `limit` of the events of `window` count; `None` if that is so
+    /// already.
+    pub(super) fn until_below(
+        self,
+        limit: u32,
+        window: &Window,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let mut left = 0_u32;
+        let back = window.counts.iter().position(|count| {
+            left = left.saturating_add(*count);
+            left >= limit
+        })?;
+        let forgotten = window.newest.saturating_sub(back as u64).saturating_add(SLOTS as u64);
+        Some(Timestamp::from_micros(forgotten.saturating_mul(self.slot)).saturating_since(now))
     }
 
     /// Whether events of `slot` no longer count at the slot `now`.
@@ -86,18 +97,6 @@ impl Window {
         let back = self.counts.iter().position(|count| *count > 0)?;
         Some(self.newest.saturating_sub(back as u64))
     }
-
-    /// The slot after whose expiry fewer than `limit` events count.
-    pub(super) fn slot_above(&self, limit: u32) -> u64 {
-        let mut left = 0_u32;
-        for (back, count) in (0..).zip(&self.counts) {
-            left = left.saturating_add(*count);
-            if left >= limit {
-                return self.newest.saturating_sub(back);
-            }
-        }
-        self.newest
-    }
 }
 
 #[cfg(test)]
@@ -122,7 +121,7 @@ mod tests {
             };
             assert_eq!(total_after(60_000_000), 1, "{begun}");
             assert_eq!(total_after(65_454_546), 0, "{begun}");
-            let wait = span.until_forgotten(span.slot_of(at(begun)), at(begun));
+            let wait = span.until_below(1, &window, at(begun)).unwrap();
             let wait = u64::try_from(wait.as_micros()).unwrap();
             assert_eq!((total_after(wait - 1), total_after(wait)), (1, 0), "{begun}");
         }
@@ -136,8 +135,12 @@ mod tests {
             window.add(1);
         }
         assert_eq!((window.total(), window.latest()), (12, Some(111)));
-        assert_eq!(window.slot_above(12), 100);
-        assert_eq!(window.slot_above(1), 111);
+        let span = Span { slot: 1 };
+        let now = Timestamp::from_micros(111);
+        for (limit, wait) in [(13, None), (12, Some(1)), (2, Some(11)), (1, Some(12))] {
+            let wait = wait.map(Duration::from_micros);
+            assert_eq!(span.until_below(limit, &window, now), wait, "{limit}");
+        }
         for (slot, total) in [(112, 11), (115, 8), (122, 1), (123, 0), (u64::MAX, 0)] {
             window.age_to(slot);
             assert_eq!(window.total(), total, "{slot}");
@@ -163,9 +166,9 @@ mod tests {
             let span = Span::new(window);
             for now in [Timestamp::EPOCH, at(0), Timestamp::from_micros(u64::MAX)] {
                 let slot = span.slot_of(now);
-                let _ = span.until_forgotten(slot, now);
                 let mut counts = Window::of(slot, u32::MAX);
                 counts.add(1);
+                let _ = span.until_below(1, &counts, now);
                 counts.age_to(0);
                 assert_eq!(counts.total(), u32::MAX);
             }
