@@ -23,13 +23,11 @@ mod pool;
 mod queue;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use self::argon::{Argon, SALT};
-use self::pool::{Pool, PoolOptions};
+use self::pool::Pool;
 use crate::clock::Clock;
 use crate::config::PasswordConfig;
 use crate::domain::password::forms::forms;
@@ -39,9 +37,6 @@ use crate::secret::Secret;
 
 /// How long an idle thread keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
-
-/// The assumed time for one KiB in one pass, until hashes have been measured.
-const ESTIMATE_PER_KIB: Duration = Duration::from_micros(1);
 
 /// Hashes and verifies passwords. Clones share the threads, which end with the last clone.
 #[derive(Clone, Debug)]
@@ -82,19 +77,7 @@ impl Hasher {
         let random = Random::system();
         let argon = Argon::new(config, random.bytes())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-        let threads = config
-            .threads
-            .or_else(|| thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get);
-        let options = PoolOptions {
-            threads,
-            max_wait: config.max_wait,
-            estimate: ESTIMATE_PER_KIB
-                .saturating_mul(config.memory_kib)
-                .saturating_mul(config.iterations),
-            keep_memory: KEEP_MEMORY,
-        };
-        let pool = Pool::start(options, clock)?;
+        let pool = Pool::start(config, KEEP_MEMORY, clock)?;
         Ok(Self { argon: Arc::new(argon), pool: Arc::new(pool) })
     }
 
@@ -126,9 +109,7 @@ impl Hasher {
         from: AddressBlock,
     ) -> Result<PasswordHash, HasherBusy> {
         let argon = Arc::clone(&self.argon);
-        let hash =
-            self.pool.run(from, 1, move |memory| argon.hash(&password, &salt, memory)).await?;
-        hash.ok_or_else(|| self.pool.busy())
+        self.pool.run(from, 1, move |memory| argon.hash(&password, &salt, memory)).await
     }
 
     /// Compares `password`, in each of its [`forms`], with the `stored` hash, on behalf of `from`.
@@ -149,12 +130,14 @@ impl Hasher {
         let forms = forms(&password);
         let hashes = forms.len();
         let work = move |memory: &mut _| argon.verify(&forms, stored.as_ref(), memory);
-        self.pool.run(from, hashes, work).await?.ok_or_else(|| self.pool.busy())
+        self.pool.run(from, hashes, work).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
     use crate::clock::Timestamp;
     use crate::domain::PasswordPolicy;
@@ -162,11 +145,11 @@ mod tests {
 
     const POLICY: PasswordPolicy = PasswordPolicy { min_length: 8, words: ServiceWords::new() };
 
-    fn config(memory_kib: u32) -> PasswordConfig {
+    pub(super) fn config(memory_kib: u32, iterations: u32) -> PasswordConfig {
         PasswordConfig {
             policy: POLICY,
             memory_kib,
-            iterations: 1,
+            iterations,
             parallelism: 1,
             threads: NonZeroUsize::new(2),
             max_wait: Duration::from_secs(1),
@@ -174,7 +157,7 @@ mod tests {
     }
 
     fn hasher(memory_kib: u32) -> Hasher {
-        Hasher::start(&config(memory_kib), Clock::manual(Timestamp::EPOCH)).unwrap()
+        Hasher::start(&config(memory_kib, 1), Clock::manual(Timestamp::EPOCH)).unwrap()
     }
 
     fn home() -> AddressBlock {
@@ -201,7 +184,7 @@ mod tests {
 
     #[test]
     fn parameters_that_argon2_does_not_know_stop_the_start() {
-        let error = Hasher::start(&config(4), Clock::system()).unwrap_err();
+        let error = Hasher::start(&config(4, 1), Clock::system()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

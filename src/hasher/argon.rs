@@ -3,12 +3,13 @@
 mod cost;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
-use self::cost::{Cost, Highest};
+use self::cost::Cost;
 use super::Verdict;
 use super::memory::Memory;
 use crate::config::PasswordConfig;
@@ -36,7 +37,7 @@ pub(super) struct Argon {
     configured: Params,
     /// The cost of every wrong password: that of the configured parameters, or of the costliest
     /// stored hash compared since the start.
-    highest: Highest,
+    highest: Mutex<Cost>,
     /// The salt of work that is done only to take time.
     decoy_salt: [u8; SALT],
     /// Whether an unreadable hash has been logged; once is enough.
@@ -64,7 +65,7 @@ impl Argon {
     ) -> Result<Self, argon2::Error> {
         let configured =
             Params::new(config.memory_kib, config.iterations, config.parallelism, Some(TAG))?;
-        let highest = Highest::new(Cost::of(&configured));
+        let highest = Mutex::new(Cost::of(&configured));
         Ok(Self { configured, highest, decoy_salt, has_reported: AtomicBool::new(false) })
     }
 
@@ -119,7 +120,7 @@ impl Argon {
         memory: &mut Memory,
     ) -> Option<Verdict> {
         let own_cost = stored.map_or(Cost::NONE, |stored| Cost::of(&stored.params));
-        let highest = self.highest.raise(own_cost);
+        let highest = self.highest(own_cost);
         // Allocating takes time too, so every comparison allocates the same amount at once.
         memory.blocks(highest.blocks)?;
         if let Some(stored) = stored {
@@ -139,6 +140,13 @@ impl Argon {
             }
         }
         Some(Verdict::Mismatch)
+    }
+
+    /// The highest cost since the start, `met` included.
+    fn highest(&self, met: Cost) -> Cost {
+        let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+        *highest = highest.max(met);
+        *highest
     }
 
     fn is_outdated(&self, stored: &Stored) -> bool {
@@ -193,19 +201,10 @@ fn tag(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::PasswordPolicy;
-    use crate::domain::password::words::ServiceWords;
+    use crate::hasher::tests::config;
 
     fn argon(memory_kib: u32, iterations: u32) -> Argon {
-        let config = PasswordConfig {
-            policy: PasswordPolicy { min_length: 8, words: ServiceWords::new() },
-            memory_kib,
-            iterations,
-            parallelism: 1,
-            threads: None,
-            max_wait: std::time::Duration::from_secs(1),
-        };
-        Argon::new(&config, [1; SALT]).unwrap()
+        Argon::new(&config(memory_kib, iterations), [1; SALT]).unwrap()
     }
 
     fn secret(password: &str) -> Secret<String> {
@@ -339,7 +338,7 @@ mod tests {
             let argon = argon(256, 1);
             let costly = REFERENCE.replace("m=256", "m=1024");
             verdict(&argon, password, &costly);
-            let highest = argon.highest.raise(Cost::NONE);
+            let highest = argon.highest(Cost::NONE);
             assert_eq!(highest, Cost { blocks: 1024, work: 2048 });
         }
     }
@@ -388,7 +387,7 @@ mod tests {
     fn what_is_refused_raises_no_cost() {
         let argon = argon(256, 1);
         verdict(&argon, "password", &REFERENCE.replace("m=256", "m=262145"));
-        assert_eq!(argon.highest.raise(Cost::NONE), Cost::of(&argon.configured));
+        assert_eq!(argon.highest(Cost::NONE), Cost::of(&argon.configured));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -13,20 +14,11 @@ use super::HasherBusy;
 use super::memory::Memory;
 use super::queue::{Queue, Queued};
 use crate::clock::Clock;
+use crate::config::PasswordConfig;
 use crate::domain::AddressBlock;
 
-/// How the threads are started.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PoolOptions {
-    /// How many there are.
-    pub(super) threads: usize,
-    /// The longest expected wait of a job.
-    pub(super) max_wait: Duration,
-    /// The assumed duration of a job, until some have been measured.
-    pub(super) estimate: Duration,
-    /// How long an idle thread keeps its memory.
-    pub(super) keep_memory: Duration,
-}
+/// The assumed time for one KiB in one pass, until hashes have been measured.
+const ESTIMATE_PER_KIB: Duration = Duration::from_micros(1);
 
 /// Threads at low priority with a bounded queue before them. They end when this is dropped, each
 /// after the job it has begun.
@@ -39,62 +31,53 @@ struct Shared {
     /// Notified when a job was pushed, and when the threads should end.
     changed: Condvar,
     clock: Clock,
+    /// How long an idle thread keeps its memory.
     keep_memory: Duration,
     /// Makes only one thread report that priorities cannot be lowered.
     priority_warning: Once,
 }
 
 struct State {
-    queue: Queue<BoxedJob>,
+    queue: Queue<Job>,
     is_stopping: bool,
 }
 
 /// A piece of work for a thread.
-trait Job: Send {
-    /// Whether the caller has gone away.
-    fn is_abandoned(&self) -> bool;
-
+struct Job {
+    /// Upgrades as long as the caller waits.
+    caller: Weak<()>,
     /// Does the work and answers the caller.
-    fn run(self: Box<Self>, memory: &mut Memory);
-}
-
-type BoxedJob = Box<dyn Job>;
-
-struct Work<T, F> {
-    work: F,
-    answer: oneshot::Sender<T>,
-}
-
-impl<T: Send, F: FnOnce(&mut Memory) -> T + Send> Job for Work<T, F> {
-    fn is_abandoned(&self) -> bool {
-        self.answer.is_closed()
-    }
-
-    fn run(self: Box<Self>, memory: &mut Memory) {
-        let answer = (self.work)(memory);
-        // A caller that went away meanwhile needs no answer.
-        let _ = self.answer.send(answer);
-    }
+    work: Box<dyn FnOnce(&mut Memory) + Send>,
 }
 
 impl Pool {
-    /// Starts the threads.
+    /// Starts as many threads as configured, or one for each core.
     ///
     /// # Errors
     /// If the system cannot start a thread; those already started end.
-    pub(super) fn start(options: PoolOptions, clock: Clock) -> std::io::Result<Self> {
-        let is_abandoned: fn(&BoxedJob) -> bool = |job| job.is_abandoned();
-        let queue = Queue::new(options.threads, options.max_wait, options.estimate, is_abandoned);
+    pub(super) fn start(
+        config: &PasswordConfig,
+        keep_memory: Duration,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
+        let threads = config
+            .threads
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get);
+        let estimate =
+            ESTIMATE_PER_KIB.saturating_mul(config.memory_kib).saturating_mul(config.iterations);
+        let is_abandoned = |job: &Job| job.caller.strong_count() == 0;
+        let queue = Queue::new(threads, config.max_wait, estimate, is_abandoned);
         let pool = Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { queue, is_stopping: false }),
                 changed: Condvar::new(),
                 clock,
-                keep_memory: options.keep_memory,
+                keep_memory,
                 priority_warning: Once::new(),
             }),
         };
-        for number in 1..=options.threads.max(1) {
+        for number in 1..=threads {
             let shared = Arc::clone(&pool.shared);
             thread::Builder::new()
                 .name(format!("hasher-{number}"))
@@ -107,25 +90,28 @@ impl Pool {
     /// future is dropped before the work begins, it is not done.
     ///
     /// # Errors
-    /// [`HasherBusy`] if it would wait too long, was displaced by another address, or panicked.
+    /// [`HasherBusy`] if it would wait too long, was displaced by another address, found too little
+    /// memory, for which it returns `None`, or panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         from: AddressBlock,
         hashes: usize,
-        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> Option<T> + Send + 'static,
     ) -> Result<T, HasherBusy> {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Work { work, answer });
+        let work = move |memory: &mut Memory| {
+            // A caller that went away meanwhile needs no answer.
+            let _ = answer.send(work(memory));
+        };
+        // Dropped with this future.
+        let caller = Arc::new(());
+        let job = Job { caller: Arc::downgrade(&caller), work: Box::new(work) };
         let refused = self.shared.lock().queue.push(from, hashes, job);
         self.shared.changed.notify_one();
         // Dropping a job tells its caller that it was refused. Not under the lock.
         drop(refused);
-        answered.await.map_err(|_| self.busy())
-    }
-
-    /// The answer to a caller that cannot be served now.
-    pub(super) fn busy(&self) -> HasherBusy {
-        HasherBusy { retry_after: self.shared.lock().queue.retry_after() }
+        let busy = || HasherBusy { retry_after: self.shared.lock().queue.retry_after() };
+        answered.await.ok().flatten().ok_or_else(busy)
     }
 }
 
@@ -157,7 +143,7 @@ impl Shared {
         let mut memory = Memory::default();
         while let Some(Queued { hashes, job }) = self.next_job(&mut memory) {
             let begun = self.clock.read().monotonic;
-            let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut memory)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
             let elapsed = self.clock.read().monotonic.saturating_sub(begun);
             self.lock().queue.finished(elapsed, hashes);
             if let Err(panic) = outcome {
@@ -170,7 +156,7 @@ impl Shared {
     }
 
     /// Waits for a job; `None` when the threads should end. An idle thread gives its memory back.
-    fn next_job(&self, memory: &mut Memory) -> Option<Queued<BoxedJob>> {
+    fn next_job(&self, memory: &mut Memory) -> Option<Queued<Job>> {
         let mut state = self.lock();
         loop {
             if state.is_stopping {
@@ -228,75 +214,59 @@ fn lower_priority() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
-    use std::task::{Context, Poll, Waker};
+
+    use tokio::task::JoinHandle;
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::hasher::tests::config;
 
     fn address(last: u8) -> AddressBlock {
         AddressBlock::of([192, 0, 2, last].into())
     }
 
-    /// One thread; `waiting` jobs may wait while it is busy.
+    /// One thread; `waiting` jobs, of 10 ms each, may wait while it is busy.
     fn pool(waiting: u32) -> Pool {
-        let estimate = Duration::from_millis(10);
-        let options = PoolOptions {
-            threads: 1,
-            max_wait: estimate * waiting,
-            estimate,
-            keep_memory: Duration::ZERO,
+        let config = PasswordConfig {
+            threads: NonZeroUsize::new(1),
+            max_wait: Duration::from_millis(10) * waiting,
+            ..config(10_000, 1)
         };
-        Pool::start(options, Clock::manual(Timestamp::EPOCH)).unwrap()
+        Pool::start(&config, Duration::ZERO, Clock::manual(Timestamp::EPOCH)).unwrap()
+    }
+
+    type Caller = JoinHandle<Result<(), HasherBusy>>;
+
+    /// A caller whose job is in the queue, or was refused.
+    async fn call(
+        pool: &Arc<Pool>,
+        from: AddressBlock,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Caller {
+        let pool = Arc::clone(pool);
+        let work = move |_: &mut Memory| {
+            work();
+            Some(())
+        };
+        let caller = tokio::spawn(async move { pool.run(from, 1, work).await });
+        // Lets it run until it waits.
+        tokio::task::yield_now().await;
+        caller
     }
 
     /// Keeps the pool's only thread busy until the gate, the sender, is dropped.
-    async fn occupy(
-        pool: &Arc<Pool>,
-    ) -> (mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), HasherBusy>>) {
+    async fn occupy(pool: &Arc<Pool>) -> (mpsc::Sender<()>, Caller) {
         let (gate, opened) = mpsc::channel();
         let (begun, has_begun) = oneshot::channel();
-        let pool = Arc::clone(pool);
-        let task = tokio::spawn(async move {
-            let work = move |_: &mut Memory| {
-                begun.send(()).unwrap();
-                let _ = opened.recv();
-            };
-            pool.run(address(255), 1, work).await
-        });
-        has_begun.await.unwrap();
-        (gate, task)
-    }
-
-    type Answer = Result<(), HasherBusy>;
-
-    /// A caller whose future was polled once, so that its job is in the queue.
-    struct Caller {
-        future: Pin<Box<dyn Future<Output = Answer> + Send>>,
-        answer: Option<Answer>,
-    }
-
-    fn call(pool: &Arc<Pool>, from: AddressBlock, work: impl FnOnce() + Send + 'static) -> Caller {
-        let pool = Arc::clone(pool);
-        let mut future: Pin<Box<dyn Future<Output = Answer> + Send>> =
-            Box::pin(async move { pool.run(from, 1, move |_| work()).await });
-        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let answer = match polled {
-            Poll::Ready(answer) => Some(answer),
-            Poll::Pending => None,
+        let work = move || {
+            begun.send(()).unwrap();
+            let _ = opened.recv();
         };
-        Caller { future, answer }
-    }
-
-    impl Caller {
-        async fn answer(self) -> Answer {
-            match self.answer {
-                Some(answer) => answer,
-                None => self.future.await,
-            }
-        }
+        let caller = call(pool, address(255), work).await;
+        has_begun.await.unwrap();
+        (gate, caller)
     }
 
     #[tokio::test]
@@ -308,18 +278,18 @@ mod tests {
             let order = Arc::clone(&order);
             move || order.lock().unwrap().push(number)
         };
-        let first = call(&pool, address(1), job(1));
-        let second = call(&pool, address(1), job(2));
-        let third = call(&pool, address(1), job(3));
-        assert!(call(&pool, address(1), job(4)).answer.is_some_and(|answer| answer.is_err()));
-        let other = call(&pool, address(2), job(10));
+        let first = call(&pool, address(1), job(1)).await;
+        let second = call(&pool, address(1), job(2)).await;
+        let third = call(&pool, address(1), job(3)).await;
+        assert!(call(&pool, address(1), job(4)).await.is_finished(), "refused");
+        let other = call(&pool, address(2), job(10)).await;
         drop(gate);
         assert_eq!(occupied.await.unwrap(), Ok(()));
-        assert_eq!(first.answer().await, Ok(()));
-        assert_eq!(other.answer().await, Ok(()));
+        assert_eq!(first.await.unwrap(), Ok(()));
+        assert_eq!(other.await.unwrap(), Ok(()));
         let busy = HasherBusy { retry_after: Duration::from_secs(1) };
-        assert_eq!(second.answer().await, Err(busy), "above its share once another waits");
-        assert_eq!(third.answer().await, Err(busy));
+        assert_eq!(second.await.unwrap(), Err(busy), "above its share once another waits");
+        assert_eq!(third.await.unwrap(), Err(busy));
         assert_eq!(*order.lock().unwrap(), [1, 10]);
     }
 
@@ -334,29 +304,30 @@ mod tests {
                 done.fetch_add(1, Ordering::SeqCst);
             }
         };
-        let abandoned = call(&pool, address(1), count());
-        let kept = call(&pool, address(1), count());
-        drop(abandoned);
+        let abandoned = call(&pool, address(1), count()).await;
+        let kept = call(&pool, address(1), count()).await;
+        abandoned.abort();
+        assert!(abandoned.await.unwrap_err().is_cancelled());
         drop(gate);
         occupied.await.unwrap().unwrap();
-        kept.answer().await.unwrap();
+        kept.await.unwrap().unwrap();
         assert_eq!(done.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn a_panic_ends_neither_the_thread_nor_the_caller() {
         let pool = Arc::new(pool(1));
-        let answer = pool.run(address(1), 1, |_| panic!("for the test")).await;
-        let _: HasherBusy = answer.map(|(): ()| ()).unwrap_err();
-        assert_eq!(pool.run(address(1), 1, |_| 7).await, Ok(7));
+        let answer = pool.run(address(1), 1, |_| -> Option<()> { panic!("for the test") }).await;
+        let _: HasherBusy = answer.unwrap_err();
+        assert_eq!(pool.run(address(1), 1, |_| Some(7)).await, Ok(7));
     }
 
     #[tokio::test]
     async fn an_idle_thread_gives_its_memory_back() {
         let pool = pool(1);
-        pool.run(address(1), 1, |memory| memory.blocks(8).is_some()).await.unwrap();
+        pool.run(address(1), 1, |memory| memory.blocks(8).map(|_| ())).await.unwrap();
         // The next job may come before the thread has found itself idle; some job comes after.
-        while pool.run(address(1), 1, |memory| memory.len()).await.unwrap() > 0 {
+        while pool.run(address(1), 1, |memory| Some(memory.len())).await.unwrap() > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -382,7 +353,7 @@ mod tests {
             .run(address(1), 1, |_| {
                 let thread = Some(rustix::thread::gettid());
                 let nice = rustix::process::getpriority_process(thread).unwrap();
-                (thread::current().name().map(str::to_owned), nice)
+                Some((thread::current().name().map(str::to_owned), nice))
             })
             .await
             .unwrap();

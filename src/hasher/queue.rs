@@ -43,8 +43,6 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 pub(super) struct Queue<J> {
     /// The addresses with waiting jobs, the next to be served first. No lane is empty.
     lanes: VecDeque<Lane<J>>,
-    /// How many hashes wait in all lanes.
-    waiting: usize,
     /// How many hashes were taken and have not been reported finished.
     running: usize,
     /// How many jobs can run at the same time.
@@ -83,7 +81,6 @@ impl<J> Queue<J> {
     ) -> Self {
         Self {
             lanes: VecDeque::new(),
-            waiting: 0,
             running: 0,
             threads: threads.max(1),
             max_wait,
@@ -96,7 +93,11 @@ impl<J> Queue<J> {
     /// others that it displaces.
     pub(super) fn push(&mut self, from: AddressBlock, hashes: usize, job: J) -> Vec<J> {
         // Abandoned jobs cost nothing when they are reached, but must not take up room.
-        self.drop_abandoned();
+        let is_abandoned = self.is_abandoned;
+        for lane in &mut self.lanes {
+            lane.jobs.retain(|queued| !is_abandoned(&queued.job));
+        }
+        self.lanes.retain(|lane| !lane.jobs.is_empty());
         let is_shared = self.lanes.iter().any(|lane| lane.from != from);
         let share = if is_shared { self.share() } else { usize::MAX };
         let mut refused = self.cut_lanes(share);
@@ -118,7 +119,6 @@ impl<J> Queue<J> {
             Some(lane) => lane.jobs.push_back(queued),
             None => self.lanes.push_back(Lane { from, jobs: VecDeque::from([queued]) }),
         }
-        self.waiting += hashes;
         refused
     }
 
@@ -131,7 +131,6 @@ impl<J> Queue<J> {
                 self.lanes.push_back(lane);
             }
             let Some(queued) = queued else { continue };
-            self.waiting -= queued.hashes;
             if !(self.is_abandoned)(&queued.job) {
                 self.running += queued.hashes;
                 return Some(queued);
@@ -152,10 +151,15 @@ impl<J> Queue<J> {
     /// How long a refused caller should wait: the expected time until everything now waiting is
     /// done, between a second and a minute.
     pub(super) fn retry_after(&self) -> Duration {
-        let ahead = u32::try_from(self.waiting + self.running).unwrap_or(u32::MAX);
+        let ahead = u32::try_from(self.waiting() + self.running).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.threads).unwrap_or(u32::MAX);
         let (least, most) = RETRY_AFTER;
         (self.mean.saturating_mul(ahead) / threads).clamp(least, most)
+    }
+
+    /// How many hashes wait in all lanes.
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(Lane::hashes).sum()
     }
 
     /// How many hashes may wait while every thread is busy.
@@ -176,8 +180,9 @@ impl<J> Queue<J> {
 
     /// An idle thread takes a waiting job at once, so as many more may wait.
     fn is_full(&self) -> bool {
-        let is_too_late = self.waiting + self.running >= self.capacity() + self.threads;
-        self.waiting > 0 && (is_too_late || self.waiting >= MOST_WAITING)
+        let waiting = self.waiting();
+        let is_too_late = waiting + self.running >= self.capacity() + self.threads;
+        waiting > 0 && (is_too_late || waiting >= MOST_WAITING)
     }
 
     /// Removes the jobs that have `share` or more hashes of their own address ahead of them, newest
@@ -188,7 +193,6 @@ impl<J> Queue<J> {
             while lane.ahead() >= share
                 && let Some(queued) = lane.jobs.pop_back()
             {
-                self.waiting -= queued.hashes;
                 cut.push(queued.job);
             }
         }
@@ -199,18 +203,7 @@ impl<J> Queue<J> {
     /// `own`.
     fn displace(&mut self, own: usize) -> Option<J> {
         let longest = self.lanes.iter_mut().rev().max_by_key(|lane| lane.ahead());
-        let queued = longest.filter(|lane| lane.ahead() > own)?.jobs.pop_back()?;
-        self.waiting -= queued.hashes;
-        Some(queued.job)
-    }
-
-    fn drop_abandoned(&mut self) {
-        let is_abandoned = self.is_abandoned;
-        for lane in &mut self.lanes {
-            lane.jobs.retain(|queued| !is_abandoned(&queued.job));
-        }
-        self.lanes.retain(|lane| !lane.jobs.is_empty());
-        self.waiting = self.lanes.iter().map(Lane::hashes).sum();
+        Some(longest.filter(|lane| lane.ahead() > own)?.jobs.pop_back()?.job)
     }
 }
 
@@ -340,7 +333,6 @@ mod tests {
         }
         let abandoned = Queued { hashes: 1, job: 99 };
         queue.lanes.push_back(Lane { from: address(2), jobs: VecDeque::from([abandoned]) });
-        queue.waiting += 1;
         assert!(queue.push(address(1), 1, 4).is_empty());
         assert_eq!(served(&mut queue), [0, 1, 2, 3, 4]);
     }
@@ -380,9 +372,9 @@ mod tests {
         assert_eq!(queue.push(address(1), 3, 6), [6], "eighteen hashes are ahead of it");
         assert_eq!(queue.push(address(2), 3, 100), [5, 4, 3, 2, 1], "a share is two hashes");
         assert_eq!(queue.push(address(2), 1, 101), [101], "three are ahead of it");
-        assert_eq!(queue.waiting, 6);
+        assert_eq!(queue.waiting(), 6);
         assert_eq!(served(&mut queue), [0, 100]);
-        assert_eq!((queue.waiting, queue.running), (0, 8));
+        assert_eq!((queue.waiting(), queue.running), (0, 8));
         queue.finished(HASH * 3, 3);
         assert_eq!((queue.running, queue.mean), (5, HASH));
     }
@@ -428,9 +420,7 @@ mod tests {
                 if refused.contains(&number) {
                     prop_assert!(had || most <= 1 || queue.lanes.iter().all(|lane| lane.ahead() == 0));
                 }
-                let sum: usize = queue.lanes.iter().map(Lane::hashes).sum();
-                prop_assert_eq!(sum, queue.waiting);
-                prop_assert!(queue.waiting < queue.capacity() + 3);
+                prop_assert!(queue.waiting() < queue.capacity() + 3);
                 if queue.lanes.len() > 1 {
                     let share = queue.share();
                     prop_assert!(queue.lanes.iter().all(|lane| lane.ahead() < share));

@@ -1,7 +1,5 @@
 //! What a hash costs, and the difference between two costs.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
 use argon2::Params;
 
 /// What a hash costs.
@@ -25,6 +23,11 @@ impl Cost {
         Self { blocks, work: as_work(blocks).saturating_mul(passes) }
     }
 
+    /// The higher of both costs, of memory and work separately.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { blocks: self.blocks.max(other.blocks), work: self.work.max(other.work) }
+    }
+
     /// Parameters for a hash that makes up the difference between `done` and this cost, within the
     /// memory of this cost; `None` if the difference is too small for a hash. It has `lanes` lanes
     /// if the memory has room for them.
@@ -40,28 +43,6 @@ impl Cost {
 
 fn as_work(blocks: usize) -> u64 {
     u64::try_from(blocks).unwrap_or(u64::MAX)
-}
-
-/// The highest cost so far, of memory and work separately.
-#[derive(Debug)]
-pub(super) struct Highest {
-    blocks: AtomicUsize,
-    work: AtomicU64,
-}
-
-impl Highest {
-    /// Starts with the configured cost.
-    pub(super) fn new(configured: Cost) -> Self {
-        Self { blocks: configured.blocks.into(), work: configured.work.into() }
-    }
-
-    /// Includes another cost, and returns the highest.
-    pub(super) fn raise(&self, met: Cost) -> Cost {
-        // Nothing else is ordered by these two, and each of them only grows.
-        let blocks = self.blocks.fetch_max(met.blocks, Ordering::Relaxed).max(met.blocks);
-        let work = self.work.fetch_max(met.work, Ordering::Relaxed).max(met.work);
-        Cost { blocks, work }
-    }
 }
 
 #[cfg(test)]
@@ -94,10 +75,8 @@ mod tests {
 
     #[test]
     fn memory_and_work_are_the_highest_of_any() {
-        let highest = Highest::new(Cost { blocks: 256, work: 1024 });
-        assert_eq!(highest.raise(Cost::NONE), Cost { blocks: 256, work: 1024 });
-        assert_eq!(highest.raise(Cost { blocks: 512, work: 512 }).work, 1024);
-        assert_eq!(highest.raise(Cost::NONE), Cost { blocks: 512, work: 1024 });
+        let highest = Cost { blocks: 256, work: 1024 }.max(Cost { blocks: 512, work: 512 });
+        assert_eq!(highest, Cost { blocks: 512, work: 1024 });
     }
 
     proptest! {
@@ -109,7 +88,7 @@ mod tests {
             (stored_memory, stored_passes) in (8_u32..300_000, 1_u32..8),
         ) {
             let stored = Cost::of(&params(stored_memory, stored_passes, 1));
-            let highest = Highest::new(Cost::of(&params(memory, passes, lanes))).raise(stored);
+            let highest = Cost::of(&params(memory, passes, lanes)).max(stored);
             for done in [Cost::NONE, stored] {
                 let added = highest.lacking(done, lanes);
                 let added = added.map_or(Cost::NONE, |added| Cost::of(&added));
