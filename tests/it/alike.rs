@@ -7,12 +7,9 @@ use hyper::HeaderMap;
 use hyper::body::Bytes;
 use serde_json::json;
 
-use crate::support::{PASSWORD, Reply, TestApp};
+use crate::support::{ANN, BOB, NOBODY, PASSWORD, Reply, TestApp, WRONG};
 
-const EMAIL: &str = "ann@example.com";
-const DISABLED: &str = "bob@example.com";
-const NOBODY: &str = "nobody@example.com";
-const WRONG: &str = "wrong-Lamp 7 orchard";
+const DISABLED: &str = BOB;
 
 /// One with Ann, and Bob whose account is disabled, as nothing in this version does by itself.
 async fn with_ann_and_bob(per_day: Option<NonZeroU32>) -> TestApp {
@@ -24,8 +21,8 @@ async fn with_ann_and_bob(per_day: Option<NonZeroU32>) -> TestApp {
     app.log_in(DISABLED).await;
     app.disk.replace(br#""is_disabled":false"#, br#""is_disabled":true "#);
     let app = app.restart().await;
-    app.register(EMAIL).await;
-    app.log_in(EMAIL).await;
+    app.register(ANN).await;
+    app.log_in(ANN).await;
     app.deliver().await;
     app
 }
@@ -47,7 +44,7 @@ fn assert_alike(replies: &[Reply], status: u16) {
 #[tokio::test]
 async fn a_login_says_the_same_to_all_who_are_not_let_in() {
     let app = with_ann_and_bob(NonZeroU32::new(2)).await;
-    let guesses = [(EMAIL, WRONG), (NOBODY, WRONG), (DISABLED, WRONG), (DISABLED, PASSWORD)];
+    let guesses = [(ANN, WRONG), (NOBODY, WRONG), (DISABLED, WRONG), (DISABLED, PASSWORD)];
     // The fifth wrong password of a pair locks it out, whether or not there is an account. Each of
     // the last two is the fifth for Bob, from addresses of their own.
     for attempt in 1..=7 {
@@ -59,7 +56,7 @@ async fn a_login_says_the_same_to_all_who_are_not_let_in() {
         assert_alike(&replies, if attempt <= 5 { 401 } else { 429 });
     }
     // Ann is let in elsewhere, so there was something to find out.
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
@@ -98,7 +95,7 @@ async fn a_request_for_mail_says_and_writes_the_same_for_every_address() {
         app.deliver().await;
         let mails = app.mails.sent();
         let sent_to = |email| mails[before..].iter().filter(|mail| mail.to == email).count();
-        assert!(sent_to(EMAIL) > 1, "{path}: nothing was to be found out");
+        assert!(sent_to(ANN) > 1, "{path}: nothing was to be found out");
         assert_eq!((sent_to(NOBODY), sent_to(DISABLED)), (0, 0), "{path}");
         assert_eq!(sent_to(confirmed) > 0, message == forgot, "{path}");
     }

@@ -5,12 +5,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use latchkey::domain::{Event, EventKind, EventKind::*};
 use serde_json::json;
 
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, TestApp, Tokens, claims, until};
+use crate::support::{
+    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
+    claims, until,
+};
 
-const EMAIL: &str = "ann@example.com";
 const NEW: &str = "new@example.com";
-const WRONG: &str = "wrong-Lamp 7 orchard";
-const ELSEWHERE: &str = "198.51.100.7";
 const AGENT: &str = "Audit/1.0";
 
 /// All that an act of the table below may need.
@@ -26,10 +26,10 @@ impl Scene {
         let app = TestApp::start_with(|config| {
             config.tokens.sessions_per_user = NonZeroUsize::new(2).unwrap();
         });
-        let verification = app.invited(EMAIL).await;
-        let here = app.log_in(EMAIL).await;
+        let verification = app.invited(ANN).await;
+        let here = app.log_in(ANN).await;
         app.advance(60);
-        let there = app.log_in(EMAIL).await;
+        let there = app.log_in(ANN).await;
         app.advance(60);
         Self { app, here, there, verification }
     }
@@ -86,10 +86,10 @@ enum Act {
 async fn act(scene: &Scene, act: Act) -> (Reply, Vec<Event>) {
     let Scene { app, here, there, verification } = scene;
     let call = match act {
-        Act::Register => app.registration("bob@example.com"),
+        Act::Register => app.registration(BOB),
         Act::Confirm => app.confirming(verification),
         Act::Disown => app.press("disown_confirmed", verification),
-        Act::LogIn => app.login(EMAIL, PASSWORD),
+        Act::LogIn => app.login(ANN, PASSWORD),
         Act::Rename => app.patch(here, &json!({"username": "Ann"})),
         Act::Respell => app.patch(here, &json!({"email": "ANN@example.com"})),
         Act::AskForAddress => app.moving(here, NEW),
@@ -110,9 +110,9 @@ async fn act(scene: &Scene, act: Act) -> (Reply, Vec<Event>) {
             let change = app.change_address(here, NEW).await;
             app.press("cancel", &change.confirm)
         }
-        Act::Forget => app.forgetting(EMAIL),
+        Act::Forget => app.forgetting(ANN),
         Act::Reset => {
-            let token = app.reset_token(EMAIL).await;
+            let token = app.reset_token(ANN).await;
             app.resetting(&token, NEW_PASSWORD)
         }
         Act::ChangePassword => app.changing_password(here, NEW_PASSWORD),
@@ -125,8 +125,8 @@ async fn act(scene: &Scene, act: Act) -> (Reply, Vec<Event>) {
         Act::LogOutEverywhere => app.call("POST", "/api/logout/all/").bearer(&here.access),
         Act::Delete => app.deleting(here, PASSWORD),
         Act::Refresh => app.refreshing(&here.refresh),
-        Act::ForgetNobody => app.forgetting("nobody@example.com"),
-        Act::Resend => app.resending(EMAIL),
+        Act::ForgetNobody => app.forgetting(NOBODY),
+        Act::Resend => app.resending(ANN),
         Act::ListSessions => app.get("/api/sessions/").bearer(&here.access),
     };
     scene.seen(call).await
@@ -245,14 +245,14 @@ async fn until_failures(app: &TestApp, expected: &[(EventKind, u64)]) {
 #[tokio::test]
 async fn wrong_passwords_are_merged_and_a_lockout_is_noted_once() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for count in 1..=4 {
         app.advance(1);
-        let call = app.login(EMAIL, WRONG).from(ELSEWHERE).header("user-agent", AGENT);
+        let call = app.login(ANN, WRONG).from(ELSEWHERE).header("user-agent", AGENT);
         assert_eq!(call.await.status, 401);
         until_failures(&app, &[(LoginFailed, count)]).await;
     }
-    let call = app.login(EMAIL, WRONG).from(ELSEWHERE).header("user-agent", AGENT);
+    let call = app.login(ANN, WRONG).from(ELSEWHERE).header("user-agent", AGENT);
     assert_eq!(call.await.status, 401);
     until_failures(&app, &[(LoginFailed, 5), (LockedOut, 1)]).await;
     for event in all(&app).split_off(1) {
@@ -262,17 +262,17 @@ async fn wrong_passwords_are_merged_and_a_lockout_is_noted_once() {
     }
     // Whatever is refused from then on is not looked at, and not noted.
     for password in [WRONG, PASSWORD].iter().cycle().take(20) {
-        assert_eq!(app.login(EMAIL, password).from(ELSEWHERE).await.status, 429);
+        assert_eq!(app.login(ANN, password).from(ELSEWHERE).await.status, 429);
     }
     // The next lockout from there is one more within the hour, and an event of its own later.
     app.advance(15 * 60);
     for _ in 0..5 {
-        assert_eq!(app.login(EMAIL, WRONG).from(ELSEWHERE).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).from(ELSEWHERE).await.status, 401);
     }
     until_failures(&app, &[(LoginFailed, 10), (LockedOut, 2)]).await;
     app.advance(61 * 60);
     for _ in 0..5 {
-        assert_eq!(app.login(EMAIL, WRONG).from(ELSEWHERE).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).from(ELSEWHERE).await.status, 401);
     }
     let expected = [(LoginFailed, 10), (LockedOut, 2), (LoginFailed, 5), (LockedOut, 1)];
     until_failures(&app, &expected).await;
@@ -281,12 +281,12 @@ async fn wrong_passwords_are_merged_and_a_lockout_is_noted_once() {
 #[tokio::test]
 async fn wrong_passwords_in_parallel_begin_one_lockout() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let guesses = (0..40).map(|n| app.login(EMAIL, &format!("guess number {n}")));
+    app.register(ANN).await;
+    let guesses = (0..40).map(|n| app.login(ANN, &format!("guess number {n}")));
     let replies = crate::support::at_once(guesses).await;
     let tried = replies.iter().filter(|reply| reply.status == 401).count();
     for _ in tried..5 {
-        assert_eq!(app.login(EMAIL, WRONG).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).await.status, 401);
     }
     until_failures(&app, &[(LoginFailed, 5), (LockedOut, 1)]).await;
 }
@@ -297,31 +297,31 @@ async fn the_days_failures_of_an_account_slow_strangers_down_and_that_is_noted_o
         config.login.max_failures_per_email = NonZeroU32::new(3);
         config.login.slowed_per_hour = NonZeroU32::MIN;
     });
-    app.newcomer(EMAIL).await;
+    app.newcomer(ANN).await;
     for host in 1..=2 {
         let from = format!("203.0.113.{host}");
-        assert_eq!(app.login(EMAIL, WRONG).from(&from).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).from(&from).await.status, 401);
     }
     until_failures(&app, &[(LoginFailed, 1), (LoginFailed, 1)]).await;
-    assert_eq!(app.login(EMAIL, WRONG).from(ELSEWHERE).await.status, 401);
+    assert_eq!(app.login(ANN, WRONG).from(ELSEWHERE).await.status, 401);
     let mut expected = vec![(LoginFailed, 1), (LoginFailed, 1), (LoginFailed, 1), (LockedOut, 1)];
     until_failures(&app, &expected).await;
     assert_eq!(all(&app).last().unwrap().by.client().unwrap().address.to_string(), ELSEWHERE);
-    assert_eq!(app.login(EMAIL, WRONG).from("203.0.113.99").await.status, 401);
+    assert_eq!(app.login(ANN, WRONG).from("203.0.113.99").await.status, 401);
     expected.push((LoginFailed, 1));
     until_failures(&app, &expected).await;
     for host in 1..=20 {
         let from = format!("203.0.113.{host}");
-        assert_eq!(app.login(EMAIL, WRONG).from(&from).await.status, 429);
+        assert_eq!(app.login(ANN, WRONG).from(&from).await.status, 429);
     }
     // Addresses that may continue fail on their own account, until they are locked out.
     for count in 1..=4 {
-        assert_eq!(app.login(EMAIL, WRONG).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).await.status, 401);
         expected.truncate(5);
         expected.push((LoginFailed, count));
         until_failures(&app, &expected).await;
     }
-    assert_eq!(app.login(EMAIL, WRONG).await.status, 401);
+    assert_eq!(app.login(ANN, WRONG).await.status, 401);
     expected.truncate(5);
     expected.extend([(LoginFailed, 5), (LockedOut, 1)]);
     until_failures(&app, &expected).await;
@@ -351,9 +351,9 @@ async fn a_wrong_current_password_is_noted_wherever_it_is_asked_for() {
 #[tokio::test]
 async fn a_wrong_password_costs_one_durable_write_with_an_account_and_without_one() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let before = all(&app);
-    for email in ["nobody@example.com", EMAIL] {
+    for email in [NOBODY, ANN] {
         for _ in 0..6 {
             app.advance(1);
             let is_looked_at = app.login(email, WRONG).await.status == 401;
@@ -363,7 +363,7 @@ async fn a_wrong_password_costs_one_durable_write_with_an_account_and_without_on
                 until(|| app.app.store.last_commit() == now).await;
             }
         }
-        if email != EMAIL {
+        if email != ANN {
             assert_eq!(all(&app), before, "of nobody nothing is noted");
         }
     }

@@ -4,10 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens, claims};
-
-const ANN: &str = "ann@example.com";
-const BOB: &str = "bob@example.com";
+use crate::support::{ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens, claims};
 
 /// A token that was signed by nobody.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
@@ -173,7 +170,7 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
     let reset = app.reset_token(ANN).await;
     let mut calls = vec![
         app.forgetting(ANN),
-        app.forgetting("nobody@example.com"),
+        app.forgetting(NOBODY),
         app.resending(ANN),
         app.resetting(&reset, NEW_PASSWORD),
         app.confirming(&token),

@@ -6,10 +6,7 @@ use crate::support::messages::{
     BLANK, COMMON, LIKE_EMAIL, LIKE_SERVICE, LIKE_USERNAME, LONG, NEW_DIFFER, NOT_A_STRING, NUL,
     NULL, NUMERIC, REQUIRED, SAME, SHORT, WRONG_CURRENT,
 };
-use crate::support::{NEW_PASSWORD, PASSWORD, TestApp};
-
-const EMAIL: &str = "ann@example.com";
-const WRONG: &str = "wrong-Lamp 7 orchard";
+use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, WRONG};
 
 fn done() -> (u16, Value) {
     (200, json!({"message": "Password successfully changed"}))
@@ -31,10 +28,10 @@ fn with(changes: Value) -> Value {
 async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
     let app = TestApp::start();
     let body = json!({
-        "email": EMAIL, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
+        "email": ANN, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
     });
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    let (here, there) = (app.log_in(EMAIL).await, app.log_in(EMAIL).await);
+    let (here, there) = (app.log_in(ANN).await, app.log_in(ANN).await);
     let both =
         |password: &str| with(json!({"new_password": password, "confirm_password": password}));
     let table = [
@@ -95,20 +92,20 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
         assert_eq!(reply.told(), (400, errors), "{body}");
     }
     assert!(app.is_live(&here).await && app.is_live(&there).await);
-    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 401);
-    app.log_in(EMAIL).await;
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 401);
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn a_change_ends_every_other_session_voids_what_was_open_and_tells_the_owner() {
     for is_form in [false, true] {
         let app = TestApp::start();
-        let bob = app.newcomer("bob@example.com").await;
-        let verification = app.invited(EMAIL).await;
-        let here = app.log_in(EMAIL).await;
-        let others = [app.log_in(EMAIL).await, app.log_in(EMAIL).await];
+        let bob = app.newcomer(BOB).await;
+        let verification = app.invited(ANN).await;
+        let here = app.log_in(ANN).await;
+        let others = [app.log_in(ANN).await, app.log_in(ANN).await];
         let change = app.change_address(&here, "new@example.com").await;
-        let reset = app.reset_token(EMAIL).await;
+        let reset = app.reset_token(ANN).await;
         let reply = if is_form {
             let fields = [
                 ("current_password", PASSWORD),
@@ -136,9 +133,9 @@ async fn a_change_ends_every_other_session_voids_what_was_open_and_tells_the_own
             assert_eq!(app.resetting(&reset, "third-Sail 9 meadow").await.status, 400);
         };
         app.unchanged(void).await;
-        assert_eq!(app.login(EMAIL, PASSWORD).await.status, 401);
-        assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200);
-        assert_eq!(app.letters(EMAIL, "was changed").await.len(), 1);
+        assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
+        assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
+        assert_eq!(app.letters(ANN, "was changed").await.len(), 1);
         assert!(app.is_live(&bob).await);
 
         let replayed = async || app.changing_password(&here, NEW_PASSWORD).await;
@@ -150,16 +147,16 @@ async fn a_change_ends_every_other_session_voids_what_was_open_and_tells_the_own
 #[tokio::test]
 async fn of_two_changes_at_once_one_is_made() {
     let app = TestApp::start();
-    let ann = app.newcomer(EMAIL).await;
+    let ann = app.newcomer(ANN).await;
     let new = ["brick-Sail 9 meadow", "cloud-Sail 9 meadow"];
     let replies = app.neck_and_neck(new.map(|new| app.changing_password(&ann, new))).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     for (reply, new) in replies.iter().zip(new) {
-        let status = app.login(EMAIL, new).await.status;
+        let status = app.login(ANN, new).await.status;
         assert_eq!(status, if reply.status == 200 { 200 } else { 401 });
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 401]);
-    assert_eq!(app.letters(EMAIL, "was changed").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was changed").await.len(), 1);
     assert_eq!(app.profile(&ann.access).await.status, 200);
 }

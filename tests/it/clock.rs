@@ -6,10 +6,7 @@ use latchkey::clock::Timestamp;
 use latchkey::flows::upkeep::Upkeep;
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, PASSWORD, START, TestApp};
-
-const EMAIL: &str = "ann@example.com";
-const DAY: u64 = 24 * 60 * 60;
+use crate::support::{ANN, BOB, CONFIRM, DAY, HOUR, PASSWORD, START, TestApp, WRONG};
 
 fn before_start(seconds: u64) -> Timestamp {
     START.saturating_sub(Duration::from_secs(seconds))
@@ -23,9 +20,9 @@ fn unavailable() -> (u16, Value) {
 async fn assert_refuses(app: &TestApp, access: &str, refresh: &str, token: &str) {
     let refused = async || {
         for call in [
-            app.registration("bob@example.com"),
-            app.login(EMAIL, PASSWORD),
-            app.login(EMAIL, "wrong-Lamp 7 orchard"),
+            app.registration(BOB),
+            app.login(ANN, PASSWORD),
+            app.login(ANN, WRONG),
             app.refreshing(refresh),
             app.get("/api/profile/").bearer(access),
             app.post(CONFIRM, &json!({"token": token})),
@@ -53,12 +50,12 @@ async fn assert_refuses(app: &TestApp, access: &str, refresh: &str, token: &str)
 #[tokio::test]
 async fn more_than_a_minute_behind_nothing_is_decided_until_the_clock_has_caught_up() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
 
     app.clock.set_wall(before_start(60));
     assert_eq!(app.get("/readyz").await.status, 200);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 
     app.clock.set_wall(before_start(61));
     assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
@@ -79,12 +76,12 @@ async fn more_than_a_minute_behind_nothing_is_decided_until_the_clock_has_caught
 #[tokio::test]
 async fn a_jump_that_has_stood_for_a_day_is_believed() {
     let app = TestApp::start();
-    app.newcomer(EMAIL).await;
+    app.newcomer(ANN).await;
     let ahead = START.saturating_add(Duration::from_secs(400 * DAY));
     app.clock.set_wall(ahead);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     app.advance(DAY);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     assert_eq!(app.app.store.last_commit(), ahead.saturating_add(Duration::from_secs(DAY)));
     assert_eq!(app.app.store.count_sessions(), Ok(3));
     // The first session is long over; the second one's token is over just now.
@@ -97,9 +94,9 @@ async fn a_jump_that_has_stood_for_a_day_is_believed() {
 #[tokio::test]
 async fn an_ordinary_day_moves_the_mark_and_sweeps_what_is_over() {
     let app = TestApp::start();
-    app.newcomer(EMAIL).await;
+    app.newcomer(ANN).await;
     app.advance(DAY);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(1));
@@ -107,9 +104,8 @@ async fn an_ordinary_day_moves_the_mark_and_sweeps_what_is_over() {
 
 #[tokio::test]
 async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
-    const HOUR: u64 = 60 * 60;
     let mut app = TestApp::start();
-    app.newcomer(EMAIL).await;
+    app.newcomer(ANN).await;
     let mark = app.app.store.last_commit();
     // Off from Friday to Monday, and every night from then on.
     app.clock.set_wall(START.saturating_add(Duration::from_secs(62 * HOUR)));
@@ -120,13 +116,13 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
             app.advance(HOUR);
             upkeep.round(&app.app).await;
         }
-        app.log_in(EMAIL).await;
+        app.log_in(ANN).await;
         assert_eq!(app.app.store.last_commit(), mark);
         app.clock.set_wall(app.clock.read().wall.saturating_add(Duration::from_secs(14 * HOUR)));
     }
     let app = app.restart().await;
     app.advance(3 * HOUR);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
     assert_eq!(app.app.store.clock_trial(), None);
 }
@@ -134,12 +130,12 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
 #[tokio::test]
 async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_add(Duration::from_secs(40 * DAY)));
     let mut app = app.restart().await;
     for _ in 0..2 {
-        app.log_in(EMAIL).await;
+        app.log_in(ANN).await;
         Upkeep::default().round(&app.app).await;
         app = app.restart().await;
     }
@@ -155,8 +151,8 @@ async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
 #[tokio::test]
 async fn half_a_second_back_at_a_restart_is_nothing() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let first = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let first = app.log_in(ANN).await;
     let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_sub(Duration::from_millis(500)));
     let app = app.restart().await;
@@ -166,9 +162,9 @@ async fn half_a_second_back_at_a_restart_is_nothing() {
     // The grace, too, counts from a time that lies half a second ahead by now.
     assert_eq!(app.refresh(&first.refresh).await.refresh, second.refresh);
     app.confirm(&token).await;
-    app.newcomer("bob@example.com").await;
+    app.newcomer(BOB).await;
     app.deliver().await;
-    assert_eq!(app.mails.sent().last().unwrap().to, "bob@example.com");
+    assert_eq!(app.mails.sent().last().unwrap().to, BOB);
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(2));
     assert_eq!(app.app.store.last_commit(), mark, "the mark never goes back");
@@ -177,8 +173,8 @@ async fn half_a_second_back_at_a_restart_is_nothing() {
 #[tokio::test]
 async fn an_hour_back_at_a_restart_is_waited_out() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     app.register("cid@example.com").await;
     app.clock.set_wall(before_start(60 * 60));
     let app = app.restart().await;
@@ -205,9 +201,9 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
         config.login.max_failures = 2.try_into().unwrap();
         config.registration.per_address_per_hour = Some(4.try_into().unwrap());
     });
-    let token = app.invited(EMAIL).await;
-    let ann = app.log_in(EMAIL).await;
-    app.register("bob@example.com").await;
+    let token = app.invited(ANN).await;
+    let ann = app.log_in(ANN).await;
+    app.register(BOB).await;
     app.advance(60);
     let (right, mark) = (app.clock.read().wall, app.app.store.last_commit());
     let sessions = app.app.store.count_sessions();
@@ -226,7 +222,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     // Dan is locked out there, and has asked for as much mail as his mailbox takes.
     app.register("dan@example.com").await;
     for _ in 0..3 {
-        app.login("dan@example.com", "wrong-Lamp 7 orchard").await;
+        app.login("dan@example.com", WRONG).await;
         app.forgetting("dan@example.com").await;
     }
     assert_eq!(app.login("dan@example.com", PASSWORD).await.status, 429);
@@ -246,7 +242,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     let mut to: Vec<String> = app.mails.sent().into_iter().skip(1).map(|mail| mail.to).collect();
     to.sort();
     to.dedup();
-    assert_eq!(to, ["bob@example.com", "cid@example.com", "dan@example.com"]);
+    assert_eq!(to, [BOB, "cid@example.com", "dan@example.com"]);
     app.register("eve@example.com").await;
     // A lockout from then lasts no longer than any other.
     let locked_out = app.login("dan@example.com", PASSWORD).await.retry_after().unwrap();
@@ -260,7 +256,7 @@ async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     // And so it stays over a restart.
     let app = app.restart().await;
     assert_eq!(app.get("/readyz").await.status, 200);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
@@ -268,11 +264,11 @@ async fn a_first_start_in_1970_is_set_right() {
     let app = TestApp::start();
     app.clock.set_wall(Timestamp::EPOCH);
     let app = app.restart().await;
-    let token = app.invited(EMAIL).await;
-    let early = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let early = app.log_in(ANN).await;
     assert_eq!(app.profile(&early.access).await.status, 200);
     let early = app.refresh(&early.refresh).await;
-    app.register("bob@example.com").await;
+    app.register(BOB).await;
 
     app.clock.set_wall(START);
     assert_eq!(app.get("/readyz").await.status, 200);
@@ -280,7 +276,7 @@ async fn a_first_start_in_1970_is_set_right() {
     assert_eq!(app.profile(&early.access).await.status, 401);
     assert_eq!(app.refreshing(&early.refresh).await.status, 401);
     assert_eq!(app.post(CONFIRM, &json!({"token": token})).await.status, 400);
-    let tokens = app.log_in(EMAIL).await;
+    let tokens = app.log_in(ANN).await;
     app.newcomer("cid@example.com").await;
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(3), "nothing is swept before a day is over");
@@ -289,7 +285,7 @@ async fn a_first_start_in_1970_is_set_right() {
     app.refresh(&tokens.refresh).await;
 
     app.advance(DAY);
-    let again = app.log_in(EMAIL).await;
+    let again = app.log_in(ANN).await;
     let mut upkeep = Upkeep::default();
     while upkeep.round(&app.app).await {}
     assert_eq!(app.app.store.last_commit(), app.clock.read().wall);
@@ -300,8 +296,8 @@ async fn a_first_start_in_1970_is_set_right() {
 #[tokio::test]
 async fn a_start_in_1970_on_data_of_today_waits_until_the_clock_is_right() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     app.clock.set_wall(Timestamp::EPOCH);
     let app = app.restart().await;
     assert_refuses(&app, &tokens.access, &tokens.refresh, &token).await;
@@ -321,12 +317,12 @@ async fn a_start_in_1970_on_data_of_today_waits_until_the_clock_is_right() {
 #[tokio::test]
 async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
     let app = TestApp::start();
-    let ann = app.newcomer(EMAIL).await;
+    let ann = app.newcomer(ANN).await;
     let token = app.mailed_token().await;
     let right = app.clock.read().wall;
     let ahead = START.saturating_add(Duration::from_secs(365 * DAY));
     app.clock.set_wall(ahead);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     app.advance(DAY);
     let late = app.newcomer("cid@example.com").await;
     assert!(app.app.store.last_commit() > ahead, "a day confirms it");
@@ -346,14 +342,14 @@ async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
         assert_eq!(app.profile(&tokens.access).await.status, 401);
     }
     // All of them get back in, mail leaves, and time goes on from here.
-    for email in [EMAIL, "cid@example.com"] {
+    for email in [ANN, "cid@example.com"] {
         let tokens = app.log_in(email).await;
         app.refresh(&tokens.refresh).await;
     }
     app.deliver().await;
     assert_eq!(app.mails.sent().last().unwrap().to, "cid@example.com");
     app.advance(DAY);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     assert_eq!(app.app.store.last_commit(), right.saturating_add(Duration::from_secs(DAY)));
     Upkeep::default().round(&app.app).await;
     assert_eq!(app.app.store.count_sessions(), Ok(1));

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
+use crate::support::{ANN, Call, PASSWORD, Reply, TestApp, Tokens, at_once, claims};
 
-const EMAIL: &str = "ann@example.com";
 const OWN: &str = "https://accounts.example.com";
 const APP: &str = "https://app.example.com";
 const CLEARED: &str =
@@ -18,7 +17,7 @@ fn start() -> TestApp {
 }
 
 fn logging_in(app: &TestApp, cookie: &Value) -> Call {
-    let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": cookie});
+    let body = json!({"email": ANN, "password": PASSWORD, "cookie": cookie});
     app.post("/api/login/", &body)
 }
 
@@ -56,7 +55,7 @@ fn logging_out(app: &TestApp, token: &str) -> Call {
 #[tokio::test]
 async fn a_login_may_keep_its_refresh_token_in_a_cookie() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let reply = logging_in(&app, &json!(true)).header("origin", APP).await;
     let access = reply.field("access");
     let user = reply.json()["user"].clone();
@@ -71,7 +70,7 @@ async fn a_login_may_keep_its_refresh_token_in_a_cookie() {
         assert_eq!(reply.header("set-cookie"), None);
         assert_eq!(reply.status, if cookie.is_null() { 400 } else { 200 });
     }
-    let reply = app.login(EMAIL, PASSWORD).await;
+    let reply = app.login(ANN, PASSWORD).await;
     assert_eq!(reply.header("set-cookie"), None);
     Tokens::of(&reply);
 }
@@ -80,12 +79,12 @@ async fn a_login_may_keep_its_refresh_token_in_a_cookie() {
 async fn only_a_bool_asks_for_it_and_only_where_cookies_are_on() {
     let (on, off) = (start(), TestApp::start());
     for app in [&on, &off] {
-        app.register(EMAIL).await;
+        app.register(ANN).await;
         for cookie in [json!("true"), json!(1), json!("")] {
             let reply = app.unchanged(async || logging_in(app, &cookie).await).await;
             assert_eq!(reply.told(), (400, json!({"cookie": ["Must be a valid boolean."]})));
         }
-        let form = [("email", EMAIL), ("password", PASSWORD), ("cookie", "true")];
+        let form = [("email", ANN), ("password", PASSWORD), ("cookie", "true")];
         let reply = app.unchanged(async || app.call("POST", "/api/login/").form(&form).await).await;
         assert_eq!(reply.told(), (400, json!({"cookie": ["Must be a valid boolean."]})));
     }
@@ -98,7 +97,7 @@ async fn only_a_bool_asks_for_it_and_only_where_cookies_are_on() {
         json!({"email": required, "password": required, "cookie": ["Cookies are not enabled."]})
     );
     assert_eq!(logging_in(&off, &json!(false)).await.status, 200);
-    let wrong = json!({"email": EMAIL, "password": "wrong wrong", "cookie": true});
+    let wrong = json!({"email": ANN, "password": "wrong wrong", "cookie": true});
     let reply = on.post("/api/login/", &wrong).await;
     assert_eq!((reply.status, reply.header("set-cookie")), (401, None));
 }
@@ -106,7 +105,7 @@ async fn only_a_bool_asks_for_it_and_only_where_cookies_are_on() {
 #[tokio::test]
 async fn a_refresh_goes_from_cookie_to_cookie() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let mut token = log_in(&app).await.refresh;
     app.advance(60);
     for origin in [APP, OWN] {
@@ -131,7 +130,7 @@ async fn the_cookie_does_not_outlive_the_session() {
         config.server.allowed_origins = vec![APP.to_owned()];
         config.tokens.sessions.session = Some(std::time::Duration::from_secs(25 * 60 * 60));
     });
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let token = log_in(&app).await.refresh;
     app.advance(20 * 60 * 60);
     let reply = carrying(&app, "/api/token/refresh/", &token, OWN).await;
@@ -141,7 +140,7 @@ async fn the_cookie_does_not_outlive_the_session() {
 #[tokio::test]
 async fn two_tabs_that_refresh_at_once_keep_one_token() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let token = log_in(&app).await.refresh;
     let replies = at_once((0..8).map(|_| refreshing(&app, &token))).await;
     let first = kept(&replies[0]);
@@ -151,7 +150,7 @@ async fn two_tabs_that_refresh_at_once_keep_one_token() {
 #[tokio::test]
 async fn a_request_that_may_come_from_elsewhere_is_refused_and_changes_nothing() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let tokens = log_in(&app).await;
     let refused = (403, json!({"detail": "Cross-site request refused."}));
     for path in ["/api/token/refresh/", "/api/logout/"] {
@@ -187,9 +186,9 @@ async fn a_request_that_may_come_from_elsewhere_is_refused_and_changes_nothing()
 #[tokio::test]
 async fn the_body_counts_before_the_cookie_and_needs_no_origin() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let kept = log_in(&app).await;
-    let shown = app.log_in(EMAIL).await;
+    let shown = app.log_in(ANN).await;
     let body = json!({"refresh": shown.refresh});
     let reply = carrying(&app, "/api/token/refresh/", &kept.refresh, "").json(&body).await;
     assert_eq!(reply.header("set-cookie"), None);
@@ -204,14 +203,14 @@ async fn the_body_counts_before_the_cookie_and_needs_no_origin() {
 #[tokio::test]
 async fn a_login_ends_the_session_whose_cookie_it_replaces_and_no_other() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let former = log_in(&app).await;
     let with_cookie =
         |call: Call| call.header("cookie", format!("__Host-latchkey_refresh={}", former.refresh));
     let call = with_cookie(logging_in(&app, &json!(false))).header("origin", APP);
     assert_eq!(call.await.status, 200);
     assert!(app.is_live(&former).await);
-    let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": true, "refresh": "stale"});
+    let body = json!({"email": ANN, "password": PASSWORD, "cookie": true, "refresh": "stale"});
     let reply = with_cookie(app.post("/api/login/", &body)).header("origin", APP).await;
     assert_eq!(reply.status, 200);
     assert!(!app.is_live(&former).await);
@@ -225,7 +224,7 @@ async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
         config.cookies.is_enabled = true;
         config.server.allowed_origins = [APP, "capacitor://localhost"].map(str::to_owned).into();
     });
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     // `Origin`, `Sec-Fetch-Site`, and whether the cookie is set.
     let table = [
         ("", "", true),
@@ -259,7 +258,7 @@ async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
     }
     let two = logging_in(&app, &json!(true)).header("origin", APP).header("origin", OWN);
     assert_eq!(two.await.status, 403);
-    let body = json!({"email": EMAIL, "password": PASSWORD});
+    let body = json!({"email": ANN, "password": PASSWORD});
     let native = app.post("/api/login/", &body).header("origin", "capacitor://localhost").await;
     assert_eq!(native.status, 200, "its token is in the body");
 }
@@ -267,7 +266,7 @@ async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
 #[tokio::test]
 async fn a_dead_token_is_taken_out_of_its_cookie() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let ended = log_in(&app).await;
     assert_eq!(logging_out(&app, &ended.refresh).await.status, 204);
     let invalid = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
@@ -305,7 +304,7 @@ async fn without_a_cookie_the_field_is_required() {
     let other = app.call("POST", "/api/token/refresh/").header("cookie", "sessionid=1");
     assert_eq!(other.await.told(), required);
     let off = TestApp::start();
-    let tokens = off.newcomer(EMAIL).await;
+    let tokens = off.newcomer(ANN).await;
     let reply = carrying(&off, "/api/token/refresh/", &tokens.refresh, OWN).await;
     assert_eq!(reply.told(), required);
 }
@@ -329,7 +328,7 @@ async fn an_app_that_may_use_the_cookie_but_has_none_is_logged_out() {
 #[tokio::test]
 async fn null_or_blank_in_the_body_leaves_the_token_to_the_cookie() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for refresh in [json!(null), json!("")] {
         let body = json!({"refresh": refresh});
         let tokens = log_in(&app).await;
@@ -342,7 +341,7 @@ async fn null_or_blank_in_the_body_leaves_the_token_to_the_cookie() {
 #[tokio::test]
 async fn several_cookies_of_the_name_are_refused() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let token = log_in(&app).await.refresh;
     for path in ["/api/token/refresh/", "/api/logout/"] {
         let pair = format!("__Host-latchkey_refresh={token}");
@@ -361,7 +360,7 @@ async fn several_cookies_of_the_name_are_refused() {
 #[tokio::test]
 async fn a_logout_ends_what_cookie_and_bearer_name_and_clears_the_cookie() {
     let app = start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
 
     let by_cookie = log_in(&app).await;
     for _ in 0..2 {
@@ -371,7 +370,7 @@ async fn a_logout_ends_what_cookie_and_bearer_name_and_clears_the_cookie() {
         assert_eq!(app.profile(&by_cookie.access).await.status, 401);
     }
 
-    let (cookie, bearer) = (log_in(&app).await, app.log_in(EMAIL).await);
+    let (cookie, bearer) = (log_in(&app).await, app.log_in(ANN).await);
     let reply = logging_out(&app, &cookie.refresh).bearer(&bearer.access).await;
     assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
     assert_eq!(app.profile(&cookie.access).await.status, 401);
@@ -380,7 +379,7 @@ async fn a_logout_ends_what_cookie_and_bearer_name_and_clears_the_cookie() {
     let stale = log_in(&app).await;
     let reply = logging_out(&app, &stale.refresh).bearer("garbage").await;
     assert_eq!(reply.status, 204, "a stale bearer is no obstacle");
-    let bearer = app.log_in(EMAIL).await;
+    let bearer = app.log_in(ANN).await;
     let reply = logging_out(&app, "garbage").bearer(&bearer.access).await;
     assert_eq!((reply.status, reply.header("set-cookie")), (204, Some(CLEARED)));
     assert_eq!(app.profile(&bearer.access).await.status, 401);

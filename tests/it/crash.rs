@@ -3,15 +3,13 @@
 
 use serde_json::json;
 
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens, claims};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, BOB, Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens, claims};
 
 /// Someone, a second device of theirs, and the server that knows them.
 async fn ann() -> (TestApp, Tokens, Tokens) {
     let app = TestApp::start_with(|config| config.cookies.is_enabled = true);
-    let here = app.newcomer(EMAIL).await;
-    let there = app.log_in(EMAIL).await;
+    let here = app.newcomer(ANN).await;
+    let there = app.log_in(ANN).await;
     app.deliver().await;
     (app, here, there)
 }
@@ -38,7 +36,7 @@ async fn after_a_change_of_name_and_spelling() {
     let profile = app.profile(&here.access).await;
     let kept = (profile.field("username"), profile.field("email"));
     assert_eq!(kept, ("Ann".into(), "ANN@example.com".into()));
-    let taken = json!({"email": "bob@example.com", "username": "ann", "password": PASSWORD,
+    let taken = json!({"email": BOB, "username": "ann", "password": PASSWORD,
         "password_confirm": PASSWORD});
     assert_eq!(app.post("/api/register/", &taken).await.status, 400);
 }
@@ -46,7 +44,7 @@ async fn after_a_change_of_name_and_spelling() {
 #[tokio::test]
 async fn after_a_reset_by_the_page_and_after_a_link_became_one_that_resets() {
     let (app, here, _) = ann().await;
-    let token = app.reset_token(EMAIL).await;
+    let token = app.reset_token(ANN).await;
     let fields = [
         ("token", token.as_str()),
         ("new_password", NEW_PASSWORD),
@@ -55,17 +53,17 @@ async fn after_a_reset_by_the_page_and_after_a_link_became_one_that_resets() {
     let call = app.call("POST", "/reset-password/").form(&fields);
     let app = killed_after(app, call).await;
     assert!(!app.is_live(&here).await);
-    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
 
     let app = TestApp::start();
-    let verification = app.invited(EMAIL).await;
+    let verification = app.invited(ANN).await;
     let page = app.press("reset", &verification).await;
     let left_behind = app.disk.image();
     let (_, rest) = page.text().split_once("name=\"token\" value=\"").unwrap();
     let token = rest.split_once('"').unwrap().0.to_owned();
     let app = app.restart_on(&left_behind).await;
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.status, 200);
-    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
@@ -103,9 +101,9 @@ async fn after_a_refresh_by_a_cookie() {
 #[tokio::test]
 async fn after_this_was_not_me() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let call = app.press("disown_confirmed", &token);
     let app = killed_after(app, call).await;
     assert_eq!(app.app.store.count_users(), Ok(0));
-    app.register(EMAIL).await;
+    app.register(ANN).await;
 }

@@ -4,18 +4,16 @@ use latchkey::domain::{Email, UserId, Username};
 use serde_json::json;
 
 use crate::support::messages::{BLANK, LONG, NOT_A_STRING, NUL, NULL, REQUIRED, WRONG_PASSWORD};
-use crate::support::{NEW_PASSWORD, PASSWORD, TestApp, Tokens, at_once, claims};
+use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, Tokens, WRONG, at_once, claims};
 
-const EMAIL: &str = "ann@example.com";
 const NAME: &str = "Margaret";
-const WRONG: &str = "wrong-Lamp 7 orchard";
 
 async fn named(app: &TestApp) -> Tokens {
     let body = json!({
-        "email": EMAIL, "username": NAME, "password": PASSWORD, "password_confirm": PASSWORD,
+        "email": ANN, "username": NAME, "password": PASSWORD, "password_confirm": PASSWORD,
     });
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    app.log_in(EMAIL).await
+    app.log_in(ANN).await
 }
 
 #[tokio::test]
@@ -47,16 +45,16 @@ async fn without_the_password_nothing_is_deleted() {
 async fn everything_of_the_account_goes_and_a_mail_says_so() {
     for is_form in [false, true] {
         let app = TestApp::start();
-        let bob = app.newcomer("bob@example.com").await;
+        let bob = app.newcomer(BOB).await;
         let ann = named(&app).await;
         let verification = app.mailed_token().await;
-        let other = app.log_in(EMAIL).await;
+        let other = app.log_in(ANN).await;
         let change = app.change_address(&ann, "new@example.com").await;
-        let reset = app.reset_token(EMAIL).await;
+        let reset = app.reset_token(ANN).await;
         // Mail that waits when the account goes.
         app.advance(60);
-        assert_eq!(app.resending(EMAIL).await.status, 200);
-        assert_eq!(app.forgetting(EMAIL).await.status, 200);
+        assert_eq!(app.resending(ANN).await.status, 200);
+        assert_eq!(app.forgetting(ANN).await.status, 200);
         assert_eq!(app.moving(&ann, "new@example.com").await.status, 200);
         let (store, delivered) = (&app.app.store, app.mails.sent().len());
         assert_eq!(store.count_mail(), Ok(4));
@@ -70,10 +68,10 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
         assert_eq!((reply.status, reply.text()), (204, ""));
         assert_eq!((store.count_users(), store.count_sessions()), (Ok(1), Ok(1)));
         assert_eq!(store.find_user(UserId(2)), Ok(None));
-        let (email, name) = (Email::parse(EMAIL).unwrap(), Username::parse(NAME).unwrap());
+        let (email, name) = (Email::parse(ANN).unwrap(), Username::parse(NAME).unwrap());
         assert!(!store.find_taken(Some(&email), Some(&name)).unwrap().any());
         assert_eq!(store.count_mail(), Ok(1), "of all its mail the farewell alone is left");
-        app.letter(EMAIL, "was deleted").await;
+        app.letter(ANN, "was deleted").await;
         assert_eq!(app.mails.sent().len(), delivered + 1);
 
         let gone = async || {
@@ -86,7 +84,7 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
             }
             let reply = app.deleting(&ann, PASSWORD).await;
             assert_eq!(reply.told(), (401, not_found), "a replay");
-            assert_eq!(app.login(EMAIL, PASSWORD).await.status, 401);
+            assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
             for ticket in [&verification, &change.confirm, &change.cancel] {
                 assert_eq!(app.confirming(ticket).await.status, 400);
             }
@@ -108,20 +106,20 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
 async fn of_two_deletions_at_once_one_finds_the_account() {
     let app = TestApp::start();
     let ann = named(&app).await;
-    let other = app.log_in(EMAIL).await;
+    let other = app.log_in(ANN).await;
     let calls = [&ann, &other].map(|device| app.deleting(device, PASSWORD));
     let replies = app.neck_and_neck(calls).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [204, 401]);
-    assert_eq!(app.letters(EMAIL, "was deleted").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was deleted").await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_deletion_and_a_registration_at_once_leave_one_account() {
     let app = TestApp::start();
     let ann = named(&app).await;
-    let replies = at_once([app.deleting(&ann, PASSWORD), app.registration(EMAIL)]).await;
+    let replies = at_once([app.deleting(&ann, PASSWORD), app.registration(ANN)]).await;
     assert_eq!(replies[0].status, 204);
     assert!([201, 400].contains(&replies[1].status));
     let users = u64::from(replies[1].status == 201);

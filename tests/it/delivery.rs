@@ -13,12 +13,9 @@ use redb::{Builder, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::{Disk, Lines, START, TestApp, until};
+use crate::support::{ANN, BOB, DAY, Disk, Lines, START, TestApp, until};
 
-const ANN: &str = "ann@example.com";
-const BOB: &str = "bob@example.com";
 const CAROL: &str = "carol@example.com";
-const DAY: u64 = 24 * 60 * 60;
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -4,9 +4,9 @@ use latchkey::server::BodyProblem;
 use latchkey::store::Health;
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, Call, PASSWORD, Reply, TestApp, assert_page, until};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{
+    ANN, BOB, CONFIRM, Call, PASSWORD, Reply, TestApp, WRONG, assert_page, until,
+};
 
 /// Every path, with the methods that it has, and one that it has not.
 const PATHS: [(&str, &str, &str); 7] = [
@@ -101,9 +101,9 @@ async fn a_browser_is_told_at_the_root_what_this_is() {
 #[tokio::test]
 async fn a_post_reaches_its_endpoint_without_the_slash() {
     let app = TestApp::start();
-    let body = json!({"email": EMAIL, "password": PASSWORD, "password_confirm": PASSWORD});
+    let body = json!({"email": ANN, "password": PASSWORD, "password_confirm": PASSWORD});
     assert_eq!(app.post("/api/register", &body).await.status, 201);
-    let tokens = app.log_in(EMAIL).await;
+    let tokens = app.log_in(ANN).await;
     for path in ["/api/profile", "/api/profile/", "/api/profile/?format=api"] {
         let reply = app.get(path).bearer(&tokens.access).header("accept", "text/html").await;
         assert_eq!((reply.status, reply.json()["id"].as_u64()), (200, Some(1)), "{path}");
@@ -113,7 +113,7 @@ async fn a_post_reaches_its_endpoint_without_the_slash() {
 #[tokio::test]
 async fn head_answers_as_get_without_a_body() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     for path in ["/api/profile/", "/healthz", "/readyz", "/nowhere", CONFIRM] {
         let get = app.get(path).bearer(&tokens.access).await;
         let head = app.call("HEAD", path).bearer(&tokens.access).await;
@@ -308,7 +308,7 @@ async fn only_allowed_origins_may_call_from_a_browser() {
 async fn scripts_may_read_refusals_of_every_kind() {
     let app = with_origins();
     for (call, status) in [
-        (app.login(EMAIL, PASSWORD), 401),
+        (app.login(ANN, PASSWORD), 401),
         (app.get("/api/profile/"), 401),
         (app.get("/api/nowhere"), 404),
         (app.call("PUT", "/api/login/"), 405),
@@ -378,7 +378,7 @@ async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
 #[tokio::test]
 async fn a_compressed_body_is_refused_and_told_what_is_read() {
     let app = TestApp::start();
-    let call = app.login(EMAIL, PASSWORD).header("content-encoding", "gzip");
+    let call = app.login(ANN, PASSWORD).header("content-encoding", "gzip");
     let reply = app.unchanged(async || call.await).await;
     let detail = "Unsupported content encoding \"gzip\" in request.";
     assert_eq!(reply.told(), (415, json!({"detail": detail})));
@@ -388,9 +388,9 @@ async fn a_compressed_body_is_refused_and_told_what_is_read() {
 #[tokio::test]
 async fn a_number_that_nobody_reads_may_be_of_any_size() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for number in ["1e999", "-1e999", &"9".repeat(400)] {
-        let body = format!(r#"{{"n": {number}, "email": "{EMAIL}", "password": "{PASSWORD}"}}"#);
+        let body = format!(r#"{{"n": {number}, "email": "{ANN}", "password": "{PASSWORD}"}}"#);
         let reply = app.call("POST", "/api/login/").body("application/json", body).await;
         assert_eq!(reply.status, 200, "{number}: {reply:?}");
     }
@@ -414,17 +414,17 @@ async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
     ];
     for (peer, forwarded, address) in table {
         let app = TestApp::start();
-        app.register(EMAIL).await;
+        app.register(ANN).await;
         for _ in 0..5 {
-            let mut call = app.login(EMAIL, "wrong-Lamp 7 orchard").from(peer);
+            let mut call = app.login(ANN, WRONG).from(peer);
             if let Some(forwarded) = forwarded {
                 call = call.header("x-forwarded-for", forwarded);
             }
             assert_eq!(call.await.status, 401, "{peer} {forwarded:?}");
         }
-        let locked = app.login(EMAIL, PASSWORD).from(address).await;
+        let locked = app.login(ANN, PASSWORD).from(address).await;
         assert_eq!(locked.status, 429, "{peer} {forwarded:?} is not {address}");
-        let free = app.login(EMAIL, PASSWORD).from("198.51.100.77").await;
+        let free = app.login(ANN, PASSWORD).from("198.51.100.77").await;
         assert_eq!(free.status, 200, "{peer} {forwarded:?}");
     }
 }
@@ -444,14 +444,10 @@ async fn probes_say_how_it_is() {
 #[tokio::test]
 async fn a_full_disk_refuses_changes_and_serves_the_rest() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.disk.set_full(true);
     let unavailable = (503, json!({"detail": "Service temporarily unavailable."}));
-    for call in [
-        app.registration("bob@example.com"),
-        app.login(EMAIL, PASSWORD),
-        app.refreshing(&tokens.refresh),
-    ] {
+    for call in [app.registration(BOB), app.login(ANN, PASSWORD), app.refreshing(&tokens.refresh)] {
         let reply = app.unchanged(async || call.await).await;
         assert_eq!(reply.told(), unavailable);
         assert!(reply.retry_after().is_some());
@@ -466,9 +462,9 @@ async fn a_full_disk_refuses_changes_and_serves_the_rest() {
 #[tokio::test]
 async fn a_broken_disk_is_away_until_it_works_again() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.disk.set_broken(true);
-    for call in [app.refreshing(&tokens.refresh), app.registration("bob@example.com")] {
+    for call in [app.refreshing(&tokens.refresh), app.registration(BOB)] {
         let reply = call.await;
         assert_eq!(reply.told(), (503, json!({"detail": "Service temporarily unavailable."})));
         assert!(reply.retry_after().is_some());
@@ -479,6 +475,6 @@ async fn a_broken_disk_is_away_until_it_works_again() {
     assert_eq!(app.get("/readyz").await.status, 200);
     // Whatever became of the requests before, to repeat them is safe.
     app.refresh(&tokens.refresh).await;
-    app.registration("bob@example.com").await;
-    app.log_in("bob@example.com").await;
+    app.registration(BOB).await;
+    app.log_in(BOB).await;
 }

@@ -5,11 +5,12 @@ use latchkey::config::{Config, ConfirmBy, PublicUrl};
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TICKET, EMAIL_TAKEN};
-use crate::support::{CONFIRM, PASSWORD, Reply, TestApp, Tokens, assert_page, at_once, ticket_of};
+use crate::support::{
+    ANN, BOB, CONFIRM, DAY, PASSWORD, Reply, TestApp, Tokens, assert_page, at_once, ticket_of,
+};
 
-const OLD: &str = "ann@example.com";
+const OLD: &str = ANN;
 const NEW: &str = "new@example.com";
-const DAY: u64 = 24 * 60 * 60;
 const FRONTEND: &str = "https://app.example.com/account";
 
 const CHANGED: &str = "Your new address is confirmed";
@@ -239,7 +240,7 @@ async fn an_address_that_was_taken_meanwhile_is_refused_there_and_then() {
     for by_change in [false, true] {
         for is_page in [false, true] {
             let app = TestApp::start();
-            let bob = app.newcomer("bob@example.com").await;
+            let bob = app.newcomer(BOB).await;
             let ann = app.newcomer(OLD).await;
             let change = app.change_address(&ann, NEW).await;
             if by_change {
@@ -295,7 +296,7 @@ async fn asking_again_mails_the_same_links_within_the_limit_of_the_new_mailbox()
     let throttled = json!({"detail": "Request was throttled. Expected available in 60 seconds."});
     assert_eq!((reply.told(), reply.retry_after()), ((429, throttled), Some(60)));
     // The limit is per mailbox, regardless of who asks and of restarts.
-    let bob = app.newcomer("bob@example.com").await;
+    let bob = app.newcomer(BOB).await;
     assert_eq!(app.moving(&bob, NEW).await.status, 429);
     let app = app.restart().await;
     assert_eq!(app.moving(&ann, NEW).await.status, 429);
@@ -349,7 +350,7 @@ async fn of_several_clicks_at_once_one_counts() {
     assert!(replies.iter().all(|reply| reply.status == 200));
     assert_eq!(app.letters(OLD, "was changed").await.len(), 1);
 
-    let bob = app.newcomer("bob@example.com").await;
+    let bob = app.newcomer(BOB).await;
     let change = app.change_address(&bob, "bobby@example.com").await;
     let tokens = [&change.confirm, &change.cancel];
     let replies = at_once((0..8).map(|n| app.press("cancel", tokens[n % 2]))).await;

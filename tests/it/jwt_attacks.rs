@@ -19,11 +19,9 @@ use latchkey::jwt::{Expiry, TokenError};
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, bad_access, bad_refresh};
-use crate::support::{PASSWORD, START, TestApp, Tokens};
+use crate::support::{ANN, BOB, PASSWORD, START, TestApp, Tokens};
 use forger::{Forger, Kind};
 use keys::KeyRing;
-
-const EMAIL: &str = "ann@example.com";
 
 /// A token that must not pass, or one that must.
 struct Case {
@@ -46,7 +44,7 @@ impl Target {
     async fn new(algorithm: SigningAlgorithm) -> Self {
         let (keys, ring) = KeyRing::new(algorithm);
         let app = TestApp::start_on_keys(keys, |config| config.tokens.algorithm = Some(algorithm));
-        let tokens = app.newcomer(EMAIL).await;
+        let tokens = app.newcomer(ANN).await;
         Self { app, ring, tokens }
     }
 
@@ -125,7 +123,7 @@ impl Target {
         assert_eq!(self.app.profile(&self.tokens.access).await.status, 200);
         let tokens = self.app.refresh(&self.tokens.refresh).await;
         assert_eq!(self.app.profile(&tokens.access).await.status, 200);
-        assert_eq!(self.app.login(EMAIL, PASSWORD).await.status, 200);
+        assert_eq!(self.app.login(ANN, PASSWORD).await.status, 200);
     }
 }
 
@@ -214,8 +212,8 @@ async fn no_forgery_ends_a_session() {
 #[tokio::test]
 async fn claims_that_storage_contradicts_are_refused() {
     let target = Target::new(SigningAlgorithm::EdDsa).await;
-    let bob = target.app.newcomer("bob@example.com").await;
-    let ended = target.app.log_in(EMAIL).await;
+    let bob = target.app.newcomer(BOB).await;
+    let ended = target.app.log_in(ANN).await;
     let log_out = target.app.post("/api/logout/", &json!({"refresh": ended.refresh})).await;
     assert_eq!(log_out.status, 204);
     let sid = |tokens: &Tokens| crate::support::claims(&tokens.access)["sid"].clone();

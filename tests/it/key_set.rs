@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::config::SigningAlgorithm;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{ANN, TestApp};
 
 const PATH: &str = "/.well-known/jwks.json";
 
@@ -27,7 +27,7 @@ async fn the_key_that_signs_is_there_for_everyone_and_nothing_secret_is() {
         ),
     ] {
         let app = TestApp::start_with(|config| config.tokens.algorithm = Some(algorithm));
-        let tokens = app.newcomer("ann@example.com").await;
+        let tokens = app.newcomer(ANN).await;
         let header = tokens.access.split('.').next().unwrap();
         let header: Value =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
@@ -66,7 +66,7 @@ async fn it_may_be_kept_for_half_of_an_activation_at_most() {
 #[tokio::test]
 async fn a_shared_secret_is_not_published() {
     let app = TestApp::start_with(|config| config.tokens.algorithm = Some(SigningAlgorithm::Hs256));
-    app.newcomer("ann@example.com").await;
+    app.newcomer(ANN).await;
     let reply = app.get(PATH).await;
     assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
 }

@@ -4,11 +4,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, TestApp, Tokens, at_once};
-
-const EMAIL: &str = "ann@example.com";
-const WRONG: &str = "wrong-Lamp 7 orchard";
-const ELSEWHERE: &str = "198.51.100.7";
+use crate::support::{
+    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
+    at_once,
+};
 
 fn wrong() -> (u16, Value) {
     (401, json!({"detail": "Invalid email or password"}))
@@ -35,7 +34,7 @@ fn assert_throttled(reply: &Reply) -> u64 {
 /// Fails to log in so many times, each time with a 401.
 async fn fail(app: &TestApp, times: usize) {
     for _ in 0..times {
-        assert_eq!(app.login(EMAIL, WRONG).await.told(), wrong());
+        assert_eq!(app.login(ANN, WRONG).await.told(), wrong());
     }
 }
 
@@ -46,20 +45,20 @@ fn some(number: u32) -> Option<NonZeroU32> {
 #[tokio::test]
 async fn the_fifth_failure_is_a_401_and_then_nothing_passes_until_the_lockout_ends() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     fail(&app, 5).await;
     for password in [WRONG, PASSWORD] {
-        let reply = app.unchanged(async || app.login(EMAIL, password).await).await;
+        let reply = app.unchanged(async || app.login(ANN, password).await).await;
         assert_locked_out(&reply);
         assert_eq!(reply.retry_after(), Some(15 * 60));
     }
     // The pair is locked out: not the account from elsewhere, and not the address as such.
-    assert_eq!(app.login(EMAIL, PASSWORD).from(ELSEWHERE).await.status, 200);
-    app.newcomer("bob@example.com").await;
+    assert_eq!(app.login(ANN, PASSWORD).from(ELSEWHERE).await.status, 200);
+    app.newcomer(BOB).await;
     app.advance(15 * 60 - 1);
-    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+    assert_locked_out(&app.login(ANN, PASSWORD).await);
     app.advance(1);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
@@ -74,35 +73,35 @@ async fn an_unknown_email_is_locked_out_just_the_same() {
 #[tokio::test]
 async fn a_right_password_forgives_the_wrong_ones_before_it() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for _ in 0..3 {
         fail(&app, 4).await;
-        app.log_in(EMAIL).await;
+        app.log_in(ANN).await;
     }
 }
 
 #[tokio::test]
 async fn a_failure_counts_for_a_day() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     fail(&app, 4).await;
     app.advance(20 * 60 * 60);
     fail(&app, 1).await;
-    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+    assert_locked_out(&app.login(ANN, PASSWORD).await);
 
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     fail(&app, 4).await;
     app.advance(48 * 60 * 60);
     fail(&app, 4).await;
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn parallel_guesses_cannot_slip_through() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let guesses = (0..40).map(|n| app.login(EMAIL, &format!("guess number {n}")));
+    app.register(ANN).await;
+    let guesses = (0..40).map(|n| app.login(ANN, &format!("guess number {n}")));
     let replies = at_once(guesses).await;
     let tried = replies.iter().filter(|reply| reply.status == 401).count();
     assert!((1..=5).contains(&tried), "{tried} guesses were looked at");
@@ -111,7 +110,7 @@ async fn parallel_guesses_cannot_slip_through() {
     }
     // Whatever is left of the five, no more than five are ever looked at.
     fail(&app, 5 - tried).await;
-    assert_locked_out(&app.login(EMAIL, PASSWORD).await);
+    assert_locked_out(&app.login(ANN, PASSWORD).await);
 }
 
 /// Wherever the current password is asked for, a wrong one counts with those of the login.
@@ -139,19 +138,19 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
     ];
     for (asking, done) in table {
         let app = TestApp::start();
-        let ann = app.newcomer(EMAIL).await;
+        let ann = app.newcomer(ANN).await;
         for _ in 0..2 {
             for _ in 0..4 {
                 assert_eq!(asking(&app, &ann, WRONG).await.status, 400);
             }
-            app.log_in(EMAIL).await;
+            app.log_in(ANN).await;
         }
         for _ in 0..3 {
             assert_eq!(asking(&app, &ann, WRONG).await.status, 400);
         }
         fail(&app, 2).await;
         for call in
-            [asking(&app, &ann, WRONG), asking(&app, &ann, PASSWORD), app.login(EMAIL, PASSWORD)]
+            [asking(&app, &ann, WRONG), asking(&app, &ann, PASSWORD), app.login(ANN, PASSWORD)]
         {
             let reply = app.unchanged(async || call.await).await;
             assert_locked_out(&reply);
@@ -171,55 +170,55 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
 #[tokio::test]
 async fn an_ipv6_network_counts_as_one_address() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for host in 1..=5 {
-        let reply = app.login(EMAIL, WRONG).from(&format!("2001:db8::{host}")).await;
+        let reply = app.login(ANN, WRONG).from(&format!("2001:db8::{host}")).await;
         assert_eq!(reply.told(), wrong());
     }
-    let neighbour = app.login(EMAIL, PASSWORD).from("2001:db8::ffff:1:2:3").await;
+    let neighbour = app.login(ANN, PASSWORD).from("2001:db8::ffff:1:2:3").await;
     assert_locked_out(&neighbour);
-    assert_eq!(app.login(EMAIL, PASSWORD).from("2001:db8:0:1::1").await.status, 200);
+    assert_eq!(app.login(ANN, PASSWORD).from("2001:db8:0:1::1").await.status, 200);
 }
 
 #[tokio::test]
 async fn a_guesser_from_everywhere_slows_strangers_down_but_locks_nobody_out() {
     let app = TestApp::start_with(|config| config.login.max_failures_per_email = some(10));
-    app.register(EMAIL).await;
-    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
+    app.register(ANN).await;
+    assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
     for host in 1..=10 {
-        let reply = app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;
+        let reply = app.login(ANN, WRONG).from(&format!("198.51.100.{host}")).await;
         assert_eq!(reply.told(), wrong());
     }
     // Two attempts from one address and twelve from all are admitted in an hour.
     for host in 21..=26 {
         let from = format!("198.51.100.{host}");
         for _ in 0..2 {
-            assert_eq!(app.login(EMAIL, WRONG).from(&from).await.told(), wrong(), "{from}");
+            assert_eq!(app.login(ANN, WRONG).from(&from).await.told(), wrong(), "{from}");
         }
-        assert_refused(&app.login(EMAIL, WRONG).from(&from).await, "account_slowed");
+        assert_refused(&app.login(ANN, WRONG).from(&from).await, "account_slowed");
     }
-    let stranger = || app.login(EMAIL, PASSWORD).from("198.51.100.200");
+    let stranger = || app.login(ANN, PASSWORD).from("198.51.100.200");
     let refused = app.unchanged(async || stranger().await).await;
     assert_refused(&refused, "account_slowed");
     let wait = refused.retry_after().unwrap();
     assert!(wait <= 66 * 60, "{wait} s");
     // Where the owner has logged in before, they may: with five attempts of their own.
-    assert_eq!(app.login(EMAIL, WRONG).from("203.0.113.1").await.told(), wrong());
-    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
+    assert_eq!(app.login(ANN, WRONG).from("203.0.113.1").await.told(), wrong());
+    assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
     // Somebody on a new network gets in once the hour is over.
     app.advance(wait);
-    assert_eq!(app.login(EMAIL, PASSWORD).from("198.51.100.200").await.status, 200);
+    assert_eq!(app.login(ANN, PASSWORD).from("198.51.100.200").await.status, 200);
     // The addresses are known after a restart, when all counts begin again.
     let app = app.restart().await;
     for host in 1..=10 {
-        app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;
+        app.login(ANN, WRONG).from(&format!("198.51.100.{host}")).await;
     }
     for host in (31..=37).flat_map(|host| [host; 2]) {
-        app.login(EMAIL, WRONG).from(&format!("198.51.100.{host}")).await;
+        app.login(ANN, WRONG).from(&format!("198.51.100.{host}")).await;
     }
-    assert_refused(&app.login(EMAIL, PASSWORD).from("198.51.100.201").await, "account_slowed");
-    assert_eq!(app.login(EMAIL, PASSWORD).from("203.0.113.1").await.status, 200);
-    assert_eq!(app.login(EMAIL, PASSWORD).from("198.51.100.200").await.status, 200);
+    assert_refused(&app.login(ANN, PASSWORD).from("198.51.100.201").await, "account_slowed");
+    assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
+    assert_eq!(app.login(ANN, PASSWORD).from("198.51.100.200").await.status, 200);
 }
 
 #[tokio::test]
@@ -227,14 +226,14 @@ async fn who_floods_the_table_gains_no_guess() {
     let app = TestApp::start_with(|config| {
         config.login.limiter_entries = NonZeroUsize::new(16).unwrap();
     });
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     fail(&app, 3).await;
     let flood = (0..200).map(|n| app.login(&format!("user{n}@example.com"), WRONG));
     for call in flood {
         call.await;
     }
     let mut tried = 3;
-    while app.login(EMAIL, WRONG).await.status == 401 {
+    while app.login(ANN, WRONG).await.status == 401 {
         tried += 1;
         assert!(tried <= 5, "{tried} guesses were looked at");
     }
@@ -243,23 +242,23 @@ async fn who_floods_the_table_gains_no_guess() {
 #[tokio::test]
 async fn an_address_has_so_many_attempts_to_log_in_a_minute() {
     let app = TestApp::start_with(|config| config.login.per_address_per_minute = some(3));
-    app.register(EMAIL).await;
-    app.log_in(EMAIL).await;
-    app.log_in(EMAIL).await;
-    assert_eq!(app.login("nobody@example.com", WRONG).await.told(), wrong());
-    let reply = app.unchanged(async || app.login(EMAIL, PASSWORD).await).await;
+    app.register(ANN).await;
+    app.log_in(ANN).await;
+    app.log_in(ANN).await;
+    assert_eq!(app.login(NOBODY, WRONG).await.told(), wrong());
+    let reply = app.unchanged(async || app.login(ANN, PASSWORD).await).await;
     let wait = assert_throttled(&reply);
     assert!((1..=66).contains(&wait), "{wait}");
-    assert_eq!(app.login(EMAIL, PASSWORD).from(ELSEWHERE).await.status, 200);
+    assert_eq!(app.login(ANN, PASSWORD).from(ELSEWHERE).await.status, 200);
     app.advance(wait);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn an_address_has_so_many_registrations_an_hour() {
     let app = TestApp::start_with(|config| config.registration.per_address_per_hour = some(3));
-    app.register(EMAIL).await;
-    app.register("bob@example.com").await;
+    app.register(ANN).await;
+    app.register(BOB).await;
     // Whether an address is taken is what this limit guards, so asking counts, with a password
     // that will not do as well. What tells nothing of that does not count.
     let with_password = |email, password| {
@@ -269,8 +268,8 @@ async fn an_address_has_so_many_registrations_an_hour() {
         )
     };
     assert_eq!(with_password("no address", PASSWORD).await.status, 400);
-    assert_eq!(with_password(EMAIL, "1").await.status, 400);
-    for email in ["carol@example.com", EMAIL] {
+    assert_eq!(with_password(ANN, "1").await.status, 400);
+    for email in ["carol@example.com", ANN] {
         let reply = app.unchanged(async || app.registration(email).await).await;
         let wait = assert_throttled(&reply);
         assert!((1..=66 * 60).contains(&wait), "{wait}");
@@ -292,7 +291,7 @@ async fn the_limits_of_the_shipped_configuration_hold() {
         app.register(&format!("user{n}@example.com")).await;
         app.log_in(&format!("user{n}@example.com")).await;
     }
-    assert_throttled(&app.registration(EMAIL).await);
+    assert_throttled(&app.registration(ANN).await);
     assert_throttled(&app.login("user1@example.com", PASSWORD).await);
 }
 
@@ -311,8 +310,8 @@ async fn change_password(app: &TestApp, tokens: &Tokens, times: usize) {
 #[tokio::test]
 async fn an_account_on_a_strangers_address_fills_no_mailbox() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let mailed = async |subject: &str| app.letters(EMAIL, subject).await.len();
+    let tokens = app.newcomer(ANN).await;
+    let mailed = async |subject: &str| app.letters(ANN, subject).await.len();
     for told in 1..=2 {
         let reply = app.moving(&tokens, &format!("new{told}@example.com")).await;
         assert_eq!((reply.status, mailed("is about to change").await), (200, told));
@@ -324,7 +323,7 @@ async fn an_account_on_a_strangers_address_fills_no_mailbox() {
     assert_eq!(mailed("was changed").await, 2);
     assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
     for farewells in [2, 2] {
-        let again = app.newcomer(EMAIL).await;
+        let again = app.newcomer(ANN).await;
         assert_eq!(app.deleting(&again, PASSWORD).await.status, 204);
         assert_eq!(mailed("was deleted").await, farewells);
     }
@@ -333,11 +332,11 @@ async fn an_account_on_a_strangers_address_fills_no_mailbox() {
 #[tokio::test]
 async fn the_owner_of_a_confirmed_address_is_told_each_time() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     app.confirm(&token).await;
-    let tokens = app.log_in(EMAIL).await;
+    let tokens = app.log_in(ANN).await;
     change_password(&app, &tokens, 4).await;
-    assert_eq!(app.letters(EMAIL, "was changed").await.len(), 4);
+    assert_eq!(app.letters(ANN, "was changed").await.len(), 4);
     assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
-    assert_eq!(app.letters(EMAIL, "was deleted").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was deleted").await.len(), 1);
 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::PASSWORD;
+use crate::support::{ANN, PASSWORD};
 
 /// Longer than anything takes; only a server that hangs lets it run out.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl Served {
 
     fn registers(&mut self) {
         let body = json!({
-            "email": "ann@example.com", "password": PASSWORD, "password_confirm": PASSWORD,
+            "email": ANN, "password": PASSWORD, "password_confirm": PASSWORD,
         });
         let body = body.to_string();
         let length = body.len();

@@ -4,15 +4,13 @@ use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, START, TestApp, Tokens, claims};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, claims};
 
 #[tokio::test]
 async fn a_login_gives_both_tokens_and_the_user_in_the_order_clients_see() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let reply = app.login(EMAIL, PASSWORD).await;
+    app.register(ANN).await;
+    let reply = app.login(ANN, PASSWORD).await;
     assert_eq!(reply.status, 200);
     let (refresh, access) = (reply.field("refresh"), reply.field("access"));
     let expected = format!(
@@ -26,7 +24,7 @@ async fn a_login_gives_both_tokens_and_the_user_in_the_order_clients_see() {
 #[tokio::test]
 async fn the_tokens_carry_the_claims_that_services_read() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let now = START.unix_seconds();
     let is_hex = |value: &Value| {
         let text = value.as_str().unwrap();
@@ -56,7 +54,7 @@ async fn the_tokens_carry_the_claims_that_services_read() {
 #[tokio::test]
 async fn what_is_no_credential_is_told_field_by_field() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let required = json!(["This field is required."]);
     let not_null = json!(["This field may not be null."]);
     let blank = json!(["This field may not be blank."]);
@@ -64,7 +62,7 @@ async fn what_is_no_credential_is_told_field_by_field() {
     let nul = json!(["Null characters are not allowed."]);
     let table = [
         (json!({}), json!({"email": required, "password": required})),
-        (json!({"email": EMAIL}), json!({"password": required})),
+        (json!({"email": ANN}), json!({"password": required})),
         (json!({"password": PASSWORD}), json!({"email": required})),
         (
             json!({"email": null, "password": null}),
@@ -74,7 +72,7 @@ async fn what_is_no_credential_is_told_field_by_field() {
         (json!({"email": " ", "password": "  "}), json!({"email": blank, "password": blank})),
         (json!({"email": 1, "password": 2.5}), json!({"email": no_string, "password": no_string})),
         (
-            json!({"email": [EMAIL], "password": {"a": 1}}),
+            json!({"email": [ANN], "password": {"a": 1}}),
             json!({"email": no_string, "password": no_string}),
         ),
         (
@@ -94,7 +92,7 @@ async fn what_is_no_credential_is_told_field_by_field() {
             json!({"email": ["Ensure this field has no more than 254 characters."]}),
         ),
         (
-            json!({"email": EMAIL, "password": "a".repeat(1025)}),
+            json!({"email": ANN, "password": "a".repeat(1025)}),
             json!({"password": ["Ensure this field has no more than 1024 bytes."]}),
         ),
     ];
@@ -107,12 +105,12 @@ async fn what_is_no_credential_is_told_field_by_field() {
 #[tokio::test]
 async fn wrong_credentials_all_look_the_same() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let table = [
-        ("nobody@example.com", PASSWORD),
-        (EMAIL, "tide-Lamp 7 orchards"),
-        (EMAIL, " tide-Lamp 7 orchard"),
-        (EMAIL, "TIDE-LAMP 7 ORCHARD"),
+        (NOBODY, PASSWORD),
+        (ANN, "tide-Lamp 7 orchards"),
+        (ANN, " tide-Lamp 7 orchard"),
+        (ANN, "TIDE-LAMP 7 ORCHARD"),
     ];
     for (email, password) in table {
         let reply = app.unchanged(async || app.login(email, password).await).await;
@@ -126,10 +124,10 @@ async fn wrong_credentials_all_look_the_same() {
 async fn an_email_is_found_in_any_letter_case_and_trimmed() {
     let app = TestApp::start();
     app.register("Ann@Example.com").await;
-    for email in ["ann@example.com", "ANN@EXAMPLE.COM", "\tAnn@Example.com "] {
+    for email in [ANN, "ANN@EXAMPLE.COM", "\tAnn@Example.com "] {
         assert_eq!(app.login(email, PASSWORD).await.status, 200, "{email}");
     }
-    let form = [("email", "ann@example.com"), ("password", PASSWORD)];
+    let form = [("email", ANN), ("password", PASSWORD)];
     assert_eq!(app.call("POST", "/api/login").form(&form).await.status, 200);
     // Internationalised domains have two spellings.
     app.register("bob@münchen.example").await;
@@ -139,28 +137,28 @@ async fn an_email_is_found_in_any_letter_case_and_trimmed() {
 #[tokio::test]
 async fn an_unverified_account_can_be_kept_out() {
     let app = TestApp::start_with(|config| config.login.require_verified_email = true);
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let refusal = json!({"detail": "Email address is not verified.", "code": "email_not_verified"});
     for _ in 0..10 {
         // The password is right each time, so nobody is locked out.
-        let reply = app.unchanged(async || app.login(EMAIL, PASSWORD).await).await;
+        let reply = app.unchanged(async || app.login(ANN, PASSWORD).await).await;
         assert_eq!(reply.told(), (403, refusal.clone()));
     }
-    let reply = app.unchanged(async || app.login(EMAIL, "wrong-Lamp 7 orchard").await).await;
+    let reply = app.unchanged(async || app.login(ANN, WRONG).await).await;
     assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
     app.confirm(&token).await;
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
     let app = TestApp::start();
-    let former = app.newcomer(EMAIL).await;
-    let other = app.log_in(EMAIL).await;
+    let former = app.newcomer(ANN).await;
+    let other = app.log_in(ANN).await;
     let again = |password: &str, refresh: &Value| {
-        app.post("/api/login/", &json!({"email": EMAIL, "password": password, "refresh": refresh}))
+        app.post("/api/login/", &json!({"email": ANN, "password": password, "refresh": refresh}))
     };
-    assert_eq!(again("wrong-Lamp 7 orchard", &json!(former.refresh)).await.status, 401);
+    assert_eq!(again(WRONG, &json!(former.refresh)).await.status, 401);
     assert!(app.is_live(&former).await, "a login that fails ends nothing");
     for none_of_ours in [json!(null), json!(7), json!(["x"]), json!(""), json!("a.b.c")] {
         assert_eq!(again(PASSWORD, &none_of_ours).await.status, 200, "{none_of_ours}");
@@ -178,7 +176,7 @@ async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
     assert!(app.is_live(&other).await);
     assert_eq!(again(PASSWORD, &json!(superseded)).await.status, 200, "it has ended before");
 
-    let first = app.log_in(EMAIL).await;
+    let first = app.log_in(ANN).await;
     app.advance(20 * 3_600);
     let second = app.refresh(&first.refresh).await;
     app.advance(5 * 3_600);
@@ -190,10 +188,10 @@ async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
 async fn one_session_too_many_ends_the_oldest() {
     let three = NonZeroUsize::new(3).unwrap();
     let app = TestApp::start_with(|config| config.tokens.sessions_per_user = three);
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
-        sessions.push(app.log_in(EMAIL).await);
+        sessions.push(app.log_in(ANN).await);
         app.advance(1);
     }
     assert_eq!(app.profile(&sessions[0].access).await.status, 401);

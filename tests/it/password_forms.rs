@@ -4,9 +4,8 @@
 use serde_json::json;
 
 use crate::support::messages::{SAME, WRONG_CURRENT};
-use crate::support::{NEW_PASSWORD, TestApp, Tokens};
+use crate::support::{ANN, NEW_PASSWORD, TestApp, Tokens};
 
-const EMAIL: &str = "ann@example.com";
 const COMPOSED: &str = "Z\u{fc}rich Caf\u{e9} 7";
 const DECOMPOSED: &str = "Zu\u{308}rich Cafe\u{301} 7";
 const SPACED: &str = "Z\u{fc}rich\u{a0}Caf\u{e9} 7";
@@ -14,7 +13,7 @@ const OTHER: &str = "Zurich Cafe 7";
 
 async fn with_password(password: &str) -> TestApp {
     let app = TestApp::start();
-    let body = json!({"email": EMAIL, "password": password, "password_confirm": password});
+    let body = json!({"email": ANN, "password": password, "password_confirm": password});
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
     app
 }
@@ -25,23 +24,23 @@ async fn a_login_takes_each_form_and_no_other_password() {
     for set in [COMPOSED, DECOMPOSED] {
         let app = with_password(set).await;
         for typed in [COMPOSED, DECOMPOSED, SPACED, set] {
-            assert_eq!(app.login(EMAIL, typed).await.status, 200, "{typed:?}");
+            assert_eq!(app.login(ANN, typed).await.status, 200, "{typed:?}");
         }
         for typed in [OTHER, "ｚ\u{fc}rich Caf\u{e9} 7"] {
-            assert_eq!(app.login(EMAIL, typed).await.status, 401, "{typed:?}");
+            assert_eq!(app.login(ANN, typed).await.status, 401, "{typed:?}");
         }
     }
     // It is hashed as typed: a no-break space is not taken for granted.
     let app = with_password(SPACED).await;
-    assert_eq!(app.login(EMAIL, SPACED).await.status, 200);
-    assert_eq!(app.login(EMAIL, COMPOSED).await.status, 401);
+    assert_eq!(app.login(ANN, SPACED).await.status, 200);
+    assert_eq!(app.login(ANN, COMPOSED).await.status, 401);
 }
 
 #[tokio::test]
 async fn all_forms_of_a_wrong_password_are_one_failure() {
     let app = with_password(COMPOSED).await;
     for attempt in 1..=6 {
-        let reply = app.login(EMAIL, "falsche\u{a0}\u{fc}bung u\u{308}").await;
+        let reply = app.login(ANN, "falsche\u{a0}\u{fc}bung u\u{308}").await;
         assert_eq!(reply.status, if attempt <= 5 { 401 } else { 429 }, "{attempt}");
     }
 }
@@ -51,16 +50,16 @@ async fn a_right_form_gives_the_attempts_back() {
     let app = with_password(COMPOSED).await;
     for _ in 0..3 {
         for _ in 0..4 {
-            assert_eq!(app.login(EMAIL, OTHER).await.status, 401);
+            assert_eq!(app.login(ANN, OTHER).await.status, 401);
         }
-        assert_eq!(app.login(EMAIL, DECOMPOSED).await.status, 200);
+        assert_eq!(app.login(ANN, DECOMPOSED).await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn whoever_is_asked_again_may_type_each_form() {
     let app = with_password(COMPOSED).await;
-    let ann = Tokens::of(&app.login(EMAIL, COMPOSED).await);
+    let ann = Tokens::of(&app.login(ANN, COMPOSED).await);
     let change = json!({"email": "new@example.com", "current_password": DECOMPOSED});
     let reply = app.call("PATCH", "/api/profile/").bearer(&ann.access).json(&change).await;
     assert_eq!(reply.status, 200, "{reply:?}");

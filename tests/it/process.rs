@@ -10,7 +10,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Ended, PASSWORD, Program, Running, Wire, claims};
+use crate::support::{ANN, Ended, PASSWORD, Program, Running, Wire, claims};
 
 fn registration(email: &str) -> Value {
     json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD})
@@ -83,15 +83,15 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
         wire.send(page).unwrap();
         let page = String::from_utf8(wire.receive().unwrap().body).unwrap();
         assert!(page.contains(&address.to_string()), "pages name the port that was found: {page}");
-        register(&mut wire, "ann@example.com");
-        let (access, token) = log_in(&mut wire, "ann@example.com");
+        register(&mut wire, ANN);
+        let (access, token) = log_in(&mut wire, ANN);
         assert_eq!(claims(&access)["iss"], format!("http://{address}"));
         running.wait_for_line("mail delivered");
         running.signal(signal);
         let ended = running.ended();
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
         assert!(ended.stderr.contains("stopped"), "{}", ended.stderr);
-        assert_eq!(mails_to(directory.path(), "ann@example.com"), 1);
+        assert_eq!(mails_to(directory.path(), ANN), 1);
 
         let running = program.serve();
         let mut wire = running.connect();
@@ -104,7 +104,7 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
 fn what_it_keeps_is_for_its_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let running = Program::in_directory(directory.path()).serve();
-    register(&mut running.connect(), "ann@example.com");
+    register(&mut running.connect(), ANN);
     running.wait_for_line("mail delivered");
     running.stop();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -123,7 +123,7 @@ fn what_it_keeps_is_for_its_owner_alone() {
 fn a_request_under_way_is_finished_and_a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::in_directory(directory.path());
-    let body = registration("ann@example.com").to_string();
+    let body = registration(ANN).to_string();
     let head = format!(
         "POST /api/register/ HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
@@ -152,7 +152,7 @@ fn a_request_under_way_is_finished_and_a_second_signal_does_not_wait() {
     running.signal(Signal::TERM);
     assert_eq!(running.ended().status.code(), Some(1));
     let running = program.serve();
-    log_in(&mut running.connect(), "ann@example.com");
+    log_in(&mut running.connect(), ANN);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
     let path = directory.path();
     let program = || Program::in_directory(path);
     let running = program().serve();
-    register(&mut running.connect(), "ann@example.com");
+    register(&mut running.connect(), ANN);
     running.wait_for_line("mail delivered");
     running.stop();
 
@@ -231,7 +231,7 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
         assert!(after == before, "{parts:?} changed {:?}", after.keys());
     }
     let running = program().serve();
-    log_in(&mut running.connect(), "ann@example.com");
+    log_in(&mut running.connect(), ANN);
 }
 
 #[test]
@@ -240,8 +240,8 @@ fn a_configured_audience_is_in_the_tokens_and_they_are_taken() {
     let program = Program::in_directory(directory.path());
     let running = program.with("TOKENS_AUDIENCE", "https://api.example.com").serve();
     let mut wire = running.connect();
-    register(&mut wire, "ann@example.com");
-    let (access, _) = log_in(&mut wire, "ann@example.com");
+    register(&mut wire, ANN);
+    let (access, _) = log_in(&mut wire, ANN);
     assert_eq!(claims(&access)["aud"], "https://api.example.com");
     assert_eq!(wire.get("/api/profile/", &access).unwrap().status, 200);
 }
@@ -266,7 +266,7 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let program = Program::in_directory(directory.path());
     let running = program.serve();
     let mut wire = running.connect();
-    register(&mut wire, "ann@example.com");
+    register(&mut wire, ANN);
     let accept = Program::in_directory(directory.path()).arg("clock").arg("accept");
     for second in [&program, &accept] {
         let ended = second.run();
@@ -274,7 +274,7 @@ fn a_second_process_on_the_same_directory_is_refused() {
         assert!(ended.stderr.contains("another latchkey process uses"), "{ended:?}");
     }
     // The first one notices nothing.
-    let (_, token) = log_in(&mut wire, "ann@example.com");
+    let (_, token) = log_in(&mut wire, ANN);
     assert_eq!(refresh(&mut wire, &token).0, 200);
     running.stop();
 
@@ -320,9 +320,9 @@ fn promise_3_theft_is_durable_before_its_401_leaves() {
     let program = Program::in_directory(directory.path()).with("TOKENS_ISSUER", "the-same");
     let running = program.serve();
     let mut wire = running.connect();
-    register(&mut wire, "ann@example.com");
-    let (other_access, other) = log_in(&mut wire, "ann@example.com");
-    let (access, first) = log_in(&mut wire, "ann@example.com");
+    register(&mut wire, ANN);
+    let (other_access, other) = log_in(&mut wire, ANN);
+    let (access, first) = log_in(&mut wire, ANN);
 
     let start = Arc::new(Barrier::new(64));
     let clients: Vec<_> = (0..64)

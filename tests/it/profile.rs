@@ -6,9 +6,7 @@ use latchkey::config::SigningAlgorithm;
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
-use crate::support::{START, TestApp};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, BOB, START, TestApp};
 
 #[tokio::test]
 async fn the_profile_is_that_of_the_bearer() {
@@ -17,10 +15,10 @@ async fn the_profile_is_that_of_the_bearer() {
         "email": "Ann@Example.com", "username": "Ann", "password": "tide-Lamp 7 orchard",
         "password_confirm": "tide-Lamp 7 orchard",
     });
-    app.newcomer("bob@example.com").await;
+    app.newcomer(BOB).await;
     app.advance(1);
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    let tokens = app.log_in("ann@example.com").await;
+    let tokens = app.log_in(ANN).await;
     let reply = app.profile(&tokens.access).await;
     assert_eq!(
         (reply.status, reply.text()),
@@ -38,7 +36,7 @@ async fn the_profile_is_that_of_the_bearer() {
 #[tokio::test]
 async fn the_scheme_is_read_in_any_letter_case() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     for scheme in ["Bearer", "bearer", "BEARER", " bEaReR  "] {
         let authorization = format!("{scheme} {}", tokens.access);
         let reply = app.get("/api/profile/").header("authorization", authorization).await;
@@ -49,7 +47,7 @@ async fn the_scheme_is_read_in_any_letter_case() {
 #[tokio::test]
 async fn an_access_token_lives_half_an_hour() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.advance(30 * 60 - 2);
     assert_eq!(app.profile(&tokens.access).await.status, 200);
     app.advance(2);
@@ -60,7 +58,7 @@ async fn an_access_token_lives_half_an_hour() {
 #[tokio::test]
 async fn an_access_token_from_more_than_a_minute_ahead_is_not_valid_yet() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     app.refresh(&first.refresh).await;
     app.advance(25);
     // Within the grace nothing is written, so the mark stays where the clock can go back to.
@@ -78,15 +76,15 @@ async fn an_access_token_from_more_than_a_minute_ahead_is_not_valid_yet() {
 #[tokio::test]
 async fn a_removed_user_is_not_found_and_an_ended_session_is_not_valid() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     app.disown(&token).await;
     let reply = app.profile(&tokens.access).await;
     let not_found = json!({"detail": "User not found", "code": "user_not_found"});
     assert_eq!(reply.told(), (401, not_found));
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
 
-    let first = app.newcomer("bob@example.com").await;
+    let first = app.newcomer(BOB).await;
     let second = app.refresh(&first.refresh).await;
     app.refresh(&second.refresh).await;
     assert_eq!(app.refreshing(&first.refresh).await.status, 401);
@@ -100,7 +98,7 @@ async fn a_removed_user_is_not_found_and_an_ended_session_is_not_valid() {
 async fn each_algorithm_signs_and_checks_its_own_tokens() {
     for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Hs256] {
         let app = TestApp::start_with(|config| config.tokens.algorithm = Some(algorithm));
-        let tokens = app.newcomer(EMAIL).await;
+        let tokens = app.newcomer(ANN).await;
         let header = tokens.access.split('.').next().unwrap();
         let header: Value =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();

@@ -8,9 +8,8 @@ use crate::support::messages::{
     BLANK, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LONG, NOT_A_STRING, NUL, NULL, REQUIRED, USERNAME,
     USERNAME_LENGTH, USERNAME_TAKEN, WRONG_CURRENT,
 };
-use crate::support::{Call, PASSWORD, TestApp, Tokens, at_once};
+use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, WRONG, at_once};
 
-const ANN: &str = "ann@example.com";
 const NEW: &str = "new@example.com";
 
 /// Someone with an address and a name.
@@ -75,7 +74,7 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
             json!({"current_password": [LONG]}),
         ),
         (
-            json!({"email": NEW, "current_password": "wrong-Lamp 7 orchard"}),
+            json!({"email": NEW, "current_password": WRONG}),
             json!({"current_password": [WRONG_CURRENT]}),
         ),
         (
@@ -83,13 +82,13 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
             json!({"current_password": [WRONG_CURRENT]}),
         ),
         // What others have is told to anyone who knows the password.
-        (json!({"email": "bob@example.com"}), json!({"current_password": [REQUIRED]})),
+        (json!({"email": BOB}), json!({"current_password": [REQUIRED]})),
         (
             json!({"email": "bob@EXAMPLE.com", "current_password": PASSWORD}),
             json!({"email": [EMAIL_TAKEN]}),
         ),
         (
-            json!({"email": "bob@example.com", "username": "BOB", "current_password": PASSWORD}),
+            json!({"email": BOB, "username": "BOB", "current_password": PASSWORD}),
             json!({"email": [EMAIL_TAKEN], "username": [USERNAME_TAKEN]}),
         ),
         // All fields in one answer, and all or nothing.
@@ -103,7 +102,7 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
         ),
         (json!({"username": "Fine", "email": "x"}), json!({"email": [EMAIL]})),
         (
-            json!({"username": "Fine", "email": NEW, "current_password": "wrong-Lamp 7 orchard"}),
+            json!({"username": "Fine", "email": NEW, "current_password": WRONG}),
             json!({"current_password": [WRONG_CURRENT]}),
         ),
         (
@@ -222,7 +221,7 @@ async fn another_spelling_keeps_an_address_confirmed_and_its_links_good() {
 #[tokio::test]
 async fn a_name_that_was_given_up_is_free_and_repeating_a_change_is_none() {
     let (app, ann) = ann_beside_bob().await;
-    let bob = app.log_in("bob@example.com").await;
+    let bob = app.log_in(BOB).await;
     let rename = |tokens, name: &str| app.patch(tokens, &json!({"username": name}));
     for _ in 0..2 {
         assert_eq!(rename(&ann, "Ann.Lee").await.status, 200);

@@ -10,17 +10,17 @@ use latchkey::clock::Clock;
 use latchkey::domain::UserId;
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, START, TestApp, Tokens, at_once, claims, contains};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{
+    ANN, BOB, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, at_once, claims, contains,
+};
 
 #[tokio::test]
 async fn promise_1_what_was_acknowledged_is_durable() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let first = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let first = app.log_in(ANN).await;
     // Each copy is the disk as a power cut right after the answer would leave it.
-    let registered = app.registration("bob@example.com").await;
+    let registered = app.registration(BOB).await;
     let after_registration = app.disk.image();
     let second = app.refresh(&first.refresh).await;
     let after_rotation = app.disk.image();
@@ -29,20 +29,20 @@ async fn promise_1_what_was_acknowledged_is_durable() {
 
     assert_eq!(registered.status, 201);
     let app = app.restart_on(&after_registration).await;
-    app.log_in("bob@example.com").await;
+    app.log_in(BOB).await;
     app.deliver().await;
-    assert!(app.mails.sent().iter().any(|mail| mail.to == "bob@example.com"));
+    assert!(app.mails.sent().iter().any(|mail| mail.to == BOB));
     let app = app.restart_on(&after_rotation).await;
     assert_eq!(claims(&app.refresh(&second.refresh).await.refresh)["gen"], 2);
     let app = app.restart_on(&after_confirmation).await;
-    let tokens = app.log_in(EMAIL).await;
+    let tokens = app.log_in(ANN).await;
     assert!(app.is_verified(&tokens.access).await);
 }
 
 #[tokio::test]
 async fn promise_2_a_refresh_token_rotates_exactly_once() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
     let tokens: Vec<Tokens> = replies.iter().map(Tokens::of).collect();
     assert!(tokens.iter().all(|pair| pair.refresh == tokens[0].refresh), "one successor");
@@ -57,8 +57,8 @@ async fn promise_2_a_refresh_token_rotates_exactly_once() {
 #[tokio::test]
 async fn promise_3_theft_shows() {
     let app = TestApp::start();
-    let other = app.newcomer(EMAIL).await;
-    let first = app.log_in(EMAIL).await;
+    let other = app.newcomer(ANN).await;
+    let first = app.log_in(ANN).await;
     let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
     let second = Tokens::of(&replies[0]);
     let third = app.refresh(&second.refresh).await;
@@ -95,13 +95,13 @@ async fn promise_4_nothing_is_half_made_and_no_id_is_used_twice() {
         assert_eq!(app.registration(&name(n)).await.status, 400);
     }
     // The one with the highest id is removed, and everything of theirs.
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     assert_eq!(claims(&tokens.access)["user_id"], 9);
     app.disown(&token).await;
     assert_eq!(app.app.store.find_user(UserId(9)), Ok(None));
     let app = app.restart().await;
-    let again = app.newcomer(EMAIL).await;
+    let again = app.newcomer(ANN).await;
     assert_eq!(claims(&again.access)["user_id"], 10);
     assert_eq!(app.profile(&tokens.access).await.json()["code"], "user_not_found");
 }
@@ -109,15 +109,15 @@ async fn promise_4_nothing_is_half_made_and_no_id_is_used_twice() {
 #[tokio::test]
 async fn promise_5_the_database_alone_lets_nobody_in() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let first = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let first = app.log_in(ANN).await;
     let second = app.refresh(&first.refresh).await;
-    let waiting = "bob@example.com";
+    let waiting = BOB;
     app.register(waiting).await;
     let database = app.disk.image();
 
     // What is meant to be there is found, so that the search can fail.
-    assert!(contains(&database, EMAIL.as_bytes()) && contains(&database, b"$argon2id$"));
+    assert!(contains(&database, ANN.as_bytes()) && contains(&database, b"$argon2id$"));
     let mac = URL_SAFE_NO_PAD.decode(&token).unwrap().split_off(16);
     for secret in [PASSWORD, &token, &first.access, &first.refresh, &second.access, &second.refresh]
     {
@@ -144,18 +144,18 @@ async fn promise_7_nothing_grows_without_bound() {
         config.tokens.sessions_per_user = NonZeroUsize::new(5).unwrap();
         config.audit.max_events = 7;
     });
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for n in 0..30_u64 {
         app.advance(2 * 60 * 60);
         let agent = "x".repeat(10_000);
-        let login = app.login(EMAIL, PASSWORD).header("user-agent", &agent);
+        let login = app.login(ANN, PASSWORD).header("user-agent", &agent);
         let first = Tokens::of(&login.await);
         let second = app.refresh(&first.refresh).await;
         app.refresh(&second.refresh).await;
         let thief = format!("198.51.100.{n}");
         let theft = app.refreshing(&first.refresh).from(&thief).header("user-agent", &agent);
         assert_eq!(theft.await.status, 401);
-        app.log_in(EMAIL).await;
+        app.log_in(ANN).await;
     }
     assert_eq!(app.app.store.count_sessions(), Ok(5));
     let events = app.app.store.events(0, 1_000).unwrap();
@@ -175,16 +175,16 @@ async fn promise_8_a_wrong_password_looks_and_takes_the_same_with_an_account_and
         config.passwords.memory_kib = 512;
         config.login.max_failures = 1_000.try_into().unwrap();
     });
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let clock = Clock::system();
     // The shortest of several times is the one that other work on the machine disturbed least. An
     // answer without a hash takes a small part of one with.
     let mut shortest = [Duration::MAX; 2];
     for round in 1.. {
         let mut answers = Vec::new();
-        for (place, email) in [EMAIL, "nobody@example.com"].into_iter().enumerate() {
+        for (place, email) in [ANN, NOBODY].into_iter().enumerate() {
             let begun = clock.read().monotonic;
-            let reply = app.login(email, "wrong-Lamp 7 orchard").await;
+            let reply = app.login(email, WRONG).await;
             let took = clock.read().monotonic - begun;
             shortest[place] = shortest[place].min(took);
             let mut headers = reply.headers.clone();
@@ -209,9 +209,9 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
         config.passwords.iterations = 4;
         config.passwords.max_wait = Duration::from_secs(60);
     });
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let flood: Vec<_> = (0..64)
-        .map(|n| app.login(&format!("user{n}@example.com"), "wrong-Lamp 7 orchard"))
+        .map(|n| app.login(&format!("user{n}@example.com"), WRONG))
         .map(|call| tokio::spawn(call.into_future()))
         .collect();
     // This test has one thread for everything but hashing: were that to happen here, the flood
@@ -231,7 +231,7 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
 #[tokio::test]
 async fn promise_10_a_wrong_clock_lets_no_one_in_and_locks_no_one_out_for_ever() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.advance(31 * 60);
     let second = app.refresh(&tokens.refresh).await;
     let late = app.clock.read().wall;
@@ -243,7 +243,7 @@ async fn promise_10_a_wrong_clock_lets_no_one_in_and_locks_no_one_out_for_ever()
     // Turning it forward for a while costs nobody anything once it is right again.
     app.clock.set_wall(late.saturating_add(Duration::from_secs(1_000 * 24 * 60 * 60)));
     assert_eq!(app.profile(&second.access).await.status, 401);
-    app.newcomer("bob@example.com").await;
+    app.newcomer(BOB).await;
     app.clock.set_wall(late);
     assert_eq!(app.profile(&second.access).await.status, 200);
     app.refresh(&second.refresh).await;

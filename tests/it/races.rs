@@ -17,9 +17,10 @@ use latchkey::store::{
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, bad_access};
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims};
+use crate::support::{
+    ANN, BOB, Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims,
+};
 
-const EMAIL: &str = "ann@example.com";
 const NEW: &str = "new@example.com";
 const NEWEST: &str = "newest@example.com";
 
@@ -60,9 +61,9 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let app = TestApp::start();
-        let (here, there) = (app.newcomer(EMAIL).await, app.log_in(EMAIL).await);
+        let (here, there) = (app.newcomer(ANN).await, app.log_in(ANN).await);
         let confirm = app.change_address(&here, NEW).await.confirm;
-        let reset = app.reset_token(EMAIL).await;
+        let reset = app.reset_token(ANN).await;
         let password = Secret::new(OVERTAKING.to_owned());
         let policy = &app.app.config.passwords.policy;
         let password = NewPassword::check(&password, policy, None, None).unwrap();
@@ -73,7 +74,7 @@ impl Scene {
 
     fn call(&self, slow: Slow) -> Call {
         match slow {
-            Slow::LogIn => self.app.login(EMAIL, PASSWORD),
+            Slow::LogIn => self.app.login(ANN, PASSWORD),
             Slow::ChangePassword => self.app.changing_password(&self.here, NEW_PASSWORD),
             Slow::ChangeAddress => self.app.moving(&self.here, NEWEST),
             Slow::Delete => self.app.deleting(&self.here, PASSWORD),
@@ -166,7 +167,7 @@ async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
             let app = &scene.app;
             assert_eq!(app.state(), alone.app.state(), "{slow:?} overtaken by {fast:?}");
             // And no password is any other than it would be.
-            let email = if fast == Fast::ConfirmAddress { NEW } else { EMAIL };
+            let email = if fast == Fast::ConfirmAddress { NEW } else { ANN };
             let password = match fast {
                 Fast::Reset | Fast::ChangePassword => Some(OVERTAKING),
                 Fast::ConfirmAddress | Fast::EndAllSessions => Some(PASSWORD),
@@ -207,7 +208,7 @@ async fn logging_out_everywhere_is_nothing_to_who_logs_in_or_resets_meanwhile() 
     let reply =
         overtaken(&scene.app, scene.call(Slow::Reset), scene.overtake(Fast::EndAllSessions)).await;
     assert_eq!(reply.status, 200);
-    assert_eq!(scene.app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+    assert_eq!(scene.app.login(ANN, NEW_PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
@@ -234,13 +235,13 @@ async fn a_hash_that_is_renewed_late_brings_no_old_password_back() {
         let scene = Scene::new().await;
         let store = &scene.app.app.store;
         let at = Moment { now: scene.app.clock.read().wall, confirmed: true };
-        let email = Email::parse(EMAIL).unwrap();
+        let email = Email::parse(ANN).unwrap();
         let login = store.find_login(&email, client().block()).unwrap().unwrap();
         scene.overtake(fast).await;
         let version = login.user.credential_version;
         store.rehash_password(UserId(1), version, login.password, at).await.unwrap();
-        assert_eq!(scene.app.login(EMAIL, PASSWORD).await.status, 401);
-        assert_eq!(scene.app.login(EMAIL, OVERTAKING).await.status, 200);
+        assert_eq!(scene.app.login(ANN, PASSWORD).await.status, 401);
+        assert_eq!(scene.app.login(ANN, OVERTAKING).await.status, 200);
     }
 }
 
@@ -249,15 +250,11 @@ async fn a_registration_overtaken_by_another_is_told_what_is_taken() {
     let scene = Scene::new().await;
     for (email, name, errors) in [
         ("Ann@example.com", "", json!({"email": ["user with this email already exists."]})),
-        (
-            "bob@example.com",
-            "ANN",
-            json!({"username": ["A user with that username already exists."]}),
-        ),
+        (BOB, "ANN", json!({"username": ["A user with that username already exists."]})),
     ] {
         let app = TestApp::start();
         let new = NewUser {
-            email: Email::parse(EMAIL).unwrap(),
+            email: Email::parse(ANN).unwrap(),
             username: Some(Username::parse("ann").unwrap()),
             password: scene.hash.clone(),
             ticket: NewTicket { id: TicketId::from_bytes([9; 16]), expires_at: START },
@@ -328,17 +325,17 @@ async fn a_link_is_good_after_what_leaves_it_so_and_void_after_the_rest() {
     for (before, good) in table {
         for link in all {
             let app = TestApp::start();
-            let verification = app.invited(EMAIL).await;
-            let (here, there) = (app.log_in(EMAIL).await, app.log_in(EMAIL).await);
+            let verification = app.invited(ANN).await;
+            let (here, there) = (app.log_in(ANN).await, app.log_in(ANN).await);
             let change = app.change_address(&here, NEW).await;
-            let reset = app.reset_token(EMAIL).await;
+            let reset = app.reset_token(ANN).await;
             let call = match before {
                 Renamed => app.patch(&here, &json!({"username": "Ann"})),
                 Respelt => app.patch(&here, &json!({"email": "ANN@example.com"})),
                 LoggedOutEverywhere => app.call("POST", "/api/logout/all/").bearer(&there.access),
                 AskedAgain => {
-                    assert_eq!(app.resending(EMAIL).await.status, 200);
-                    assert_eq!(app.forgetting(EMAIL).await.status, 200);
+                    assert_eq!(app.resending(ANN).await.status, 200);
+                    assert_eq!(app.forgetting(ANN).await.status, 200);
                     app.moving(&here, NEW)
                 }
                 Verified => app.confirming(&verification),

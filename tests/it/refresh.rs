@@ -3,10 +3,7 @@
 use latchkey::domain::{EventKind, UserId};
 use serde_json::{Value, json};
 
-use crate::support::{Reply, START, TestApp, Tokens, claims};
-
-const EMAIL: &str = "ann@example.com";
-const DAY: u64 = 24 * 60 * 60;
+use crate::support::{ANN, DAY, ELSEWHERE, Reply, START, TestApp, Tokens, claims};
 
 fn invalid() -> (u16, Value) {
     (401, json!({"detail": "Token is invalid or expired", "code": "token_not_valid"}))
@@ -25,7 +22,7 @@ fn events(app: &TestApp) -> Vec<EventKind> {
 #[tokio::test]
 async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     for (body, message) in [
         (json!({}), "This field is required."),
         (json!({"refresh": null}), "This field may not be null."),
@@ -48,9 +45,9 @@ async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
 #[tokio::test]
 async fn another_servers_tokens_are_forged_ones() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let stranger = TestApp::start_with_keys(7);
-    let tokens = stranger.newcomer(EMAIL).await;
+    let tokens = stranger.newcomer(ANN).await;
     let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
     assert_refused(&reply, &invalid(), "a stranger's");
     assert_eq!(app.profile(&tokens.access).await.status, 401);
@@ -59,7 +56,7 @@ async fn another_servers_tokens_are_forged_ones() {
 #[tokio::test]
 async fn a_refresh_gives_both_tokens_in_the_order_clients_see() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     app.advance(60);
     let reply = app.refreshing(&first.refresh).await;
     let second = Tokens::of(&reply);
@@ -86,7 +83,7 @@ async fn a_refresh_gives_both_tokens_in_the_order_clients_see() {
 #[tokio::test]
 async fn a_token_is_trimmed_and_may_come_in_a_form() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let second = app.refresh(&format!("  {}\n", first.refresh)).await;
     let form = [("refresh", second.refresh.as_str())];
     let third = Tokens::of(&app.call("POST", "/api/token/refresh").form(&form).await);
@@ -255,8 +252,8 @@ async fn every_case_of_the_designs_table() {
     ];
     for Row { what, keep_first, before, presented, leads_to, is_alive, event } in table {
         let app = TestApp::start_with(|config| config.tokens.sessions.keep_first = keep_first);
-        let bystander = app.newcomer(EMAIL).await;
-        let mut line = vec![app.log_in(EMAIL).await];
+        let bystander = app.newcomer(ANN).await;
+        let mut line = vec![app.log_in(ANN).await];
         for (generation, wait) in before {
             app.advance(*wait);
             let tokens = app.refresh(&line[*generation].refresh).await;
@@ -299,7 +296,7 @@ async fn every_case_of_the_designs_table() {
 #[tokio::test]
 async fn a_client_that_never_stores_a_refresh_token_stays_logged_in_until_its_first_expires() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let end = claims(&first.refresh)["exp"].as_u64().unwrap();
     let mut latest = None;
     for hour in 0..24 {
@@ -326,7 +323,7 @@ async fn a_client_that_never_stores_a_refresh_token_stays_logged_in_until_its_fi
 #[tokio::test]
 async fn a_first_token_is_kept_by_one_write_and_from_elsewhere_it_is_an_event() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     app.refresh(&first.refresh).await;
     app.advance(31);
     let verify = app.post("/api/token/verify/", &json!({"token": first.refresh}));
@@ -349,17 +346,17 @@ async fn a_first_token_is_kept_by_one_write_and_from_elsewhere_it_is_an_event() 
     }
     assert_eq!(events(&app), []);
     for _ in 0..2 {
-        assert_eq!(app.refreshing(&first.refresh).from("198.51.100.7").await.status, 200);
+        assert_eq!(app.refreshing(&first.refresh).from(ELSEWHERE).await.status, 200);
     }
     assert_eq!(events(&app), [EventKind::FirstTokenUsedElsewhere]);
     let event = app.token_events().remove(0);
-    assert_eq!((event.count, event.by.to_string()), (2, "198.51.100.7".to_owned()));
+    assert_eq!((event.count, event.by.to_string()), (2, ELSEWHERE.to_owned()));
 }
 
 #[tokio::test]
 async fn what_a_bound_session_gave_out_before_is_revoked_as_long_as_it_lives() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     app.advance(DAY - 120);
     let long = app.refresh(&first.refresh).await;
     app.advance(60);
@@ -375,7 +372,7 @@ async fn what_a_bound_session_gave_out_before_is_revoked_as_long_as_it_lives() {
 #[tokio::test]
 async fn a_token_ahead_of_the_database_is_refused_and_the_session_lives_on() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let backup = app.disk.image();
     let second = app.refresh(&first.refresh).await;
     let app = app.restart_on(&backup).await;
@@ -388,21 +385,21 @@ async fn a_token_ahead_of_the_database_is_refused_and_the_session_lives_on() {
 #[tokio::test]
 async fn the_grace_used_from_another_address_is_an_event() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let second = app.refresh(&first.refresh).await;
     app.refresh(&first.refresh).await;
     assert_eq!(events(&app), []);
-    let again = Tokens::of(&app.refreshing(&first.refresh).from("198.51.100.7").await);
+    let again = Tokens::of(&app.refreshing(&first.refresh).from(ELSEWHERE).await);
     assert_eq!(again.refresh, second.refresh);
     assert_eq!(events(&app), [EventKind::GraceUsedElsewhere]);
     let event = app.token_events().remove(0);
-    assert_eq!(event.by.client().unwrap().address.to_string(), "198.51.100.7");
+    assert_eq!(event.by.client().unwrap().address.to_string(), ELSEWHERE);
 }
 
 #[tokio::test]
 async fn a_refresh_token_lives_a_day_from_its_rotation() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     app.advance(DAY - 2);
     let second = app.refresh(&first.refresh).await;
     app.advance(DAY);
@@ -415,7 +412,7 @@ async fn a_refresh_token_lives_a_day_from_its_rotation() {
 #[tokio::test]
 async fn no_token_outlives_its_session_however_often_it_rotates() {
     let app = TestApp::start();
-    let mut tokens = app.newcomer(EMAIL).await;
+    let mut tokens = app.newcomer(ANN).await;
     let begin = claims(&tokens.refresh)["iat"].as_u64().unwrap();
     let end = begin + 30 * DAY;
     for _ in 0..59 {
@@ -437,8 +434,8 @@ async fn no_token_outlives_its_session_however_often_it_rotates() {
 #[tokio::test]
 async fn a_removed_users_tokens_are_refused() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     app.disown(&token).await;
     let reply = app.unchanged(async || app.refreshing(&tokens.refresh).await).await;
     assert_refused(&reply, &invalid(), "the user is gone");
@@ -447,7 +444,7 @@ async fn a_removed_users_tokens_are_refused() {
 #[tokio::test]
 async fn two_tabs_that_ask_before_the_commit_get_the_one_successor_that_it_has() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.disk.set_held(true);
     let first = tokio::spawn(app.refreshing(&tokens.refresh).into_future());
     tokio::task::yield_now().await;

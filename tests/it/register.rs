@@ -7,12 +7,11 @@ use crate::support::messages::{
     BLANK, COMMON, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LIKE_EMAIL, LIKE_SERVICE, LIKE_USERNAME, LONG,
     NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT, USERNAME, USERNAME_LENGTH, USERNAME_TAKEN,
 };
-use crate::support::{PASSWORD, TestApp, at_once};
+use crate::support::{ANN, BOB, PASSWORD, TestApp, at_once};
 
 /// A good registration with some of its fields changed.
 fn with(changes: &Value) -> Value {
-    let mut body =
-        json!({"email": "bob@example.com", "password": PASSWORD, "password_confirm": PASSWORD});
+    let mut body = json!({"email": BOB, "password": PASSWORD, "password_confirm": PASSWORD});
     for (field, value) in changes.as_object().unwrap() {
         body[field] = value.clone();
     }
@@ -92,7 +91,7 @@ async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
         (password("8164920375182"), json!({"password": [NUMERIC]})),
         (password("1234567890"), json!({"password": [COMMON, NUMERIC]})),
         (password("L4tchkey2026!"), json!({"password": [LIKE_SERVICE]})),
-        (password("bob@example.com"), json!({"password": [LIKE_EMAIL]})),
+        (password(BOB), json!({"password": [LIKE_EMAIL]})),
         (password("my BOB@Example.com!"), json!({"password": [LIKE_EMAIL]})),
         (password("example."), json!({"password": [LIKE_EMAIL]})),
         (
@@ -115,13 +114,13 @@ async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
             json!({"password": [LIKE_EMAIL, LIKE_USERNAME]}),
         ),
         // What others have, in any letter case.
-        (with(&json!({"email": "ann@example.com"})), json!({"email": [EMAIL_TAKEN]})),
+        (with(&json!({"email": ANN})), json!({"email": [EMAIL_TAKEN]})),
         (with(&json!({"email": " ANN@EXAMPLE.COM "})), json!({"email": [EMAIL_TAKEN]})),
         (with(&json!({"username": "ANN.LEE"})), json!({"username": [USERNAME_TAKEN]})),
         (with(&json!({"email": "\u{202a}ann@example.com"})), json!({"email": [EMAIL_TAKEN]})),
         (with(&json!({"username": "ann.lee\u{3164}"})), json!({"username": [USERNAME_TAKEN]})),
         (
-            with(&json!({"email": "ann@example.com", "username": "ann.lee"})),
+            with(&json!({"email": ANN, "username": "ann.lee"})),
             json!({"email": [EMAIL_TAKEN], "username": [USERNAME_TAKEN]}),
         ),
         // All fields in one answer; what concerns several only once each is good.
@@ -130,7 +129,7 @@ async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
             json!({"email": [REQUIRED], "password": [REQUIRED], "password_confirm": [REQUIRED]}),
         ),
         (
-            json!({"email": "ann@example.com", "username": "a b", "password": "short",
+            json!({"email": ANN, "username": "a b", "password": "short",
                 "password_confirm": 1}),
             json!({"email": [EMAIL_TAKEN], "username": [USERNAME], "password": [SHORT],
                 "password_confirm": [NOT_A_STRING]}),
@@ -164,33 +163,33 @@ async fn what_is_accepted_becomes_an_account_as_it_was_typed() {
         (json!({"email": "a@localhost"}), "a@localhost", ""),
         (json!({"email": "Bob@Example.COM"}), "Bob@example.com", ""),
         (json!({"email": "bob@münchen.example"}), "bob@münchen.example", ""),
-        (json!({"email": "  bob@example.com\n"}), "bob@example.com", ""),
+        (json!({"email": "  bob@example.com\n"}), BOB, ""),
         // What Windows puts round an address that is copied, and other letters for a domain.
-        (json!({"email": "\u{202a}bob@example.com\u{202c}"}), "bob@example.com", ""),
-        (json!({"email": "bob@example.com\u{200b}"}), "bob@example.com", ""),
-        (json!({"email": "bob@\u{ff45}\u{ff58}ample\u{3002}com"}), "bob@example.com", ""),
+        (json!({"email": "\u{202a}bob@example.com\u{202c}"}), BOB, ""),
+        (json!({"email": "bob@example.com\u{200b}"}), BOB, ""),
+        (json!({"email": "bob@\u{ff45}\u{ff58}ample\u{3002}com"}), BOB, ""),
         (json!({"email": "Bob@MÜNCHEN.example"}), "Bob@münchen.example", ""),
         (json!({"email": longest_email}), longest_email.as_str(), ""),
-        (json!({"username": ""}), "bob@example.com", ""),
-        (json!({"username": null}), "bob@example.com", ""),
-        (json!({"username": "   "}), "bob@example.com", ""),
-        (json!({"username": " Bob@.+-_9 "}), "bob@example.com", "Bob@.+-_9"),
-        (json!({"username": "Łukasz٣"}), "bob@example.com", "Łukasz٣"),
-        (json!({"username": "\u{3164} Bob\u{115f}"}), "bob@example.com", "Bob"),
-        (json!({"username": "\u{3164}"}), "bob@example.com", ""),
-        (json!({"username": "Zoe\u{308}"}), "bob@example.com", "Zo\u{eb}"),
-        (json!({"username": longest_name}), "bob@example.com", longest_name.as_str()),
+        (json!({"username": ""}), BOB, ""),
+        (json!({"username": null}), BOB, ""),
+        (json!({"username": "   "}), BOB, ""),
+        (json!({"username": " Bob@.+-_9 "}), BOB, "Bob@.+-_9"),
+        (json!({"username": "Łukasz٣"}), BOB, "Łukasz٣"),
+        (json!({"username": "\u{3164} Bob\u{115f}"}), BOB, "Bob"),
+        (json!({"username": "\u{3164}"}), BOB, ""),
+        (json!({"username": "Zoe\u{308}"}), BOB, "Zo\u{eb}"),
+        (json!({"username": longest_name}), BOB, longest_name.as_str()),
         // A phrase may contain a name.
-        (json!({"username": "tide"}), "bob@example.com", "tide"),
+        (json!({"username": "tide"}), BOB, "tide"),
         (
             json!({"email": "test@example.com", "password": "the greatest show on earth"}),
             "test@example.com",
             "",
         ),
-        (json!({"newsletter": true, "is_staff": "yes"}), "bob@example.com", ""),
-        (json!({"password": "éééé éé é"}), "bob@example.com", ""),
-        (json!({"password": "  spaces count  "}), "bob@example.com", ""),
-        (json!({"password": longest_password}), "bob@example.com", ""),
+        (json!({"newsletter": true, "is_staff": "yes"}), BOB, ""),
+        (json!({"password": "éééé éé é"}), BOB, ""),
+        (json!({"password": "  spaces count  "}), BOB, ""),
+        (json!({"password": longest_password}), BOB, ""),
     ];
     for (changes, email, username) in table {
         let app = TestApp::start();
@@ -223,23 +222,23 @@ async fn what_is_accepted_becomes_an_account_as_it_was_typed() {
 #[tokio::test]
 async fn ids_count_from_one_and_a_form_does_as_well_as_json() {
     let app = TestApp::start();
-    app.register("ann@example.com").await;
+    app.register(ANN).await;
     let form = [
-        ("email", "bob@example.com"),
+        ("email", BOB),
         ("password", "tide & Lamp=7 é"),
         ("password_confirm", "tide & Lamp=7 é"),
         ("username", "bob+1"),
     ];
     let reply = app.call("POST", "/api/register/").form(&form).await;
     assert_eq!(reply.status, 201, "{reply:?}");
-    let user = &app.login("bob@example.com", "tide & Lamp=7 é").await.json()["user"];
+    let user = &app.login(BOB, "tide & Lamp=7 é").await.json()["user"];
     assert_eq!((&user["id"], &user["username"]), (&json!(2), &json!("bob+1")));
 }
 
 #[tokio::test]
 async fn simultaneous_registrations_of_one_address_make_one_user() {
     let app = TestApp::start();
-    let emails = ["ann@example.com", "Ann@Example.com"];
+    let emails = [ANN, "Ann@Example.com"];
     let replies = at_once((0..16).map(|n| app.registration(emails[n % 2]))).await;
     let refusal = (400, json!({"email": [EMAIL_TAKEN]}));
     let (made, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 201);
@@ -266,7 +265,7 @@ async fn simultaneous_registrations_of_one_name_make_one_user() {
 #[tokio::test]
 async fn registration_can_be_switched_off() {
     let app = TestApp::start_with(|config: &mut Config| config.registration.is_enabled = false);
-    for call in [app.registration("ann@example.com"), app.post("/api/register/", &json!({}))] {
+    for call in [app.registration(ANN), app.post("/api/register/", &json!({}))] {
         let reply = app.unchanged(async || call.await).await;
         assert_eq!(reply.told(), (403, json!({"detail": "Registration is closed."})));
     }
@@ -279,5 +278,5 @@ async fn the_shortest_password_is_the_operators_to_choose() {
     let reply = app.unchanged(async || app.post("/api/register/", &body).await).await;
     let errors = json!({"password": ["Ensure this field has at least 12 characters."]});
     assert_eq!(reply.told(), (400, errors));
-    app.register("ann@example.com").await;
+    app.register(ANN).await;
 }

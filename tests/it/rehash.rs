@@ -3,13 +3,11 @@
 use latchkey::domain::{Client, Email, PasswordHash};
 use serde_json::json;
 
-use crate::support::{TestApp, until};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, TestApp, WRONG, until};
 
 fn stored(app: &TestApp) -> PasswordHash {
     let block = Client::new([192, 0, 2, 1].into(), "").block();
-    let login = app.app.store.find_login(&Email::parse(EMAIL).unwrap(), block).unwrap();
+    let login = app.app.store.find_login(&Email::parse(ANN).unwrap(), block).unwrap();
     login.unwrap().password
 }
 
@@ -20,29 +18,29 @@ fn has(app: &TestApp, parameters: &str) -> bool {
 #[tokio::test]
 async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     assert!(has(&app, "m=256,t=1,p=1"));
     // As long as nothing changes the hash stays.
     let before = stored(&app);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 
     let app = app.restart_with(|config| config.passwords.iterations = 2).await;
     assert_eq!(stored(&app), before);
     // A wrong password must not be what the account has from then on.
-    assert_eq!(app.login(EMAIL, "wrong-Lamp 7 orchard").await.status, 401);
+    assert_eq!(app.login(ANN, WRONG).await.status, 401);
     assert_eq!(stored(&app), before);
 
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     until(|| has(&app, "m=256,t=2,p=1")).await;
-    app.log_in(EMAIL).await;
-    assert_eq!(app.login(EMAIL, "wrong-Lamp 7 orchard").await.status, 401);
+    app.log_in(ANN).await;
+    assert_eq!(app.login(ANN, WRONG).await.status, 401);
     // It is the same password: nobody's session ends.
     app.refresh(&tokens.refresh).await;
 
     let app = app.restart_with(|config| config.passwords.memory_kib = 512).await;
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
     until(|| has(&app, "m=512,t=2,p=1")).await;
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 /// Made again from what was typed, the hash would refuse what matched it before.
@@ -50,12 +48,12 @@ async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
 async fn the_hash_is_renewed_in_the_form_that_matched() {
     let (set, typed) = ("correct horse battery", "correct horse\u{a0}battery");
     let app = TestApp::start();
-    let body = json!({"email": EMAIL, "password": set, "password_confirm": set});
+    let body = json!({"email": ANN, "password": set, "password_confirm": set});
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
     let app = app.restart_with(|config| config.passwords.iterations = 2).await;
-    assert_eq!(app.login(EMAIL, typed).await.status, 200);
+    assert_eq!(app.login(ANN, typed).await.status, 200);
     until(|| has(&app, "m=256,t=2,p=1")).await;
     for password in [set, typed] {
-        assert_eq!(app.login(EMAIL, password).await.status, 200, "{password:?}");
+        assert_eq!(app.login(ANN, password).await.status, 200, "{password:?}");
     }
 }

@@ -7,9 +7,8 @@ use serde_json::json;
 use tracing::Dispatch;
 use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
-use crate::support::{Lines, PASSWORD, Reply, TestApp};
+use crate::support::{ANN, Lines, PASSWORD, Reply, TestApp};
 
-const EMAIL: &str = "ann@example.com";
 const ORIGIN: &str = "http://localhost:5173";
 const THEFT: &str = "a superseded refresh token was used";
 
@@ -48,7 +47,7 @@ impl Log {
 
 /// Uses a refresh token whose successor was used.
 async fn steal(app: &TestApp) -> Reply {
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let second = app.refresh(&first.refresh).await;
     app.refresh(&second.refresh).await;
     app.refreshing(&first.refresh).header("origin", ORIGIN).await

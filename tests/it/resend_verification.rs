@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, at_once, ticket_of};
+use crate::support::{ANN, DAY, TestApp, at_once, ticket_of};
 
-const EMAIL: &str = "ann@example.com";
 const SUBJECT: &str = "Confirm your email address";
-const DAY: u64 = 24 * 60 * 60;
 
 fn told() -> (u16, Value) {
     (200, json!({"message": "If the address needs verification, a mail is on its way."}))
@@ -18,21 +16,21 @@ fn told() -> (u16, Value) {
 #[tokio::test]
 async fn it_is_the_same_link_while_that_lives_and_another_afterwards() {
     let app = TestApp::start();
-    let first = app.invited(EMAIL).await;
+    let first = app.invited(ANN).await;
     app.advance(DAY - 1);
     assert_eq!(
-        app.call("POST", "/api/resend-verification").form(&[("email", EMAIL)]).await.told(),
+        app.call("POST", "/api/resend-verification").form(&[("email", ANN)]).await.told(),
         told()
     );
-    assert_eq!(ticket_of(&app.letter(EMAIL, SUBJECT).await), first);
+    assert_eq!(ticket_of(&app.letter(ANN, SUBJECT).await), first);
     app.advance(61);
     assert_eq!(app.confirming(&first).await.status, 400, "it has expired");
-    assert_eq!(app.resending(EMAIL).await.told(), told());
-    let second = ticket_of(&app.letter(EMAIL, SUBJECT).await);
+    assert_eq!(app.resending(ANN).await.told(), told());
+    let second = ticket_of(&app.letter(ANN, SUBJECT).await);
     assert_ne!(second, first);
     app.confirm(&second).await;
     assert_eq!(
-        app.login(EMAIL, crate::support::PASSWORD).await.json()["user"]["is_email_verified"],
+        app.login(ANN, crate::support::PASSWORD).await.json()["user"]["is_email_verified"],
         true
     );
 }
@@ -42,7 +40,7 @@ async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_res
     let mut app = TestApp::start();
     // Someone without an account has been asked about just as often.
     let stranger = "carol@example.com";
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     assert_eq!(app.resending(stranger).await.told(), told());
     app.deliver().await;
     // The registration's was the first.
@@ -51,7 +49,7 @@ async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_res
     {
         app.advance(seconds);
         app = app.restart().await;
-        for email in [EMAIL, stranger] {
+        for email in [ANN, stranger] {
             app.clock.advance(Duration::from_millis(1));
             let before = app.app.store.last_commit();
             assert_eq!(app.resending(email).await.told(), told());
@@ -62,20 +60,20 @@ async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_res
         app.deliver().await;
         let sent = app.mails.sent();
         assert_eq!(sent.len(), mails, "after {seconds} s");
-        assert!(sent.iter().all(|mail| mail.to == EMAIL));
+        assert!(sent.iter().all(|mail| mail.to == ANN));
     }
     app.advance(DAY);
-    assert_eq!(app.resending(EMAIL).await.told(), told());
-    app.letter(EMAIL, SUBJECT).await;
+    assert_eq!(app.resending(ANN).await.told(), told());
+    app.letter(ANN, SUBJECT).await;
 }
 
 #[tokio::test]
 async fn several_at_once_mail_one_link_within_the_limit() {
     let app = TestApp::start();
-    let first = app.invited(EMAIL).await;
-    let replies = at_once((0..8).map(|_| app.resending(EMAIL))).await;
+    let first = app.invited(ANN).await;
+    let replies = at_once((0..8).map(|_| app.resending(ANN))).await;
     assert!(replies.iter().all(|reply| reply.told() == told()));
-    let letters = app.letters(EMAIL, SUBJECT).await;
+    let letters = app.letters(ANN, SUBJECT).await;
     assert_eq!(letters.len(), 2);
     assert!(letters.iter().all(|letter| ticket_of(letter) == first));
 }

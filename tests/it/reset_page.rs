@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::{Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once};
+use crate::support::{ANN, Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once};
 
-const EMAIL: &str = "ann@example.com";
 const HEADING: &str = "Choose a new password";
 const DONE: &str = "Your new password is set";
 const ALREADY_DONE: &str = "Your password has been changed already";
@@ -28,8 +27,8 @@ fn problem<'a>(page: &'a str, field: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn the_link_opens_a_form_that_password_managers_understand_and_changes_nothing() {
     let app = TestApp::start_with(|config| config.passwords.policy.min_length = 10);
-    app.register(EMAIL).await;
-    let token = app.reset_token(EMAIL).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     for path in [format!("/reset-password/{token}"), format!("/reset-password/{token}/")] {
         let head = app.unchanged(async || app.call("HEAD", &path).await).await;
         assert_eq!((head.status, head.text()), (200, ""));
@@ -39,7 +38,7 @@ async fn the_link_opens_a_form_that_password_managers_understand_and_changes_not
         for part in [
             "<form method=\"post\" action=\"&#x2f;reset-password&#x2f;\"",
             &format!("name=\"token\" value=\"{token}\""),
-            EMAIL,
+            ANN,
             "autocomplete=\"username\" readonly",
             "name=\"new_password\" type=\"password\" autocomplete=\"new-password\"",
             "name=\"confirm_password\" type=\"password\" autocomplete=\"new-password\"",
@@ -58,10 +57,10 @@ async fn the_link_opens_a_form_that_password_managers_understand_and_changes_not
 async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again() {
     let app = TestApp::start();
     let body = json!({
-        "email": EMAIL, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
+        "email": ANN, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
     });
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    let token = app.reset_token(EMAIL).await;
+    let token = app.reset_token(ANN).await;
     let long = "é".repeat(513);
     let table = [
         ("", "", Some("Please fill this in."), Some("Please fill this in.")),
@@ -85,46 +84,46 @@ async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again()
         let told = (problem(page, "new-password"), problem(page, "confirm-password"));
         assert_eq!(told, (of_new, of_repeated), "{new} {repeated}");
         assert!(page.contains("role=\"alert\"") && page.contains("aria-invalid=\"true\""));
-        assert!(page.contains(&token) && page.contains(EMAIL));
+        assert!(page.contains(&token) && page.contains(ANN));
         for password in [new, repeated].into_iter().filter(|password| password.len() > 5) {
             assert!(!page.contains(password), "a password is never sent back");
         }
         assert!(!page.contains("mallory"), "whose account it is tells the link alone");
     }
     assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
-    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
     assert_eq!(app.login("mallory@example.com", NEW_PASSWORD).await.status, 401);
 }
 
 #[tokio::test]
 async fn a_reset_by_the_form_does_all_that_one_by_a_program_does() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let devices = [app.log_in(EMAIL).await, app.log_in(EMAIL).await];
+    app.register(ANN).await;
+    let devices = [app.log_in(ANN).await, app.log_in(ANN).await];
     let change = app.change_address(&devices[0], "new@example.com").await;
-    let token = app.reset_token(EMAIL).await;
+    let token = app.reset_token(ANN).await;
     assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
     for device in &devices {
         assert!(!app.is_live(device).await);
     }
-    assert_eq!(app.login(EMAIL, PASSWORD).await.status, 401);
-    let user = app.login(EMAIL, NEW_PASSWORD).await.json()["user"].clone();
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
+    let user = app.login(ANN, NEW_PASSWORD).await.json()["user"].clone();
     assert_eq!((&user["is_email_verified"], user.get("pending_email")), (&json!(true), None));
     assert_eq!(app.confirming(&change.confirm).await.status, 400);
-    app.letter(EMAIL, "was reset").await;
+    app.letter(ANN, "was reset").await;
 }
 
 /// A double click was told that it had failed.
 #[tokio::test]
 async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let token = app.reset_token(EMAIL).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     let send = || sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD);
     let replies = at_once([send(), send(), send()]).await;
     let is = |heading: &str| replies.iter().filter(|it| it.text().contains(heading)).count();
     assert_eq!((is(DONE), is(ALREADY_DONE)), (1, 2), "{replies:?}");
-    assert_eq!(app.letters(EMAIL, "was reset").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
     let later = async || {
         assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
         for password in [NEW_PASSWORD, PASSWORD, "short", ""] {
@@ -133,8 +132,8 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
         }
     };
     app.unchanged(later).await;
-    assert_eq!(app.login(EMAIL, NEW_PASSWORD).await.status, 200, "no password was looked at");
-    let second = app.reset_token(EMAIL).await;
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200, "no password was looked at");
+    let second = app.reset_token(ANN).await;
     assert_page(&sending(&app, &second, PASSWORD, PASSWORD).await, 200, DONE);
     assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
     app.advance(60 * 60);
@@ -144,10 +143,10 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
 #[tokio::test]
 async fn a_link_is_read_with_its_signs_encoded() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     let mut seen = 0;
     while seen < 2 {
-        let token = app.reset_token(EMAIL).await;
+        let token = app.reset_token(ANN).await;
         let encoded = token.replace('-', "%2D").replace('_', "%5f");
         seen += usize::from(encoded != token);
         assert_page(&app.get(&format!("/reset-password/{encoded}/")).await, 200, HEADING);
@@ -158,8 +157,8 @@ async fn a_link_is_read_with_its_signs_encoded() {
 #[tokio::test]
 async fn a_bad_link_gets_a_page_that_says_what_to_do() {
     let app = TestApp::start();
-    let verification = app.invited(EMAIL).await;
-    let token = app.reset_token(EMAIL).await;
+    let verification = app.invited(ANN).await;
+    let token = app.reset_token(ANN).await;
     let reversed: String = token.chars().rev().collect();
     let bad = ["", "garbage", &token[..63], &reversed, &verification, "a%00b", "%20"];
     let opened = async || {
@@ -183,8 +182,8 @@ async fn a_bad_link_gets_a_page_that_says_what_to_do() {
 #[tokio::test]
 async fn while_storage_is_away_the_page_says_to_come_back() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    let token = app.reset_token(EMAIL).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     app.disk.set_full(true);
     let reply = sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await;
     assert_page(&reply, 503, "Please try again in a moment");

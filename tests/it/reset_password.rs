@@ -9,11 +9,10 @@ use crate::support::messages::{
     BAD_RESET_TOKEN, BLANK, COMMON, DIFFER, EMAIL, EMAIL_LENGTH, LIKE_EMAIL, LIKE_SERVICE,
     LIKE_USERNAME, LONG, NOT_A_STRING, NUL, NULL, NUMERIC, REQUIRED, SHORT,
 };
-use crate::support::{CONFIRM, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once, ticket_of};
-
-const EMAIL_OF_ANN: &str = "ann@example.com";
-const NOBODY: &str = "nobody@example.com";
-const HOUR: u64 = 60 * 60;
+use crate::support::{
+    ANN, BOB, CONFIRM, ELSEWHERE, HOUR, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, WRONG,
+    assert_page, at_once, ticket_of,
+};
 
 fn requested() -> (u16, Value) {
     let message = "Password reset instructions have been sent to your email if an account exists \
@@ -38,13 +37,13 @@ async fn assert_dead(app: &TestApp, token: &str, why: &str) {
 #[tokio::test]
 async fn what_is_no_address_is_told_and_a_form_does_as_well() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
     for (body, message) in [
         (json!({}), REQUIRED),
         (json!({"email": null}), NULL),
         (json!({"email": " "}), BLANK),
         (json!({"email": 1}), NOT_A_STRING),
-        (json!({"email": [EMAIL_OF_ANN]}), NOT_A_STRING),
+        (json!({"email": [ANN]}), NOT_A_STRING),
         (json!({"email": "a\u{0}@example.com"}), NUL),
         (json!({"email": "ann"}), EMAIL),
         (json!({"email": "x".repeat(300)}), EMAIL_LENGTH),
@@ -54,9 +53,9 @@ async fn what_is_no_address_is_told_and_a_form_does_as_well() {
             assert_eq!(reply.told(), (400, json!({"email": [message]})), "{path} {body}");
         }
     }
-    let form = app.call("POST", "/api/forgot-password").form(&[("email", EMAIL_OF_ANN)]);
+    let form = app.call("POST", "/api/forgot-password").form(&[("email", ANN)]);
     assert_eq!(form.header("authorization", "Bearer stale").await.told(), requested());
-    app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+    app.letter(ANN, "Choose a new password").await;
 }
 
 #[tokio::test]
@@ -68,9 +67,9 @@ async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of
         let app = TestApp::start_with(|config: &mut Config| {
             config.server.frontend_url = frontend.and_then(PublicUrl::parse);
         });
-        app.register(EMAIL_OF_ANN).await;
-        let token = app.reset_token(EMAIL_OF_ANN).await;
-        let mail = app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+        app.register(ANN).await;
+        let token = app.reset_token(ANN).await;
+        let mail = app.letter(ANN, "Choose a new password").await;
         let link = format!("{base}/reset-password/{token}");
         assert_eq!(mail.link.as_deref(), Some(link.as_str()));
         assert!(mail.text.contains(&link) && mail.html.contains(&link));
@@ -81,8 +80,8 @@ async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of
 #[tokio::test]
 async fn a_mailbox_gets_two_links_in_a_row_then_one_a_minute_across_restarts() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let first = app.reset_token(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
+    let first = app.reset_token(ANN).await;
     let mut app = app;
     for (seconds, mails) in
         [(0, 1), (0, 0), (59, 0), (1, 1), (0, 0), (60, 1), (60, 1), (60, 0), (HOUR, 0)]
@@ -94,13 +93,13 @@ async fn a_mailbox_gets_two_links_in_a_row_then_one_a_minute_across_restarts() {
         let sent = app.mails.sent();
         assert_eq!(sent.len(), mails, "after {seconds} s");
         for letter in &sent {
-            assert_eq!(letter.to, EMAIL_OF_ANN, "to the address as its owner has written it");
+            assert_eq!(letter.to, ANN, "to the address as its owner has written it");
             assert_eq!(ticket_of(letter), first, "while a link lives it is the same");
         }
     }
     app.advance(24 * HOUR);
     assert_eq!(app.forgetting("aNN@example.com").await.told(), requested());
-    let second = app.letter(EMAIL_OF_ANN, "Choose a new password").await;
+    let second = app.letter(ANN, "Choose a new password").await;
     assert_ne!(ticket_of(&second), first, "one that has expired is not");
 }
 
@@ -108,12 +107,12 @@ async fn a_mailbox_gets_two_links_in_a_row_then_one_a_minute_across_restarts() {
 async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
     let app = TestApp::start();
     let body = json!({
-        "email": EMAIL_OF_ANN, "username": "Margaret", "password": PASSWORD,
+        "email": ANN, "username": "Margaret", "password": PASSWORD,
         "password_confirm": PASSWORD,
     });
     assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    let ann = app.log_in(EMAIL_OF_ANN).await;
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let ann = app.log_in(ANN).await;
+    let token = app.reset_token(ANN).await;
     let with = |changes: Value| {
         let mut body =
             json!({"token": token, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD});
@@ -177,16 +176,16 @@ async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
         ("confirm_password", NEW_PASSWORD),
     ];
     assert_eq!(app.call("POST", "/api/reset-password").form(&fields).await.told(), done());
-    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
     let app = TestApp::start();
-    let verification = app.invited(EMAIL_OF_ANN).await;
-    let ann = app.log_in(EMAIL_OF_ANN).await;
+    let verification = app.invited(ANN).await;
+    let ann = app.log_in(ANN).await;
     let change = app.change_address(&ann, "new@example.com").await;
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    let token = app.reset_token(ANN).await;
     let (first, rest) = token.split_at(1);
     let other = if first == "A" { "B" } else { "A" };
     for (bad, why) in [
@@ -205,8 +204,8 @@ async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
         assert_dead(&app, bad, why).await;
     }
     let others = TestApp::start_with_keys(7);
-    others.register(EMAIL_OF_ANN).await;
-    let foreign = others.reset_token(EMAIL_OF_ANN).await;
+    others.register(ANN).await;
+    let foreign = others.reset_token(ANN).await;
     assert_dead(&app, &foreign, "another server's").await;
     assert_eq!(app.resetting(&format!(" {token}\n"), NEW_PASSWORD).await.told(), done());
 }
@@ -215,17 +214,17 @@ async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
 async fn a_link_is_good_once_and_for_its_hour() {
     for (seconds, is_good) in [(HOUR - 1, true), (HOUR, false)] {
         let app = TestApp::start();
-        app.register(EMAIL_OF_ANN).await;
-        let token = app.reset_token(EMAIL_OF_ANN).await;
+        app.register(ANN).await;
+        let token = app.reset_token(ANN).await;
         app.advance(seconds);
         if is_good {
             assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
             let other = format!("{NEW_PASSWORD} 2");
             assert_eq!(app.resetting(&token, &other).await.told(), bad_link(), "a replay");
-            assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+            assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
         } else {
             assert_dead(&app, &token, "expired").await;
-            app.log_in(EMAIL_OF_ANN).await;
+            app.log_in(ANN).await;
         }
     }
 }
@@ -233,27 +232,23 @@ async fn a_link_is_good_once_and_for_its_hour() {
 #[tokio::test]
 async fn a_reset_ends_all_that_was_open_and_tells_the_owner() {
     let app = TestApp::start();
-    let bob = app.newcomer("bob@example.com").await;
-    let verification = app.invited(EMAIL_OF_ANN).await;
-    let devices = [
-        app.log_in(EMAIL_OF_ANN).await,
-        app.log_in(EMAIL_OF_ANN).await,
-        app.log_in(EMAIL_OF_ANN).await,
-    ];
+    let bob = app.newcomer(BOB).await;
+    let verification = app.invited(ANN).await;
+    let devices = [app.log_in(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await];
     let change = app.change_address(&devices[0], "new@example.com").await;
     for _ in 0..5 {
-        assert_eq!(app.login(EMAIL_OF_ANN, "wrong-Lamp 7 orchard").await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).await.status, 401);
     }
-    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429);
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 429);
+    let token = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
 
     for device in &devices {
         assert!(!app.is_live(device).await, "every session has ended");
     }
     // The lockout is over, the old password is none, and the address is verified.
-    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 401);
-    let reply = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await;
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
+    let reply = app.login(ANN, NEW_PASSWORD).await;
     assert_eq!(reply.status, 200);
     let user = &reply.json()["user"];
     assert_eq!(user["is_email_verified"], true);
@@ -267,10 +262,10 @@ async fn a_reset_ends_all_that_was_open_and_tells_the_owner() {
         assert_eq!(app.resetting(&token, &other).await.told(), bad_link(), "used");
     };
     app.unchanged(void).await;
-    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
     // And nobody else has anything of it.
     assert!(app.is_live(&bob).await);
-    app.log_in("bob@example.com").await;
+    app.log_in(BOB).await;
 }
 
 #[tokio::test]
@@ -279,47 +274,47 @@ async fn a_reset_clears_the_failures_from_everywhere() {
         config.login.max_failures_per_email = NonZeroU32::new(6);
         config.login.slowed_per_hour = NonZeroU32::MIN;
     });
-    app.register(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
     for host in 1..=7 {
         let from = format!("198.51.100.{host}");
-        assert_eq!(app.login(EMAIL_OF_ANN, "wrong-Lamp 7 orchard").from(&from).await.status, 401);
+        assert_eq!(app.login(ANN, WRONG).from(&from).await.status, 401);
     }
-    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429);
-    let token = app.reset_token(EMAIL_OF_ANN).await;
-    assert_eq!(app.login(EMAIL_OF_ANN, PASSWORD).await.status, 429, "asking clears nothing");
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 429);
+    let token = app.reset_token(ANN).await;
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 429, "asking clears nothing");
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
-    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 200);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
 }
 
 #[tokio::test]
 async fn of_several_resets_at_once_one_is_made() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     let new = |n: usize| format!("{NEW_PASSWORD} {n}");
     let replies = at_once((0..3).map(|n| app.resetting(&token, &new(n)))).await;
     let made: Vec<usize> = (0..3).filter(|n| replies[*n].told() == done()).collect();
     let [made] = made[..] else { panic!("{replies:?}") };
     assert_eq!(replies.iter().filter(|reply| reply.told() == bad_link()).count(), 2);
     for n in 0..3 {
-        let status = app.login(EMAIL_OF_ANN, &new(n)).await.status;
+        let status = app.login(ANN, &new(n)).await.status;
         assert_eq!(status, if n == made { 200 } else { 401 });
     }
-    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
 }
 
 /// A client that lost the answer, or sent the form twice, was told that it had failed.
 #[tokio::test]
 async fn a_repeated_reset_gets_the_same_answer_for_ten_minutes() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     let replies = at_once((0..4).map(|_| app.resetting(&token, NEW_PASSWORD))).await;
     for reply in replies {
         assert_eq!(reply.told(), done());
     }
-    assert_eq!(app.letters(EMAIL_OF_ANN, "was reset").await.len(), 1);
-    let tokens = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.json();
+    assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
+    let tokens = app.login(ANN, NEW_PASSWORD).await.json();
     app.advance(10 * 60);
     let again = app.unchanged(async || app.resetting(&token, NEW_PASSWORD).await).await;
     assert_eq!(again.told(), done());
@@ -331,10 +326,10 @@ async fn a_repeated_reset_gets_the_same_answer_for_ten_minutes() {
 #[tokio::test]
 async fn a_repeated_reset_is_refused_once_the_password_is_another() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let first = app.reset_token(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
+    let first = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&first, NEW_PASSWORD).await.told(), done());
-    let second = app.reset_token(EMAIL_OF_ANN).await;
+    let second = app.reset_token(ANN).await;
     assert_ne!(first, second);
     assert_eq!(app.resetting(&second, PASSWORD).await.told(), done());
     assert_dead(&app, &first, "the password was reset anew").await;
@@ -344,24 +339,24 @@ async fn a_repeated_reset_is_refused_once_the_password_is_another() {
 #[tokio::test]
 async fn a_repeated_reset_counts_as_a_guess_at_the_password() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let token = app.reset_token(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
+    let token = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
     for n in 0..5 {
         let other = format!("{NEW_PASSWORD} {n}");
         assert_eq!(app.resetting(&token, &other).await.told(), bad_link());
     }
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), bad_link(), "locked out");
-    assert_eq!(app.login(EMAIL_OF_ANN, NEW_PASSWORD).await.status, 429);
+    assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 429);
 }
 
 #[tokio::test]
 async fn several_requests_at_once_mail_one_link() {
     let app = TestApp::start();
-    app.register(EMAIL_OF_ANN).await;
-    let replies = at_once((0..8).map(|_| app.forgetting(EMAIL_OF_ANN))).await;
+    app.register(ANN).await;
+    let replies = at_once((0..8).map(|_| app.forgetting(ANN))).await;
     assert!(replies.iter().all(|reply| reply.told() == requested()));
-    let letters = app.letters(EMAIL_OF_ANN, "Choose a new password").await;
+    let letters = app.letters(ANN, "Choose a new password").await;
     assert_eq!(letters.len(), 2);
     assert_eq!(ticket_of(&letters[0]), ticket_of(&letters[1]));
 }
@@ -371,26 +366,26 @@ async fn asking_for_mail_counts_with_the_attempts_of_an_address() {
     let app = TestApp::start_with(|config| {
         config.login.per_address_per_minute = NonZeroU32::new(3);
     });
-    app.register(EMAIL_OF_ANN).await;
+    app.register(ANN).await;
     assert_eq!(app.forgetting(NOBODY).await.told(), requested());
     assert_eq!(app.resending(NOBODY).await.status, 200);
-    app.log_in(EMAIL_OF_ANN).await;
-    for call in [app.forgetting(EMAIL_OF_ANN), app.resending(NOBODY), app.login(NOBODY, PASSWORD)] {
+    app.log_in(ANN).await;
+    for call in [app.forgetting(ANN), app.resending(NOBODY), app.login(NOBODY, PASSWORD)] {
         let reply = app.unchanged(async || call.await).await;
         let wait = reply.retry_after().unwrap();
         let unit = if wait == 1 { "second" } else { "seconds" };
         let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
         assert_eq!(reply.told(), (429, json!({"detail": detail})));
     }
-    let elsewhere = app.forgetting(EMAIL_OF_ANN).from("198.51.100.7").await;
+    let elsewhere = app.forgetting(ANN).from(ELSEWHERE).await;
     assert_eq!(elsewhere.told(), requested());
 }
 
 #[tokio::test]
 async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
     let app = TestApp::start();
-    let verification = app.invited(EMAIL_OF_ANN).await;
-    let squatter = app.log_in(EMAIL_OF_ANN).await;
+    let verification = app.invited(ANN).await;
+    let squatter = app.log_in(ANN).await;
     let token_of = |page: &str| {
         let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();
         rest.split_once('"').unwrap().0.to_owned()
@@ -405,7 +400,7 @@ async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
 
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
     assert!(!app.is_live(&squatter).await);
-    let reply = app.login(EMAIL_OF_ANN, NEW_PASSWORD).await;
+    let reply = app.login(ANN, NEW_PASSWORD).await;
     assert_eq!(reply.json()["user"]["is_email_verified"], true);
     let replayed = async || {
         for action in ["reset", "confirm", "disown_confirmed"] {

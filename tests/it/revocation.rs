@@ -10,10 +10,8 @@ use latchkey::store::NewSession;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, at_once, claims,
+    ANN, BOB, Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, at_once, claims,
 };
-
-const EMAIL: &str = "ann@example.com";
 
 fn reading(app: &TestApp) -> Call {
     app.get("/.well-known/revoked-sessions")
@@ -49,8 +47,8 @@ fn tag(reply: &Reply) -> String {
 #[tokio::test]
 async fn a_logout_is_in_the_list_at_once_and_until_its_access_token_has_died() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let other = app.log_in(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
+    let other = app.log_in(ANN).await;
     let now = START.unix_seconds();
     let iss = "https://accounts.example.com";
     assert_eq!(
@@ -72,7 +70,7 @@ async fn a_logout_is_in_the_list_at_once_and_until_its_access_token_has_died() {
 #[tokio::test]
 async fn the_list_outlives_a_restart() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     log_out(&app, &tokens).await;
     let app = app.restart().await;
     assert_eq!(list(&app).await["sessions"], json!([mark(&tokens)]));
@@ -81,9 +79,8 @@ async fn the_list_outlives_a_restart() {
 #[tokio::test]
 async fn every_way_to_end_a_session_is_in_the_list() {
     let app = TestApp::start();
-    let here = app.newcomer(EMAIL).await;
-    let (one, two, three) =
-        (app.log_in(EMAIL).await, app.log_in(EMAIL).await, app.log_in(EMAIL).await);
+    let here = app.newcomer(ANN).await;
+    let (one, two, three) = (app.log_in(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await);
     let id = claims(&one.access)["sid"].as_str().unwrap().to_owned();
     app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&here.access).await;
     app.post("/api/token/blacklist/", &json!({"refresh": two.refresh})).await;
@@ -103,9 +100,9 @@ async fn so_is_every_change_of_an_account_that_ends_sessions() {
         config.tokens.sessions_per_user = NonZeroUsize::new(2).unwrap();
     });
     // A login too many, a change of password, a reset, a deletion; and "this was not me".
-    let (displaced, other) = (app.newcomer(EMAIL).await, app.log_in(EMAIL).await);
+    let (displaced, other) = (app.newcomer(ANN).await, app.log_in(ANN).await);
     app.advance(1);
-    let here = app.log_in(EMAIL).await;
+    let here = app.log_in(ANN).await;
     let listed = async || list(&app).await["sessions"].as_array().unwrap().clone();
     let first = listed().await;
     assert_eq!(first.len(), 1);
@@ -118,16 +115,16 @@ async fn so_is_every_change_of_an_account_that_ends_sessions() {
         assert!(marks.iter().all(|mark| listed.contains(mark)), "{listed:?}");
     };
     assert_listed(&marks).await;
-    let token = app.reset_token(EMAIL).await;
+    let token = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&token, PASSWORD).await.status, 200);
     marks.push(mark(&here));
     assert_listed(&marks).await;
-    let last = app.log_in(EMAIL).await;
+    let last = app.log_in(ANN).await;
     assert_eq!(app.deleting(&last, PASSWORD).await.status, 204);
     marks.push(mark(&last));
     assert_listed(&marks).await;
-    let token = app.invited(EMAIL).await;
-    let squatter = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let squatter = app.log_in(ANN).await;
     app.disown(&token).await;
     marks.push(mark(&squatter));
     assert_listed(&marks).await;
@@ -136,7 +133,7 @@ async fn so_is_every_change_of_an_account_that_ends_sessions() {
 #[tokio::test]
 async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let first = reading(&app).await;
     app.advance(119);
     let same = reading(&app).await;
@@ -182,7 +179,7 @@ async fn under_a_shared_secret_there_is_none() {
 #[tokio::test]
 async fn many_who_read_at_once_get_the_same() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     log_out(&app, &tokens).await;
     let replies = at_once((0..32).map(|_| reading(&app))).await;
     assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == replies[0].body));
@@ -191,7 +188,7 @@ async fn many_who_read_at_once_get_the_same() {
 #[tokio::test]
 async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
     let app = TestApp::start_with(|config| config.tokens.sessions_per_user = NonZeroUsize::MAX);
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let (store, at) = (&app.app.store, app.app.moment().unwrap());
     let user = store.find_user(UserId(1)).unwrap().unwrap();
     let client = Client::new("192.0.2.1".parse().unwrap(), "");
@@ -207,7 +204,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
         };
         assert!(store.open_session(opening, at).await.unwrap());
     }
-    let other = app.newcomer("bob@example.com").await;
+    let other = app.newcomer(BOB).await;
     app.call("POST", "/api/logout/all/").bearer(&tokens.access).await;
     let long = list(&app).await["sessions"].clone();
     let long = long.as_array().unwrap();
@@ -223,7 +220,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
 #[tokio::test]
 async fn while_the_clock_is_behind_no_list_is_signed() {
     let app = TestApp::start();
-    app.newcomer(EMAIL).await;
+    app.newcomer(ANN).await;
     reading(&app).await;
     app.clock.set_wall(START.saturating_sub(std::time::Duration::from_secs(3_600)));
     assert_eq!(reading(&app).await.status, 503);

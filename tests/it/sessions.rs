@@ -5,9 +5,8 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{bad_access, bad_refresh};
-use crate::support::{Call, PASSWORD, TestApp, Tokens, at_once, claims};
+use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once, claims};
 
-const EMAIL: &str = "ann@example.com";
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
 
 /// A token that was signed by nobody.
@@ -47,13 +46,13 @@ async fn listed(app: &TestApp, tokens: &Tokens) -> Vec<Value> {
 #[tokio::test]
 async fn the_list_shows_each_device_newest_first() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    app.register("bob@example.com").await;
-    app.log_in("bob@example.com").await;
-    let login = app.login(EMAIL, PASSWORD).from("2001:db8::7").header("user-agent", FIREFOX);
+    app.register(ANN).await;
+    app.register(BOB).await;
+    app.log_in(BOB).await;
+    let login = app.login(ANN, PASSWORD).from("2001:db8::7").header("user-agent", FIREFOX);
     let first = Tokens::of(&login.await);
     app.advance(60);
-    let second = app.log_in(EMAIL).await;
+    let second = app.log_in(ANN).await;
     app.advance(15 * 60 * 60);
     let second = app.refresh(&second.refresh).await;
 
@@ -84,8 +83,8 @@ async fn the_list_shows_each_device_newest_first() {
 #[tokio::test]
 async fn one_session_ends_at_once_and_for_good() {
     let app = TestApp::start();
-    let here = app.newcomer(EMAIL).await;
-    let there = app.log_in(EMAIL).await;
+    let here = app.newcomer(ANN).await;
+    let there = app.log_in(ANN).await;
     let reply = ending(&app, &here, &id(&there)).await;
     assert_eq!((reply.status, reply.text()), (204, ""));
     assert!(!app.is_live(&there).await);
@@ -104,8 +103,8 @@ async fn one_session_ends_at_once_and_for_good() {
 #[tokio::test]
 async fn what_is_not_ones_own_is_not_there() {
     let app = TestApp::start();
-    let ann = app.newcomer(EMAIL).await;
-    let bob = app.newcomer("bob@example.com").await;
+    let ann = app.newcomer(ANN).await;
+    let bob = app.newcomer(BOB).await;
     for id in [
         id(&bob).as_str(),
         &"0".repeat(32),
@@ -129,8 +128,8 @@ async fn what_is_not_ones_own_is_not_there() {
 #[tokio::test]
 async fn of_two_that_end_one_session_at_once_one_finds_it() {
     let app = TestApp::start();
-    let here = app.newcomer(EMAIL).await;
-    let there = app.log_in(EMAIL).await;
+    let here = app.newcomer(ANN).await;
+    let there = app.log_in(ANN).await;
     let replies = at_once((0..2).map(|_| ending(&app, &here, &id(&there)))).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
@@ -142,31 +141,31 @@ async fn of_two_that_end_one_session_at_once_one_finds_it() {
 #[tokio::test]
 async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
 
-    let by_bearer = app.log_in(EMAIL).await;
+    let by_bearer = app.log_in(ANN).await;
     for _ in 0..2 {
         let reply = app.call("POST", "/api/logout/").bearer(&by_bearer.access).await;
         assert_eq!((reply.status, reply.text()), (204, ""));
         assert!(!app.is_live(&by_bearer).await);
     }
-    let by_refresh = app.log_in(EMAIL).await;
+    let by_refresh = app.log_in(ANN).await;
     for _ in 0..2 {
         assert_eq!(logging_out(&app, &by_refresh.refresh).await.status, 204);
         assert!(!app.is_live(&by_refresh).await);
     }
-    let by_form = app.log_in(EMAIL).await;
+    let by_form = app.log_in(ANN).await;
     let form = app.call("POST", "/api/logout").form(&[("refresh", &by_form.refresh)]);
     assert_eq!(form.await.status, 204);
     assert!(!app.is_live(&by_form).await);
 
-    let superseded = app.log_in(EMAIL).await;
+    let superseded = app.log_in(ANN).await;
     let successor = app.refresh(&app.refresh(&superseded.refresh).await.refresh).await;
     assert_eq!(logging_out(&app, &superseded.refresh).await.status, 204);
     assert!(!app.is_live(&successor).await);
     assert!(!events(&app).contains(&EventKind::RefreshTokenReused), "a logout is no reuse");
 
-    let expired = app.log_in(EMAIL).await;
+    let expired = app.log_in(ANN).await;
     app.advance(23 * 60 * 60);
     let successor = app.refresh(&expired.refresh).await;
     app.advance(2 * 60 * 60);
@@ -177,7 +176,7 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
 #[tokio::test]
 async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let by_bearer = |token: &str| app.call("POST", "/api/logout/").bearer(token);
     app.advance(30 * 60);
     assert_eq!(app.profile(&tokens.access).await.status, 401, "it has expired");
@@ -187,10 +186,10 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
         assert_eq!(app.refreshing(&tokens.refresh).await.status, 401, "its session has ended");
     }
     // It ends its own session and no other, and only if it is ours.
-    let other = app.log_in(EMAIL).await;
+    let other = app.log_in(ANN).await;
     app.advance(31 * 60);
     assert_eq!(by_bearer(&tokens.access).await.status, 204);
-    let foreign = TestApp::start_with_keys(7).newcomer(EMAIL).await;
+    let foreign = TestApp::start_with_keys(7).newcomer(ANN).await;
     let (signed, _) = other.access.rsplit_once('.').unwrap();
     for forged in [FORGED, foreign.access.as_str(), signed, &format!("{signed}.AAAA")] {
         let reply = app.unchanged(async || by_bearer(forged).await).await;
@@ -209,7 +208,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
 #[tokio::test]
 async fn a_logout_by_nothing_or_garbage_is_refused() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.advance(31 * 60);
     let access = app.refresh(&tokens.refresh).await.access;
     let invalid = || bad_refresh("Token is invalid or expired");
@@ -247,9 +246,9 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
 #[tokio::test]
 async fn a_logout_whose_refresh_token_is_null_or_blank_ends_the_session_of_the_bearer() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for refresh in [json!(null), json!(""), json!("  ")] {
-        let tokens = app.log_in(EMAIL).await;
+        let tokens = app.log_in(ANN).await;
         let call = app.post("/api/logout/", &json!({"refresh": refresh})).bearer(&tokens.access);
         assert_eq!(call.await.status, 204, "{refresh}");
         assert!(!app.is_live(&tokens).await, "{refresh}");
@@ -259,8 +258,8 @@ async fn a_logout_whose_refresh_token_is_null_or_blank_ends_the_session_of_the_b
 #[tokio::test]
 async fn the_token_in_the_body_counts_before_a_stale_header() {
     let app = TestApp::start();
-    let here = app.newcomer(EMAIL).await;
-    let there = app.log_in(EMAIL).await;
+    let here = app.newcomer(ANN).await;
+    let there = app.log_in(ANN).await;
     for bearer in [FORGED, here.access.as_str()] {
         let reply = logging_out(&app, &there.refresh).bearer(bearer).await;
         assert_eq!(reply.status, 204);
@@ -272,7 +271,7 @@ async fn the_token_in_the_body_counts_before_a_stale_header() {
 #[tokio::test]
 async fn two_logouts_at_once_both_succeed_and_end_it_once() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let by_bearer = app.call("POST", "/api/logout/").bearer(&tokens.access);
     let replies = at_once([logging_out(&app, &tokens.refresh), by_bearer]).await;
     assert!(replies.iter().all(|reply| reply.status == 204));
@@ -283,7 +282,7 @@ async fn two_logouts_at_once_both_succeed_and_end_it_once() {
 #[tokio::test]
 async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let replies =
         at_once([app.refreshing(&tokens.refresh), logging_out(&app, &tokens.refresh)]).await;
     assert_eq!(replies[1].status, 204);
@@ -296,9 +295,9 @@ async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
 #[tokio::test]
 async fn logging_out_everywhere_ends_all_of_ones_own() {
     let app = TestApp::start();
-    let bob = app.newcomer("bob@example.com").await;
-    let here = app.newcomer(EMAIL).await;
-    let there = app.log_in(EMAIL).await;
+    let bob = app.newcomer(BOB).await;
+    let here = app.newcomer(ANN).await;
+    let there = app.log_in(ANN).await;
     let everywhere = || app.call("POST", "/api/logout/all/").bearer(&here.access);
     let reply = everywhere().await;
     assert_eq!((reply.status, reply.text()), (204, ""));
@@ -308,13 +307,13 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
     assert_eq!(events(&app).last(), Some(&EventKind::AllSessionsEnded));
     let reply = app.unchanged(async || everywhere().await).await;
     assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "a replay");
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn without_cookies_a_cookie_logs_nobody_out() {
     let app = TestApp::start_with(|config: &mut Config| config.cookies.is_enabled = false);
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let call = app
         .call("POST", "/api/logout/")
         .header("origin", "https://accounts.example.com")

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use latchkey::store::Health;
 
-use crate::support::{Access, TestApp, at_once, until};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, Access, BOB, TestApp, at_once, until};
 
 fn is_unavailable(reply: &crate::support::Reply) -> bool {
     reply.status == 503 && reply.retry_after().is_some()
@@ -19,7 +17,7 @@ async fn while_the_disk_hangs_nothing_is_acknowledged_and_reads_go_on() {
     let app = TestApp::start_with(|config| {
         config.storage.write_queue = 3.try_into().unwrap();
     });
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let gate = app.disk.gate();
     gate.hold_flushes(true);
     let mut waiting = vec![tokio::spawn(app.registration("user0@example.com").into_future())];
@@ -29,7 +27,7 @@ async fn while_the_disk_hangs_nothing_is_acknowledged_and_reads_go_on() {
         waiting.push(tokio::spawn(app.forgetting(&format!("user{n}@example.com")).into_future()));
         tokio::task::yield_now().await;
     }
-    for call in [app.forgetting(EMAIL), app.refreshing(&tokens.refresh)] {
+    for call in [app.forgetting(ANN), app.refreshing(&tokens.refresh)] {
         let reply = call.await;
         assert!(is_unavailable(&reply), "{reply:?}");
     }
@@ -56,7 +54,7 @@ async fn whoever_does_not_wait_for_a_slow_disk_is_told_so_and_loses_nothing() {
     });
     let gate = app.disk.gate();
     gate.hold_flushes(true);
-    let reply = app.registration(EMAIL).await;
+    let reply = app.registration(ANN).await;
     assert!(is_unavailable(&reply), "{reply:?}");
     gate.hold_flushes(false);
     gate.open();
@@ -64,14 +62,14 @@ async fn whoever_does_not_wait_for_a_slow_disk_is_told_so_and_loses_nothing() {
     // Its outcome was open, and it is whole.
     assert_eq!(app.app.store.count_mail(), Ok(1));
     let app = app.restart_with(|config| config.server.request_timeout = Duration::MAX).await;
-    app.log_in(EMAIL).await;
-    assert_eq!(app.registration(EMAIL).await.status, 400);
+    app.log_in(ANN).await;
+    assert_eq!(app.registration(ANN).await.status, 400);
 }
 
 #[tokio::test]
 async fn a_disk_without_room_refuses_what_does_not_fit_and_goes_on_when_there_is_some() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     // Whatever the file system says is free: a quota, perhaps, says otherwise.
     app.disk.fail(Access::Resize, 0, ErrorKind::StorageFull);
     let mut registered = 1;
@@ -96,7 +94,7 @@ async fn a_disk_without_room_refuses_what_does_not_fit_and_goes_on_when_there_is
     assert_eq!(count, registered, "acknowledged and there");
     assert_eq!(app.profile(&tokens.access).await.status, 200);
     app.disk.mend();
-    app.newcomer("bob@example.com").await;
+    app.newcomer(BOB).await;
     assert_eq!(app.get("/readyz").await.status, 200);
     let mails = app.app.store.count_mail().unwrap();
     assert_eq!(usize::try_from(mails).unwrap(), registered + 1);

@@ -4,9 +4,7 @@
 use latchkey::config::{Config, SimpleJwt};
 use serde_json::{Value, json};
 
-use crate::support::{Call, PASSWORD, TestApp, Tokens, claims};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, claims};
 
 fn obtaining(app: &TestApp, body: &Value) -> Call {
     app.post("/api/token/", body)
@@ -23,11 +21,11 @@ fn v5_5(config: &mut Config) {
 #[tokio::test]
 async fn its_login_gives_tokens_alone_for_an_address_in_either_field() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
+    app.register(ANN).await;
     for body in [
-        json!({"email": EMAIL, "password": PASSWORD}),
+        json!({"email": ANN, "password": PASSWORD}),
         json!({"username": "ANN@example.com", "password": PASSWORD}),
-        json!({"email": EMAIL, "username": "bob", "password": PASSWORD}),
+        json!({"email": ANN, "username": "bob", "password": PASSWORD}),
     ] {
         let reply = obtaining(&app, &body).await;
         let tokens = Tokens::of(&reply);
@@ -37,15 +35,15 @@ async fn its_login_gives_tokens_alone_for_an_address_in_either_field() {
         assert_eq!(app.profile(access).await.status, 200);
         app.refresh(refresh).await;
     }
-    let form = app.call("POST", "/api/token").form(&[("username", EMAIL), ("password", PASSWORD)]);
+    let form = app.call("POST", "/api/token").form(&[("username", ANN), ("password", PASSWORD)]);
     assert_eq!(form.await.status, 200);
 }
 
 #[tokio::test]
 async fn its_login_refuses_in_its_own_words_and_tells_fields_by_their_names() {
     let app = TestApp::start();
-    app.register(EMAIL).await;
-    for (email, password) in [(EMAIL, "wrong"), ("bob@example.com", PASSWORD)] {
+    app.register(ANN).await;
+    for (email, password) in [(ANN, "wrong"), (BOB, PASSWORD)] {
         let body = json!({"username": email, "password": password});
         let reply = app.unchanged(async || obtaining(&app, &body).await).await;
         assert_eq!(reply.told(), no_active_account());
@@ -54,7 +52,7 @@ async fn its_login_refuses_in_its_own_words_and_tells_fields_by_their_names() {
     let required = json!(["This field is required."]);
     for (body, errors) in [
         (json!({}), json!({"email": required, "password": required})),
-        (json!({"username": EMAIL}), json!({"password": required})),
+        (json!({"username": ANN}), json!({"password": required})),
         (
             json!({"username": "ann", "password": PASSWORD}),
             json!({"username": ["Enter a valid email address."]}),
@@ -70,16 +68,16 @@ async fn its_login_counts_with_the_other_one() {
         config.login.max_failures = 2.try_into().unwrap();
         config.login.per_address_per_minute = Some(4.try_into().unwrap());
     });
-    app.register(EMAIL).await;
-    let wrong = json!({"email": EMAIL, "password": "wrong"});
+    app.register(ANN).await;
+    let wrong = json!({"email": ANN, "password": "wrong"});
     assert_eq!(obtaining(&app, &wrong).await.told(), no_active_account());
-    assert_eq!(app.login(EMAIL, "wrong").await.status, 401);
-    let right = json!({"email": EMAIL, "password": PASSWORD});
+    assert_eq!(app.login(ANN, "wrong").await.status, 401);
+    let right = json!({"email": ANN, "password": PASSWORD});
     let locked = obtaining(&app, &right).await;
     assert_eq!(locked.status, 429);
     assert_eq!(locked.json()["detail"], "Too many failed attempts. Please try again later.");
-    assert_eq!(app.login("bob@example.com", "wrong").await.status, 401);
-    let throttled = obtaining(&app, &json!({"email": "bob@example.com", "password": "x"})).await;
+    assert_eq!(app.login(BOB, "wrong").await.status, 401);
+    let throttled = obtaining(&app, &json!({"email": BOB, "password": "x"})).await;
     assert_eq!(throttled.status, 429);
     assert!(throttled.text().contains("throttled"), "{throttled:?}");
 }
@@ -87,7 +85,7 @@ async fn its_login_counts_with_the_other_one() {
 #[tokio::test]
 async fn from_5_5_on_user_id_is_a_string_and_tokens_of_before_are_good() {
     let app = TestApp::start();
-    let before = app.newcomer(EMAIL).await;
+    let before = app.newcomer(ANN).await;
     assert_eq!(claims(&before.access)["user_id"], 1);
     let app = app.restart_with(v5_5).await;
     assert_eq!(app.profile(&before.access).await.status, 200);
@@ -105,7 +103,7 @@ async fn from_5_5_on_invalid_and_expired_are_two_messages() {
         (v5_5, "Token is invalid", "Token is expired"),
     ] {
         let app = TestApp::start_with(change);
-        let tokens = app.newcomer(EMAIL).await;
+        let tokens = app.newcomer(ANN).await;
         let refused = |message: &str| (401, json!({"detail": message, "code": "token_not_valid"}));
         let verify = |token: &str| app.post("/api/token/verify/", &json!({"token": token}));
         let message = async |access: &str| {
@@ -126,7 +124,7 @@ async fn from_5_5_on_invalid_and_expired_are_two_messages() {
 #[tokio::test]
 async fn from_5_5_on_a_disabled_account_has_an_answer_of_its_own_at_a_refresh() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     app.disk.replace(br#""is_disabled":false"#, br#""is_disabled":true "#);
     let app = app.restart().await;
     let before = app.refreshing(&tokens.refresh).await.told();

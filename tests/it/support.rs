@@ -19,6 +19,21 @@ pub(crate) use process::{Ended, Program, Running};
 pub(crate) use scan::{forms, forms_found};
 pub(crate) use wire::Wire;
 
+/// The people of the tests: two who may have an account, and one who has none.
+pub(crate) const ANN: &str = "ann@example.com";
+pub(crate) const BOB: &str = "bob@example.com";
+pub(crate) const NOBODY: &str = "nobody@example.com";
+
+/// Nobody's password.
+pub(crate) const WRONG: &str = "wrong-Lamp 7 orchard";
+
+/// An address that nobody logs in from, unless a test says so.
+pub(crate) const ELSEWHERE: &str = "198.51.100.7";
+
+/// In seconds.
+pub(crate) const HOUR: u64 = 60 * 60;
+pub(crate) const DAY: u64 = 24 * HOUR;
+
 /// Waits until something that happens after an answer has happened.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {
     let patience = std::time::Duration::from_secs(30);

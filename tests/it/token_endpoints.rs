@@ -3,9 +3,7 @@
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
-use crate::support::{Call, TestApp, at_once};
-
-const EMAIL: &str = "ann@example.com";
+use crate::support::{ANN, Call, TestApp, at_once};
 
 fn verifying(app: &TestApp, token: &str) -> Call {
     app.post("/api/token/verify/", &json!({"token": token}))
@@ -30,7 +28,7 @@ async fn verified(app: &TestApp, token: &str) -> (u16, Value) {
 #[tokio::test]
 async fn both_kinds_verify_while_they_are_good() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     assert_eq!(verified(&app, &tokens.access).await, good());
     assert_eq!(verified(&app, &tokens.refresh).await, good());
     let form = app.call("POST", "/api/token/verify").form(&[("token", &tokens.access)]);
@@ -46,7 +44,7 @@ async fn both_kinds_verify_while_they_are_good() {
 #[tokio::test]
 async fn a_superseded_refresh_token_is_refused_and_is_no_reuse() {
     let app = TestApp::start();
-    let first = app.newcomer(EMAIL).await;
+    let first = app.newcomer(ANN).await;
     let second = app.refresh(&first.refresh).await;
     assert_eq!(verified(&app, &first.refresh).await, good(), "as a refresh within the grace");
     assert_eq!(verified(&app, &first.access).await, good(), "its session lives");
@@ -63,8 +61,8 @@ async fn a_superseded_refresh_token_is_refused_and_is_no_reuse() {
 #[tokio::test]
 async fn tokens_of_an_ended_session_and_strangers_do_not_verify() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let others = TestApp::start_with_keys(7).newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
+    let others = TestApp::start_with_keys(7).newcomer(ANN).await;
     for token in [others.access.as_str(), &others.refresh, "garbage", "a.b.c"] {
         let reply = app.unchanged(async || verifying(&app, token).await).await;
         assert_eq!(reply.told(), invalid());
@@ -78,8 +76,8 @@ async fn tokens_of_an_ended_session_and_strangers_do_not_verify() {
 #[tokio::test]
 async fn a_blacklisted_token_ends_its_session_once() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let other = app.log_in(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
+    let other = app.log_in(ANN).await;
     assert_eq!(blacklisting(&app, &tokens.refresh).await.told(), good());
     assert_eq!(app.profile(&tokens.access).await.status, 401);
     assert_eq!(app.refreshing(&tokens.refresh).await.told(), invalid());
@@ -89,7 +87,7 @@ async fn a_blacklisted_token_ends_its_session_once() {
     let again = app.unchanged(async || blacklisting(&app, &tokens.refresh).await).await;
     assert_eq!(again.told(), invalid());
 
-    let superseded = app.log_in(EMAIL).await;
+    let superseded = app.log_in(ANN).await;
     let successor = app.refresh(&superseded.refresh).await;
     assert_eq!(blacklisting(&app, &superseded.refresh).await.told(), good());
     assert_eq!(app.refreshing(&successor.refresh).await.told(), invalid());
@@ -98,7 +96,7 @@ async fn a_blacklisted_token_ends_its_session_once() {
 #[tokio::test]
 async fn of_two_that_blacklist_at_once_one_succeeds() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
     let replies = at_once((0..2).map(|_| blacklisting(&app, &tokens.refresh))).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
@@ -108,8 +106,8 @@ async fn of_two_that_blacklist_at_once_one_succeeds() {
 #[tokio::test]
 async fn what_cannot_be_blacklisted_is_told_in_the_words_of_the_contract() {
     let app = TestApp::start();
-    let tokens = app.newcomer(EMAIL).await;
-    let others = TestApp::start_with_keys(7).newcomer(EMAIL).await;
+    let tokens = app.newcomer(ANN).await;
+    let others = TestApp::start_with_keys(7).newcomer(ANN).await;
     let wrong_type = (401, json!({"detail": "Token has wrong type", "code": "token_not_valid"}));
     for (token, expected) in
         [(&tokens.access, wrong_type), (&others.refresh, invalid()), (&"x".to_owned(), invalid())]

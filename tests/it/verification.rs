@@ -3,10 +3,8 @@
 use latchkey::config::{Config, ConfirmBy, PublicUrl};
 use serde_json::{Value, json};
 
-use crate::support::{CONFIRM, Reply, TestApp, assert_page, at_once};
+use crate::support::{ANN, CONFIRM, DAY, Reply, TestApp, assert_page, at_once};
 
-const EMAIL: &str = "ann@example.com";
-const DAY: u64 = 24 * 60 * 60;
 const FRONTEND: &str = "https://app.example.com/account";
 
 const BAD_LINK: &str = "This link does not work";
@@ -54,10 +52,10 @@ fn bad_tokens(good: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_mail_holds_one_link_to_the_page() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let [mail] = app.mails.sent().try_into().unwrap_or_else(|_| panic!("one mail"));
     let link = format!("https://accounts.example.com{CONFIRM}?token={token}");
-    assert_eq!((mail.to.as_str(), mail.link.as_deref()), (EMAIL, Some(link.as_str())));
+    assert_eq!((mail.to.as_str(), mail.link.as_deref()), (ANN, Some(link.as_str())));
     assert!(mail.text.contains(&link) && mail.html.contains(&link));
     assert!((64..=65).contains(&token.len()), "id and mac, 48 bytes as base64url: {token}");
     assert!(token.ends_with(|last: char| last.is_ascii_alphanumeric()), "{token}");
@@ -67,7 +65,7 @@ async fn the_mail_holds_one_link_to_the_page() {
 #[tokio::test]
 async fn opening_the_link_asks_and_confirms_nothing() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     for method in ["GET", "HEAD"] {
         for target in [link(&token), format!("/api/verify-email/confirm?token=%20{token}+")] {
             let reply = app.unchanged(async || app.call(method, &target).await).await;
@@ -75,7 +73,7 @@ async fn opening_the_link_asks_and_confirms_nothing() {
             if method == "GET" {
                 assert_page(&reply, 200, "Confirm your address");
                 let page = reply.text();
-                for part in [EMAIL, "6 December 2024, 10:00 UTC", &token, "<form method=\"post\""] {
+                for part in [ANN, "6 December 2024, 10:00 UTC", &token, "<form method=\"post\""] {
                     assert!(page.contains(part), "no {part}: {page}");
                 }
                 assert!(!page.contains("<script") && !page.contains("http://"), "{page}");
@@ -94,8 +92,8 @@ async fn opening_the_link_asks_and_confirms_nothing() {
 #[tokio::test]
 async fn the_button_confirms_once_and_then_says_so() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     assert_page(&app.press("confirm", &token).await, 200, CONFIRMED);
     assert!(app.is_verified(&tokens.access).await);
     let again = async || {
@@ -114,7 +112,7 @@ async fn the_button_confirms_once_and_then_says_so() {
 #[tokio::test]
 async fn a_form_without_a_button_confirms_as_well() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let form = [("token", token.as_str())];
     assert_page(&app.call("POST", CONFIRM).form(&form).await, 200, CONFIRMED);
 }
@@ -122,7 +120,7 @@ async fn a_form_without_a_button_confirms_as_well() {
 #[tokio::test]
 async fn simultaneous_confirmations_are_one() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let replies = at_once((0..8).map(|_| app.press("confirm", &token))).await;
     let confirmed = |reply: &&Reply| reply.text().contains(CONFIRMED);
     assert_eq!(replies.iter().filter(confirmed).count(), 1);
@@ -132,8 +130,8 @@ async fn simultaneous_confirmations_are_one() {
 #[tokio::test]
 async fn programs_confirm_with_json() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     let required = json!({"token": ["This field is required."]});
     let table = [
         (json!({}), required),
@@ -163,7 +161,7 @@ async fn programs_confirm_with_json() {
 async fn a_ticket_is_good_for_its_day_and_no_longer() {
     for (seconds, is_good) in [(DAY - 1, true), (DAY, false), (DAY + 1, false)] {
         let app = TestApp::start();
-        let token = app.invited(EMAIL).await;
+        let token = app.invited(ANN).await;
         app.advance(seconds);
         let reply = app.post(CONFIRM, &json!({"token": token})).await;
         assert_eq!(reply.status, if is_good { 200 } else { 400 }, "after {seconds} s");
@@ -179,8 +177,8 @@ async fn a_ticket_is_good_for_its_day_and_no_longer() {
 #[tokio::test]
 async fn bad_links_get_a_page_that_says_what_to_do() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     let opens_nothing = async || {
         assert_page(&app.get(CONFIRM).await, 400, BAD_LINK);
         for bad in bad_tokens(&token) {
@@ -200,12 +198,12 @@ async fn bad_links_get_a_page_that_says_what_to_do() {
 #[tokio::test]
 async fn this_was_not_me_removes_the_account_after_a_second_page() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     let asking = async || {
         let page = app.press("disown", &token).await;
         assert_page(&page, 200, "Remove this account?");
-        assert!(page.text().contains(EMAIL) && page.text().contains(&token));
+        assert!(page.text().contains(ANN) && page.text().contains(&token));
         assert!(page.text().contains("value=\"disown_confirmed\""));
         assert_page(&app.press("keep", &token).await, 200, "Nothing was changed");
     };
@@ -215,7 +213,7 @@ async fn this_was_not_me_removes_the_account_after_a_second_page() {
     assert_eq!(app.app.store.count_sessions(), Ok(0));
     assert_eq!(app.profile(&tokens.access).await.status, 401);
     // The address is free again, and its new account has nothing to do with the old link.
-    let other = app.invited(EMAIL).await;
+    let other = app.invited(ANN).await;
     let again = app.unchanged(async || app.press("disown_confirmed", &token).await).await;
     assert_page(&again, 200, "The account is removed");
     for action in ["disown", "keep"] {
@@ -227,21 +225,21 @@ async fn this_was_not_me_removes_the_account_after_a_second_page() {
 #[tokio::test]
 async fn a_confirmed_account_is_not_removed() {
     let app = TestApp::start();
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     app.confirm(&token).await;
     for action in ["disown", "disown_confirmed"] {
         let reply = app.unchanged(async || app.press(action, &token).await).await;
         assert_page(&reply, 409, "The account was not removed");
     }
     assert_page(&app.press("keep", &token).await, 200, ALREADY);
-    app.log_in(EMAIL).await;
+    app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn under_confirm_link_a_get_confirms_and_a_head_never_does() {
     let app = TestApp::start_with(by_link);
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     let reply = app.unchanged(async || app.call("HEAD", &link(&token)).await).await;
     assert_eq!(reply.status, 200);
     assert!(!app.is_verified(&tokens.access).await);
@@ -257,7 +255,7 @@ async fn under_confirm_link_a_get_confirms_and_a_head_never_does() {
 #[tokio::test]
 async fn with_a_frontend_everything_leads_there() {
     let app = TestApp::start_with(with_frontend);
-    let token = app.invited(EMAIL).await;
+    let token = app.invited(ANN).await;
     let page = app.get(&link(&token)).await;
     assert_page(&page, 200, "Confirm your address");
     let policy = page.header("content-security-policy").unwrap();
@@ -287,8 +285,8 @@ async fn under_confirm_link_the_frontend_hears_of_it_too() {
         by_link(config);
         with_frontend(config);
     });
-    let token = app.invited(EMAIL).await;
-    let tokens = app.log_in(EMAIL).await;
+    let token = app.invited(ANN).await;
+    let tokens = app.log_in(ANN).await;
     app.unchanged(async || app.call("HEAD", &link(&token)).await).await;
     assert!(!app.is_verified(&tokens.access).await);
     assert_leads_to(&app.get(&link(&token)).await, "success");

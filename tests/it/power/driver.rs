@@ -10,7 +10,7 @@ use latchkey::secret::Secret;
 use tokio::task::{JoinError, JoinSet, yield_now};
 
 use super::operation::{Kind, Operation};
-use crate::support::{Place, Reply, TestApp};
+use crate::support::{Place, Reply, TestApp, WRONG};
 
 /// Turns that are given to all tasks, so that whatever can go on without the writer has done so.
 const SETTLING: usize = 24;
@@ -114,7 +114,7 @@ fn unwrap(ended: Result<Reported, JoinError>) -> Option<Reported> {
 /// it takes them in their order.
 async fn hashed(app: &TestApp) {
     let from = Client::new([192, 0, 2, 1].into(), "").block();
-    let wrong = Secret::new("wrong-Lamp 7 orchard".to_owned());
+    let wrong = Secret::new(WRONG.to_owned());
     app.app.hasher.verify(wrong, None, from).await.unwrap();
 }
 

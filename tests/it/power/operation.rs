@@ -9,7 +9,7 @@ use latchkey::flows::upkeep::Upkeep;
 use serde_json::json;
 
 use super::plan::Action;
-use crate::support::{Reply, TestApp};
+use crate::support::{ELSEWHERE, Reply, TestApp};
 
 /// What a power cut can come into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ impl Operation {
             ),
             // From elsewhere, so that there is something to write: an event.
             Self::Present { token, kind: Kind::Repeat, .. } => {
-                app.refreshing(token).from("198.51.100.7")
+                app.refreshing(token).from(ELSEWHERE)
             }
             Self::Present { token, .. } => app.refreshing(token),
             Self::Forgot { email } => app.forgetting(email),
