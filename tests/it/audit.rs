@@ -6,8 +6,7 @@ use latchkey::domain::{Event, EventKind, EventKind::*};
 use serde_json::json;
 
 use crate::support::{
-    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
-    claims, until,
+    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG, until,
 };
 
 const NEW: &str = "new@example.com";
@@ -43,7 +42,7 @@ impl Scene {
 }
 
 fn all(app: &TestApp) -> Vec<Event> {
-    app.app.store.events(0, 1_000).unwrap()
+    app.events()
 }
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
@@ -51,7 +50,7 @@ fn kinds(events: &[Event]) -> Vec<EventKind> {
 }
 
 fn sid(tokens: &Tokens) -> String {
-    claims(&tokens.access)["sid"].as_str().unwrap().to_owned()
+    tokens.sid()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,12 +116,12 @@ async fn act(scene: &Scene, act: Act) -> (Reply, Vec<Event>) {
         }
         Act::ChangePassword => app.changing_password(here, NEW_PASSWORD),
         Act::LogOutByBearer => app.call("POST", "/api/logout/").bearer(&here.access),
-        Act::LogOutByRefresh => app.post("/api/logout/", &json!({"refresh": here.refresh})),
-        Act::Blacklist => app.post("/api/token/blacklist/", &json!({"refresh": here.refresh})),
+        Act::LogOutByRefresh => app.logging_out(&here.refresh),
+        Act::Blacklist => app.blacklisting(&here.refresh),
         Act::EndOther => {
             app.call("DELETE", &format!("/api/sessions/{}/", sid(there))).bearer(&here.access)
         }
-        Act::LogOutEverywhere => app.call("POST", "/api/logout/all/").bearer(&here.access),
+        Act::LogOutEverywhere => app.logging_out_everywhere(here),
         Act::Delete => app.deleting(here, PASSWORD),
         Act::Refresh => app.refreshing(&here.refresh),
         Act::ForgetNobody => app.forgetting(NOBODY),

@@ -4,14 +4,14 @@
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
-use crate::support::{ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens, claims};
+use crate::support::{ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens};
 
 /// A token that was signed by nobody.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
 
 /// Every endpoint that asks for an access token, with what it would act on.
 fn endpoints(tokens: &Tokens) -> Vec<(&'static str, String, Value)> {
-    let session = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    let session = tokens.sid();
     let profile = "/api/profile/".to_owned();
     let email = json!({"email": "new@example.com", "current_password": PASSWORD});
     let password = json!({
@@ -45,7 +45,7 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
     let tokens = app.refresh(&expired.refresh).await;
     let ended = app.log_in(ANN).await;
     assert_eq!(app.call("POST", "/api/logout/").bearer(&ended.access).await.status, 204);
-    let foreign = TestApp::start_with_keys(7).newcomer(ANN).await;
+    let foreign = TestApp::start_as_stranger().newcomer(ANN).await;
 
     let none = json!({"detail": "Authentication credentials were not provided."});
     let bad_header = json!({
@@ -146,7 +146,7 @@ async fn what_one_person_does_touches_nobody_else() {
     assert_eq!(app.resetting(&token, "third-Sail 9 meadow").await.status, 200);
     let login = || app.login("bobby@example.com", "third-Sail 9 meadow");
     let bob = Tokens::of(&login().await);
-    assert_eq!(app.call("POST", "/api/logout/all/").bearer(&bob.access).await.status, 204);
+    assert_eq!(app.logging_out_everywhere(&bob).await.status, 204);
     let bob = Tokens::of(&login().await);
     assert_eq!(app.deleting(&bob, "third-Sail 9 meadow").await.status, 204);
 
@@ -178,7 +178,7 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
         app.press("cancel", &change.cancel),
         app.press("disown_confirmed", &token),
         app.press("reset", &token),
-        app.post("/api/logout/", &json!({"refresh": ann.refresh})),
+        app.logging_out(&ann.refresh),
         app.call("POST", "/api/logout/").bearer(&ann.access),
     ];
     for endpoint in endpoints(&ann) {

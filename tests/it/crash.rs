@@ -75,7 +75,7 @@ async fn after_a_logout_by_any_other_way() {
             there = app.refresh(&there.refresh).await;
         }
         let call = match way {
-            "blacklist" => app.post("/api/token/blacklist/", &json!({"refresh": here.refresh})),
+            "blacklist" => app.blacklisting(&here.refresh),
             "cookie" => carrying(&app, "/api/logout/", &here.refresh),
             _ => app.call("POST", "/api/logout/").bearer(&here.access),
         };

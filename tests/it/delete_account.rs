@@ -3,41 +3,22 @@
 use latchkey::domain::{Email, UserId, Username};
 use serde_json::json;
 
-use crate::support::messages::{BLANK, LONG, NOT_A_STRING, NUL, NULL, REQUIRED, WRONG_PASSWORD};
-use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, Tokens, WRONG, at_once, claims};
+use crate::support::messages::{BAD_TOKEN, REQUIRED, WRONG_PASSWORD, bad_refresh};
+use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, WRONG, at_once, claims, statuses};
 
 const NAME: &str = "Margaret";
-
-async fn named(app: &TestApp) -> Tokens {
-    let body = json!({
-        "email": ANN, "username": NAME, "password": PASSWORD, "password_confirm": PASSWORD,
-    });
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    app.log_in(ANN).await
-}
 
 #[tokio::test]
 async fn without_the_password_nothing_is_deleted() {
     let app = TestApp::start();
-    let ann = named(&app).await;
-    for (body, message) in [
-        (json!({}), REQUIRED),
-        (json!({"current_password": PASSWORD}), REQUIRED),
-        (json!({"password": null}), NULL),
-        (json!({"password": "  "}), BLANK),
-        (json!({"password": 1}), NOT_A_STRING),
-        (json!({"password": [PASSWORD]}), NOT_A_STRING),
-        (json!({"password": "a\u{0}b"}), NUL),
-        (json!({"password": "a".repeat(1025)}), LONG),
-        (json!({"password": WRONG}), WRONG_PASSWORD),
-        (json!({"password": format!(" {PASSWORD}")}), WRONG_PASSWORD),
-    ] {
-        let call = app.call("DELETE", "/api/profile/").bearer(&ann.access).json(&body);
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), (400, json!({"password": [message]})), "{body}");
+    let ann = app.named(ANN, NAME).await;
+    for password in [WRONG, &format!(" {PASSWORD}")] {
+        let wrong = (400, json!({"password": [WRONG_PASSWORD]}));
+        app.refuses(app.deleting(&ann, password), wrong).await;
     }
-    let empty = app.call("DELETE", "/api/profile/").bearer(&ann.access);
-    assert_eq!(empty.await.told(), (400, json!({"password": [REQUIRED]})));
+    let other = json!({"current_password": PASSWORD});
+    let call = app.call("DELETE", "/api/profile/").bearer(&ann.access).json(&other);
+    app.refuses(call, (400, json!({"password": [REQUIRED]}))).await;
     assert!(app.is_live(&ann).await);
 }
 
@@ -46,10 +27,10 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
     for is_form in [false, true] {
         let app = TestApp::start();
         let bob = app.newcomer(BOB).await;
-        let ann = named(&app).await;
+        let ann = app.named(ANN, NAME).await;
         let verification = app.mailed_token().await;
         let other = app.log_in(ANN).await;
-        let change = app.change_address(&ann, "new@example.com").await;
+        app.change_address(&ann, "new@example.com").await;
         let reset = app.reset_token(ANN).await;
         // Mail that waits when the account goes.
         app.advance(60);
@@ -78,23 +59,19 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
             let not_found = json!({"detail": "User not found", "code": "user_not_found"});
             for device in [&ann, &other] {
                 assert_eq!(app.profile(&device.access).await.told(), (401, not_found.clone()));
-                assert_eq!(app.refreshing(&device.refresh).await.status, 401);
+                assert_eq!(app.refreshing(&device.refresh).await.told(), bad_refresh(BAD_TOKEN));
                 let verify = json!({"token": device.access});
                 assert_eq!(app.post("/api/token/verify/", &verify).await.status, 401);
             }
             let reply = app.deleting(&ann, PASSWORD).await;
             assert_eq!(reply.told(), (401, not_found), "a replay");
             assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
-            for ticket in [&verification, &change.confirm, &change.cancel] {
-                assert_eq!(app.confirming(ticket).await.status, 400);
-            }
-            assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400);
         };
         app.unchanged(gone).await;
         assert!(app.is_live(&bob).await);
 
         // Address and name are free, and what comes after has nothing to do with what was.
-        let again = named(&app).await;
+        let again = app.named(ANN, NAME).await;
         assert_eq!(claims(&again.access)["user_id"], 3);
         assert_eq!(app.profile(&ann.access).await.status, 401);
         assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400);
@@ -105,20 +82,18 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
 #[tokio::test]
 async fn of_two_deletions_at_once_one_finds_the_account() {
     let app = TestApp::start();
-    let ann = named(&app).await;
+    let ann = app.named(ANN, NAME).await;
     let other = app.log_in(ANN).await;
     let calls = [&ann, &other].map(|device| app.deleting(device, PASSWORD));
     let replies = app.neck_and_neck(calls).await;
-    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [204, 401]);
+    assert_eq!(statuses(&replies), [204, 401]);
     assert_eq!(app.letters(ANN, "was deleted").await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_deletion_and_a_registration_at_once_leave_one_account() {
     let app = TestApp::start();
-    let ann = named(&app).await;
+    let ann = app.named(ANN, NAME).await;
     let replies = at_once([app.deleting(&ann, PASSWORD), app.registration(ANN)]).await;
     assert_eq!(replies[0].status, 204);
     assert!([201, 400].contains(&replies[1].status));

@@ -62,7 +62,7 @@ impl Target {
         let mut answers = Vec::new();
         let fits_a_field = !token.is_empty() && token.trim() == token && !token.contains('\0');
         if fits_a_field {
-            let verify = self.app.post("/api/token/verify/", &json!({"token": token})).await;
+            let verify = self.app.verifying(token).await;
             answers.push(verify.told());
         }
         match kind {
@@ -110,7 +110,7 @@ impl Target {
     async fn accepts(&self, kind: Kind, controls: Vec<Case>) {
         for Case { name, token } in controls {
             assert_eq!(self.problem(kind, &token), None, "{name}: {token}");
-            let verify = self.app.post("/api/token/verify/", &json!({"token": token})).await;
+            let verify = self.app.verifying(&token).await;
             assert_eq!(verify.told(), (200, json!({})), "{name}: {token}");
             if kind == Kind::Access {
                 assert_eq!(self.app.profile(&token).await.status, 200, "{name}: {token}");
@@ -214,7 +214,7 @@ async fn claims_that_storage_contradicts_are_refused() {
     let target = Target::new(SigningAlgorithm::EdDsa).await;
     let bob = target.app.newcomer(BOB).await;
     let ended = target.app.log_in(ANN).await;
-    let log_out = target.app.post("/api/logout/", &json!({"refresh": ended.refresh})).await;
+    let log_out = target.app.logging_out(&ended.refresh).await;
     assert_eq!(log_out.status, 204);
     let sid = |tokens: &Tokens| crate::support::claims(&tokens.access)["sid"].clone();
     let contradictions = [

@@ -52,57 +52,6 @@ async fn the_tokens_carry_the_claims_that_services_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_credential_is_told_field_by_field() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let required = json!(["This field is required."]);
-    let not_null = json!(["This field may not be null."]);
-    let blank = json!(["This field may not be blank."]);
-    let no_string = json!(["Not a valid string."]);
-    let nul = json!(["Null characters are not allowed."]);
-    let table = [
-        (json!({}), json!({"email": required, "password": required})),
-        (json!({"email": ANN}), json!({"password": required})),
-        (json!({"password": PASSWORD}), json!({"email": required})),
-        (
-            json!({"email": null, "password": null}),
-            json!({"email": not_null, "password": not_null}),
-        ),
-        (json!({"email": "", "password": ""}), json!({"email": blank, "password": blank})),
-        (json!({"email": " ", "password": "  "}), json!({"email": blank, "password": blank})),
-        (json!({"email": 1, "password": 2.5}), json!({"email": no_string, "password": no_string})),
-        (
-            json!({"email": [ANN], "password": {"a": 1}}),
-            json!({"email": no_string, "password": no_string}),
-        ),
-        (
-            json!({"email": false, "password": true}),
-            json!({"email": no_string, "password": no_string}),
-        ),
-        (
-            json!({"email": "ann\u{0}@example.com", "password": "a\u{0}b"}),
-            json!({"email": nul, "password": nul}),
-        ),
-        (
-            json!({"email": "ann", "password": PASSWORD}),
-            json!({"email": ["Enter a valid email address."]}),
-        ),
-        (
-            json!({"email": format!("{}@example.com", "a".repeat(300)), "password": PASSWORD}),
-            json!({"email": ["Ensure this field has no more than 254 characters."]}),
-        ),
-        (
-            json!({"email": ANN, "password": "a".repeat(1025)}),
-            json!({"password": ["Ensure this field has no more than 1024 bytes."]}),
-        ),
-    ];
-    for (body, errors) in table {
-        let reply = app.unchanged(async || app.post("/api/login/", &body).await).await;
-        assert_eq!(reply.told(), (400, errors), "{body}");
-    }
-}
-
-#[tokio::test]
 async fn wrong_credentials_all_look_the_same() {
     let app = TestApp::start();
     app.register(ANN).await;

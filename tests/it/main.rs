@@ -23,6 +23,7 @@ mod delivery;
 mod edges;
 mod email_change;
 mod email_rule;
+mod fields;
 mod hostile;
 mod jwt_attacks;
 mod key_set;

@@ -5,27 +5,18 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{
-    BLANK, EMAIL, EMAIL_LENGTH, EMAIL_TAKEN, LONG, NOT_A_STRING, NUL, NULL, REQUIRED, USERNAME,
-    USERNAME_LENGTH, USERNAME_TAKEN, WRONG_CURRENT,
+    EMAIL, EMAIL_TAKEN, NOT_A_STRING, NUL, REQUIRED, USERNAME, USERNAME_LENGTH, USERNAME_TAKEN,
+    WRONG_CURRENT,
 };
 use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, WRONG, at_once};
 
 const NEW: &str = "new@example.com";
 
-/// Someone with an address and a name.
-async fn named(app: &TestApp, email: &str, username: &str) -> Tokens {
-    let body = json!({
-        "email": email, "username": username, "password": PASSWORD, "password_confirm": PASSWORD,
-    });
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    app.log_in(email).await
-}
-
 /// Someone called Ann, and someone else called Bob.
 async fn ann_beside_bob() -> (TestApp, Tokens) {
     let app = TestApp::start();
-    named(&app, "Bob@example.com", "Bob").await;
-    let ann = named(&app, ANN, "Ann").await;
+    app.named("Bob@example.com", "Bob").await;
+    let ann = app.named(ANN, "Ann").await;
     (app, ann)
 }
 
@@ -43,7 +34,6 @@ fn user(email: &str, username: &str) -> Value {
 #[tokio::test]
 async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
     let (app, ann) = ann_beside_bob().await;
-    let long_password = "a".repeat(1025);
     let table = [
         // The name.
         (json!({"username": 5}), json!({"username": [NOT_A_STRING]})),
@@ -55,24 +45,8 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
         (json!({"username": "Bob"}), json!({"username": [USERNAME_TAKEN]})),
         (json!({"username": " bOB "}), json!({"username": [USERNAME_TAKEN]})),
         // The address.
-        (json!({"email": null}), json!({"email": [NULL]})),
-        (json!({"email": ""}), json!({"email": [BLANK]})),
-        (json!({"email": " \t"}), json!({"email": [BLANK]})),
-        (json!({"email": 1}), json!({"email": [NOT_A_STRING]})),
-        (json!({"email": [ANN]}), json!({"email": [NOT_A_STRING]})),
-        (json!({"email": "a\u{0}@example.com"}), json!({"email": [NUL]})),
-        (json!({"email": "ann"}), json!({"email": [EMAIL]})),
-        (json!({"email": "x".repeat(300)}), json!({"email": [EMAIL_LENGTH]})),
         // A really new one asks for the current password.
         (json!({"email": NEW}), json!({"current_password": [REQUIRED]})),
-        (json!({"email": NEW, "current_password": null}), json!({"current_password": [NULL]})),
-        (json!({"email": NEW, "current_password": ""}), json!({"current_password": [BLANK]})),
-        (json!({"email": NEW, "current_password": 1}), json!({"current_password": [NOT_A_STRING]})),
-        (json!({"email": NEW, "current_password": "a\u{0}b"}), json!({"current_password": [NUL]})),
-        (
-            json!({"email": NEW, "current_password": long_password}),
-            json!({"current_password": [LONG]}),
-        ),
         (
             json!({"email": NEW, "current_password": WRONG}),
             json!({"current_password": [WRONG_CURRENT]}),
@@ -96,10 +70,6 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
             json!({"email": NEW, "username": "a b"}),
             json!({"username": [USERNAME], "current_password": [REQUIRED]}),
         ),
-        (
-            json!({"email": "ann", "username": 1, "current_password": 1}),
-            json!({"email": [EMAIL], "username": [NOT_A_STRING]}),
-        ),
         (json!({"username": "Fine", "email": "x"}), json!({"email": [EMAIL]})),
         (
             json!({"username": "Fine", "email": NEW, "current_password": WRONG}),
@@ -118,19 +88,16 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
         // PUT says the same of a body that has both.
         let has_email = body.as_object().unwrap().contains_key("email");
         for method in if has_email { &["PATCH", "PUT"][..] } else { &["PATCH"] } {
-            let reply = app.unchanged(async || changing(&app, method, &ann, &body).await).await;
-            assert_eq!(reply.told(), (400, errors.clone()), "{method} {body}");
+            app.refuses(changing(&app, method, &ann, &body), (400, errors.clone())).await;
         }
         // So that wrong passwords do not add up.
         app.log_in(ANN).await;
     }
     for (body, errors) in [
-        (json!({}), json!({"email": [REQUIRED]})),
         (json!({"username": "Fine"}), json!({"email": [REQUIRED]})),
         (json!({"username": "a b"}), json!({"email": [REQUIRED], "username": [USERNAME]})),
     ] {
-        let reply = app.unchanged(async || changing(&app, "PUT", &ann, &body).await).await;
-        assert_eq!(reply.told(), (400, errors), "{body}");
+        app.refuses(changing(&app, "PUT", &ann, &body), (400, errors)).await;
     }
     assert_eq!(app.profile(&ann.access).await.json(), user(ANN, "Ann"));
 }
@@ -226,7 +193,7 @@ async fn a_name_that_was_given_up_is_free_and_repeating_a_change_is_none() {
     for _ in 0..2 {
         assert_eq!(rename(&ann, "Ann.Lee").await.status, 200);
     }
-    let events = app.app.store.events(0, 100).unwrap();
+    let events = app.events();
     let renamed: Vec<u64> = (events.iter())
         .filter(|event| event.kind == EventKind::UsernameChanged)
         .map(|event| event.count)

@@ -190,7 +190,7 @@ async fn a_right_password_that_was_overtaken_is_no_failure_of_its_owner() {
         let reply = overtaken(&scene.app, scene.call(Slow::LogIn), async {}).await;
         assert_eq!(reply.status, 200);
     }
-    let events = || scene.app.app.store.events(0, 1_000).unwrap();
+    let events = || scene.app.events();
     let reply = overtaken(&scene.app, scene.call(Slow::LogIn), scene.overtake(Fast::Reset)).await;
     assert_eq!(reply.status, 401);
     assert!(events().iter().all(|event| event.kind != EventKind::LoginFailed));
@@ -224,7 +224,7 @@ async fn an_account_that_has_gone_or_moved_is_no_wrong_password() {
             let checked = check_password(&app.app, &user, password, &client()).await;
             assert_eq!(checked, Err(PasswordRefused::NotAuthorised), "and nobody is locked out");
         }
-        let events = app.app.store.events(0, 1_000).unwrap();
+        let events = app.events();
         assert!(events.iter().all(|event| event.kind != EventKind::LoginFailed));
     }
 }
@@ -332,7 +332,7 @@ async fn a_link_is_good_after_what_leaves_it_so_and_void_after_the_rest() {
             let call = match before {
                 Renamed => app.patch(&here, &json!({"username": "Ann"})),
                 Respelt => app.patch(&here, &json!({"email": "ANN@example.com"})),
-                LoggedOutEverywhere => app.call("POST", "/api/logout/all/").bearer(&there.access),
+                LoggedOutEverywhere => app.logging_out_everywhere(&there),
                 AskedAgain => {
                     assert_eq!(app.resending(ANN).await.status, 200);
                     assert_eq!(app.forgetting(ANN).await.status, 200);

@@ -28,13 +28,13 @@ async fn list(app: &TestApp) -> Value {
 
 /// What stands for a session in the list: by its `sid`, as a service computes it.
 fn mark(tokens: &Tokens) -> Value {
-    let sid = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    let sid = tokens.sid();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sid.as_bytes());
     json!(URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]))
 }
 
 async fn log_out(app: &TestApp, tokens: &Tokens) {
-    let reply = app.post("/api/logout/", &json!({"refresh": tokens.refresh})).await;
+    let reply = app.logging_out(&tokens.refresh).await;
     assert_eq!(reply.status, 204);
 }
 
@@ -81,13 +81,13 @@ async fn every_way_to_end_a_session_is_in_the_list() {
     let app = TestApp::start();
     let here = app.newcomer(ANN).await;
     let (one, two, three) = (app.log_in(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await);
-    let id = claims(&one.access)["sid"].as_str().unwrap().to_owned();
+    let id = one.sid();
     app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&here.access).await;
-    app.post("/api/token/blacklist/", &json!({"refresh": two.refresh})).await;
+    app.blacklisting(&two.refresh).await;
     let stolen = app.refresh(&app.refresh(&three.refresh).await.refresh).await;
     assert_eq!(app.refreshing(&three.refresh).await.status, 401);
     assert_eq!(mark(&stolen), mark(&three));
-    app.call("POST", "/api/logout/all/").bearer(&here.access).await;
+    app.logging_out_everywhere(&here).await;
     let listed = list(&app).await["sessions"].clone();
     for tokens in [&here, &one, &two, &three] {
         assert!(listed.as_array().unwrap().contains(&mark(tokens)), "{listed}");
@@ -205,7 +205,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
         assert!(store.open_session(opening, at).await.unwrap());
     }
     let other = app.newcomer(BOB).await;
-    app.call("POST", "/api/logout/all/").bearer(&tokens.access).await;
+    app.logging_out_everywhere(&tokens).await;
     let long = list(&app).await["sessions"].clone();
     let long = long.as_array().unwrap();
     assert_eq!(long.len(), 1_101);

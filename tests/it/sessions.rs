@@ -5,7 +5,7 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{bad_access, bad_refresh};
-use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once, claims};
+use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once};
 
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
 
@@ -21,20 +21,16 @@ fn no_credentials() -> (u16, Value) {
 }
 
 fn id(tokens: &Tokens) -> String {
-    claims(&tokens.access)["sid"].as_str().unwrap().to_owned()
+    tokens.sid()
 }
 
 fn ending(app: &TestApp, tokens: &Tokens, id: &str) -> Call {
     app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&tokens.access)
 }
 
-fn logging_out(app: &TestApp, refresh: &str) -> Call {
-    app.post("/api/logout/", &json!({"refresh": refresh}))
-}
-
 /// The kinds of all events there are, oldest first.
 fn events(app: &TestApp) -> Vec<EventKind> {
-    app.app.store.events(0, 100).unwrap().iter().map(|event| event.kind).collect()
+    app.events().iter().map(|event| event.kind).collect()
 }
 
 async fn listed(app: &TestApp, tokens: &Tokens) -> Vec<Value> {
@@ -151,7 +147,7 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     }
     let by_refresh = app.log_in(ANN).await;
     for _ in 0..2 {
-        assert_eq!(logging_out(&app, &by_refresh.refresh).await.status, 204);
+        assert_eq!(app.logging_out(&by_refresh.refresh).await.status, 204);
         assert!(!app.is_live(&by_refresh).await);
     }
     let by_form = app.log_in(ANN).await;
@@ -161,7 +157,7 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
 
     let superseded = app.log_in(ANN).await;
     let successor = app.refresh(&app.refresh(&superseded.refresh).await.refresh).await;
-    assert_eq!(logging_out(&app, &superseded.refresh).await.status, 204);
+    assert_eq!(app.logging_out(&superseded.refresh).await.status, 204);
     assert!(!app.is_live(&successor).await);
     assert!(!events(&app).contains(&EventKind::RefreshTokenReused), "a logout is no reuse");
 
@@ -169,7 +165,7 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     app.advance(23 * 60 * 60);
     let successor = app.refresh(&expired.refresh).await;
     app.advance(2 * 60 * 60);
-    assert_eq!(logging_out(&app, &expired.refresh).await.status, 204);
+    assert_eq!(app.logging_out(&expired.refresh).await.status, 204);
     assert_eq!(app.refreshing(&successor.refresh).await.status, 401);
 }
 
@@ -189,7 +185,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
     let other = app.log_in(ANN).await;
     app.advance(31 * 60);
     assert_eq!(by_bearer(&tokens.access).await.status, 204);
-    let foreign = TestApp::start_with_keys(7).newcomer(ANN).await;
+    let foreign = TestApp::start_as_stranger().newcomer(ANN).await;
     let (signed, _) = other.access.rsplit_once('.').unwrap();
     for forged in [FORGED, foreign.access.as_str(), signed, &format!("{signed}.AAAA")] {
         let reply = app.unchanged(async || by_bearer(forged).await).await;
@@ -261,7 +257,7 @@ async fn the_token_in_the_body_counts_before_a_stale_header() {
     let here = app.newcomer(ANN).await;
     let there = app.log_in(ANN).await;
     for bearer in [FORGED, here.access.as_str()] {
-        let reply = logging_out(&app, &there.refresh).bearer(bearer).await;
+        let reply = app.logging_out(&there.refresh).bearer(bearer).await;
         assert_eq!(reply.status, 204);
     }
     assert!(!app.is_live(&there).await);
@@ -273,7 +269,7 @@ async fn two_logouts_at_once_both_succeed_and_end_it_once() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
     let by_bearer = app.call("POST", "/api/logout/").bearer(&tokens.access);
-    let replies = at_once([logging_out(&app, &tokens.refresh), by_bearer]).await;
+    let replies = at_once([app.logging_out(&tokens.refresh), by_bearer]).await;
     assert!(replies.iter().all(|reply| reply.status == 204));
     let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
     assert_eq!(ended, 1);
@@ -284,7 +280,7 @@ async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
     let replies =
-        at_once([app.refreshing(&tokens.refresh), logging_out(&app, &tokens.refresh)]).await;
+        at_once([app.refreshing(&tokens.refresh), app.logging_out(&tokens.refresh)]).await;
     assert_eq!(replies[1].status, 204);
     if replies[0].status == 200 {
         assert!(!app.is_live(&Tokens::of(&replies[0])).await);
@@ -298,7 +294,7 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
     let bob = app.newcomer(BOB).await;
     let here = app.newcomer(ANN).await;
     let there = app.log_in(ANN).await;
-    let everywhere = || app.call("POST", "/api/logout/all/").bearer(&here.access);
+    let everywhere = || app.logging_out_everywhere(&here);
     let reply = everywhere().await;
     assert_eq!((reply.status, reply.text()), (204, ""));
     assert!(!app.is_live(&here).await);

@@ -105,7 +105,7 @@ async fn from_5_5_on_invalid_and_expired_are_two_messages() {
         let app = TestApp::start_with(change);
         let tokens = app.newcomer(ANN).await;
         let refused = |message: &str| (401, json!({"detail": message, "code": "token_not_valid"}));
-        let verify = |token: &str| app.post("/api/token/verify/", &json!({"token": token}));
+        let verify = |token: &str| app.verifying(token);
         let message = async |access: &str| {
             let body = app.profile(access).await.json();
             body["messages"][0]["message"].as_str().unwrap().to_owned()

@@ -3,26 +3,19 @@
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
-use crate::support::{ANN, Call, TestApp, at_once};
-
-fn verifying(app: &TestApp, token: &str) -> Call {
-    app.post("/api/token/verify/", &json!({"token": token}))
-}
-
-fn blacklisting(app: &TestApp, refresh: &str) -> Call {
-    app.post("/api/token/blacklist/", &json!({"refresh": refresh}))
-}
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_refresh};
+use crate::support::{ANN, TestApp, at_once};
 
 fn good() -> (u16, Value) {
     (200, json!({}))
 }
 
 fn invalid() -> (u16, Value) {
-    (401, json!({"detail": "Token is invalid or expired", "code": "token_not_valid"}))
+    bad_refresh(BAD_TOKEN)
 }
 
 async fn verified(app: &TestApp, token: &str) -> (u16, Value) {
-    app.unchanged(async || verifying(app, token).await).await.told()
+    app.unchanged(async || app.verifying(token).await).await.told()
 }
 
 #[tokio::test]
@@ -62,13 +55,12 @@ async fn a_superseded_refresh_token_is_refused_and_is_no_reuse() {
 async fn tokens_of_an_ended_session_and_strangers_do_not_verify() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
-    let others = TestApp::start_with_keys(7).newcomer(ANN).await;
+    let others = TestApp::start_as_stranger().newcomer(ANN).await;
     for token in [others.access.as_str(), &others.refresh, "garbage", "a.b.c"] {
-        let reply = app.unchanged(async || verifying(&app, token).await).await;
-        assert_eq!(reply.told(), invalid());
+        let reply = app.refuses(app.verifying(token), invalid()).await;
         assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
     }
-    assert_eq!(blacklisting(&app, &tokens.refresh).await.told(), good());
+    assert_eq!(app.blacklisting(&tokens.refresh).await.told(), good());
     assert_eq!(verified(&app, &tokens.access).await, invalid());
     assert_eq!(verified(&app, &tokens.refresh).await, invalid());
 }
@@ -78,18 +70,17 @@ async fn a_blacklisted_token_ends_its_session_once() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
     let other = app.log_in(ANN).await;
-    assert_eq!(blacklisting(&app, &tokens.refresh).await.told(), good());
+    assert_eq!(app.blacklisting(&tokens.refresh).await.told(), good());
     assert_eq!(app.profile(&tokens.access).await.status, 401);
     assert_eq!(app.refreshing(&tokens.refresh).await.told(), invalid());
     assert_eq!(app.profile(&other.access).await.status, 200);
-    let events = app.app.store.events(0, 100).unwrap();
+    let events = app.events();
     assert_eq!(events.last().unwrap().kind, EventKind::SessionEnded);
-    let again = app.unchanged(async || blacklisting(&app, &tokens.refresh).await).await;
-    assert_eq!(again.told(), invalid());
+    app.refuses(app.blacklisting(&tokens.refresh), invalid()).await;
 
     let superseded = app.log_in(ANN).await;
     let successor = app.refresh(&superseded.refresh).await;
-    assert_eq!(blacklisting(&app, &superseded.refresh).await.told(), good());
+    assert_eq!(app.blacklisting(&superseded.refresh).await.told(), good());
     assert_eq!(app.refreshing(&successor.refresh).await.told(), invalid());
 }
 
@@ -97,7 +88,7 @@ async fn a_blacklisted_token_ends_its_session_once() {
 async fn of_two_that_blacklist_at_once_one_succeeds() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
-    let replies = at_once((0..2).map(|_| blacklisting(&app, &tokens.refresh))).await;
+    let replies = at_once((0..2).map(|_| app.blacklisting(&tokens.refresh))).await;
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 401]);
@@ -107,29 +98,14 @@ async fn of_two_that_blacklist_at_once_one_succeeds() {
 async fn what_cannot_be_blacklisted_is_told_in_the_words_of_the_contract() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
-    let others = TestApp::start_with_keys(7).newcomer(ANN).await;
-    let wrong_type = (401, json!({"detail": "Token has wrong type", "code": "token_not_valid"}));
-    for (token, expected) in
-        [(&tokens.access, wrong_type), (&others.refresh, invalid()), (&"x".to_owned(), invalid())]
-    {
-        let reply = app.unchanged(async || blacklisting(&app, token).await).await;
-        assert_eq!(reply.told(), expected);
-    }
-    for (path, field) in [("/api/token/verify/", "token"), ("/api/token/blacklist/", "refresh")] {
-        for (body, message) in [
-            (json!({}), "This field is required."),
-            (json!({field: null}), "This field may not be null."),
-            (json!({field: " "}), "This field may not be blank."),
-            (json!({field: [1]}), "Not a valid string."),
-            (json!({field: "a\u{0}"}), "Null characters are not allowed."),
-        ] {
-            let reply = app.unchanged(async || app.post(path, &body).await).await;
-            assert_eq!(reply.told(), (400, json!({field: [message]})), "{path} {body}");
-        }
-        let reply = app.get(path).await;
-        assert_eq!((reply.status, reply.header("allow")), (405, Some("POST, OPTIONS")));
+    let others = TestApp::start_as_stranger().newcomer(ANN).await;
+    for (token, expected) in [
+        (&tokens.access, bad_refresh(WRONG_TYPE)),
+        (&others.refresh, invalid()),
+        (&"x".to_owned(), invalid()),
+    ] {
+        app.refuses(app.blacklisting(token), expected).await;
     }
     app.advance(24 * 60 * 60);
-    let reply = app.unchanged(async || blacklisting(&app, &tokens.refresh).await).await;
-    assert_eq!(reply.told(), invalid(), "expired");
+    app.refuses(app.blacklisting(&tokens.refresh), invalid()).await;
 }

@@ -185,7 +185,7 @@ impl Operation {
                 .call("PATCH", "/api/profile/")
                 .json(&json!({"email": email, "current_password": password}))
                 .bearer(access),
-            Self::LogOut { token, .. } => app.post("/api/logout/", &json!({"refresh": token})),
+            Self::LogOut { token, .. } => app.logging_out(token),
             Self::EndSession { access, id, .. } => {
                 app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(access)
             }

@@ -18,7 +18,6 @@ pub(crate) struct Change {
 }
 
 impl TestApp {
-    /// A PATCH of the profile.
     pub(crate) fn patch(&self, tokens: &Tokens, body: &Value) -> Call {
         self.call("PATCH", "/api/profile/").bearer(&tokens.access).json(body)
     }
@@ -28,7 +27,6 @@ impl TestApp {
         self.patch(tokens, &json!({"email": to, "current_password": PASSWORD}))
     }
 
-    /// Asks for another address.
     pub(crate) async fn change_address(&self, tokens: &Tokens, to: &str) -> Change {
         let old = self.profile(&tokens.access).await.field("email");
         let reply = self.moving(tokens, to).await;
@@ -39,14 +37,12 @@ impl TestApp {
         }
     }
 
-    /// What is asked of a change of password.
     pub(crate) fn changing_password(&self, tokens: &Tokens, new: &str) -> Call {
         let body =
             json!({"current_password": PASSWORD, "new_password": new, "confirm_password": new});
         self.post("/api/change-password/", &body).bearer(&tokens.access)
     }
 
-    /// The request for a reset mail.
     pub(crate) fn forgetting(&self, email: &str) -> Call {
         self.post("/api/forgot-password/", &json!({"email": email}))
     }
@@ -58,26 +54,38 @@ impl TestApp {
         ticket_of(&self.letter(email, "Choose a new password").await)
     }
 
-    /// What is asked of a reset.
     pub(crate) fn resetting(&self, token: &str, new: &str) -> Call {
         let body = json!({"token": token, "new_password": new, "confirm_password": new});
         self.post("/api/reset-password/", &body)
     }
 
-    /// What is asked of those who want the verification mail again.
     pub(crate) fn resending(&self, email: &str) -> Call {
         self.post("/api/resend-verification/", &json!({"email": email}))
     }
 
-    /// What is asked of a deletion.
     pub(crate) fn deleting(&self, tokens: &Tokens, password: &str) -> Call {
         let body = json!({"password": password});
         self.call("DELETE", "/api/profile/").bearer(&tokens.access).json(&body)
     }
 
-    /// What is asked to confirm an address, or a new one.
     pub(crate) fn confirming(&self, token: &str) -> Call {
         self.post(CONFIRM, &json!({"token": token}))
+    }
+
+    pub(crate) fn logging_out(&self, refresh: &str) -> Call {
+        self.post("/api/logout/", &json!({"refresh": refresh}))
+    }
+
+    pub(crate) fn logging_out_everywhere(&self, tokens: &Tokens) -> Call {
+        self.call("POST", "/api/logout/all/").bearer(&tokens.access)
+    }
+
+    pub(crate) fn blacklisting(&self, refresh: &str) -> Call {
+        self.post("/api/token/blacklist/", &json!({"refresh": refresh}))
+    }
+
+    pub(crate) fn verifying(&self, token: &str) -> Call {
+        self.post("/api/token/verify/", &json!({"token": token}))
     }
 
     /// All mails to an address whose subject holds this, once everything is delivered.
@@ -88,7 +96,6 @@ impl TestApp {
         sent
     }
 
-    /// The last of them.
     pub(crate) async fn letter(&self, to: &str, subject: &str) -> SentMail {
         let letters = self.letters(to, subject).await;
         letters.last().unwrap_or_else(|| panic!("no mail to {to}: {subject}")).clone()
@@ -110,6 +117,21 @@ pub(crate) fn ticket_of(mail: &SentMail) -> String {
     assert!((64..=65).contains(&token.len()), "id and mac, 48 bytes as base64url: {token}");
     assert!(token.ends_with(|last: char| last.is_ascii_alphanumeric()), "{token}");
     token.to_owned()
+}
+
+/// The statuses of several answers, in ascending order.
+pub(crate) fn statuses(replies: &[Reply]) -> Vec<u16> {
+    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
+/// A body with some of its fields changed.
+pub(crate) fn with(mut body: Value, changes: &Value) -> Value {
+    for (field, value) in changes.as_object().unwrap() {
+        body[field] = value.clone();
+    }
+    body
 }
 
 /// Asserts that the answer is a page with this heading.

@@ -69,6 +69,11 @@ impl Tokens {
         assert_eq!(reply.status, 200, "{reply:?}");
         Self { access: reply.field("access"), refresh: reply.field("refresh") }
     }
+
+    /// The identifier of their session.
+    pub(crate) fn sid(&self) -> String {
+        claims(&self.access)["sid"].as_str().unwrap().to_owned()
+    }
 }
 
 /// Everything that a refused request must leave as it was.
@@ -97,34 +102,25 @@ impl TestApp {
 
     /// One whose configuration is changed first.
     pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = test_config();
-        change(&mut config);
-        Self::first(config, 0)
-    }
-
-    /// One whose keys are others than everybody else's.
-    pub(crate) fn start_with_keys(seed: u64) -> Self {
-        Self::first(test_config(), seed)
+        Self::start_on(Disk::default(), change)
     }
 
     /// One on a disk of the test's, whose configuration is changed first.
     pub(crate) fn start_on(disk: Disk, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = test_config();
-        change(&mut config);
-        let keys = Keys::ephemeral(signing(&config), &Random::seeded(0)).unwrap();
+        let config = test_config(change);
+        let keys = ephemeral_keys(&config, 0);
         Self::on(disk, Clock::manual(START), keys, config, 1)
+    }
+
+    /// One whose keys are others than everybody else's.
+    pub(crate) fn start_as_stranger() -> Self {
+        let keys = ephemeral_keys(&test_config(|_| {}), 7);
+        Self::start_on_keys(keys, |_| {})
     }
 
     /// One whose keys these are, and whose configuration is changed first.
     pub(crate) fn start_on_keys(keys: Keys, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = test_config();
-        change(&mut config);
-        Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
-    }
-
-    fn first(config: Config, seed: u64) -> Self {
-        let keys = Keys::ephemeral(signing(&config), &Random::seeded(seed)).unwrap();
-        Self::on(Disk::default(), Clock::manual(START), keys, config, 1)
+        Self::on(Disk::default(), Clock::manual(START), keys, test_config(change), 1)
     }
 
     /// The same once more beside this one, on another disk: with its keys, its configuration and
@@ -141,12 +137,10 @@ impl TestApp {
     }
 
     /// The same again with another configuration.
-    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let (clock, keys, starts) = (self.clock.clone(), self.keys.clone(), self.starts);
-        let (disk, mut config) = (self.disk.clone(), self.config.clone());
-        self.stop().await;
-        change(&mut config);
-        Self::on(disk, clock, keys, config, starts + 1)
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        let disk = self.disk.clone();
+        self.move_to(disk).await
     }
 
     /// The same again after an older copy of the disk was put back.
@@ -203,17 +197,14 @@ impl TestApp {
         Self { app, router, mailer, mails, clock, disk, writer, keys, config, starts }
     }
 
-    /// A request of any method.
     pub(crate) fn call(&self, method: &str, target: &str) -> Call {
         Call::new(&self.router, method, target)
     }
 
-    /// A GET.
     pub(crate) fn get(&self, target: &str) -> Call {
         self.call("GET", target)
     }
 
-    /// A POST of JSON.
     pub(crate) fn post(&self, target: &str, body: &Value) -> Call {
         self.call("POST", target).json(body)
     }
@@ -228,7 +219,6 @@ impl TestApp {
         [first, second]
     }
 
-    /// Moves the clock forward.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
@@ -241,34 +231,23 @@ impl TestApp {
         outcome
     }
 
-    /// What the audit log says about refresh tokens.
+    /// The audit log, oldest events first.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.app.store.events(0, 1_000).unwrap()
+    }
+
+    /// What it says about refresh tokens.
     pub(crate) fn token_events(&self) -> Vec<Event> {
-        use EventKind::{
-            FirstTokenUsedElsewhere, GraceUsedElsewhere, RefreshTokenAhead, RefreshTokenReused,
-            RefreshTokenStale,
-        };
-        let mut events = self.app.store.events(0, 1_000).unwrap();
+        use EventKind::*;
+        let mut events = self.events();
         events.retain(|event| {
-            matches!(
-                event.kind,
-                FirstTokenUsedElsewhere
-                    | GraceUsedElsewhere
-                    | RefreshTokenAhead
-                    | RefreshTokenReused
-                    | RefreshTokenStale
-            )
+            let on_use = matches!(event.kind, RefreshTokenAhead | RefreshTokenReused);
+            let late = matches!(event.kind, RefreshTokenStale | FirstTokenUsedElsewhere);
+            on_use || late || event.kind == GraceUsedElsewhere
         });
         events
     }
 
-    /// All events but those that say of an attempt that it was refused.
-    fn events_that_matter(&self) -> Vec<Event> {
-        let mut events = self.app.store.events(0, 1_000).unwrap();
-        events.retain(|event| !matches!(event.kind, EventKind::LoginFailed | EventKind::LockedOut));
-        events
-    }
-
-    /// What is there.
     pub(crate) fn state(&self) -> State {
         let store = &self.app.store;
         let user_count = store.count_users().unwrap();
@@ -279,49 +258,68 @@ impl TestApp {
             sessions: store.count_sessions().unwrap(),
             waiting_mails: self.waiting_mails(),
             delivery_attempts: self.mails.attempts(),
-            events: self.events_that_matter(),
+            // But for those that say of an attempt that it was refused.
+            events: (self.events().into_iter())
+                .filter(|event| {
+                    !matches!(event.kind, EventKind::LoginFailed | EventKind::LockedOut)
+                })
+                .collect(),
         }
+    }
+
+    /// Sends what must be refused so, and asserts that it left nobody and nothing behind.
+    pub(crate) async fn refuses(&self, call: Call, expected: (u16, Value)) -> Reply {
+        let sent = format!("{call:?}");
+        let reply = self.unchanged(async || call.await).await;
+        assert_eq!(reply.told(), expected, "{sent}");
+        reply
     }
 
     /// What is asked of registration.
     pub(crate) fn registration(&self, email: &str) -> Call {
-        let body = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD});
+        self.registering(email, "", PASSWORD)
+    }
+
+    /// The same with a user name, or none if that is empty, and any password.
+    pub(crate) fn registering(&self, email: &str, username: &str, password: &str) -> Call {
+        let body = json!({
+            "email": email, "username": username, "password": password, "password_confirm": password,
+        });
         self.post("/api/register/", &body)
     }
 
-    /// Registers someone.
     pub(crate) async fn register(&self, email: &str) {
         let reply = self.registration(email).await;
         assert_eq!(reply.status, 201, "{reply:?}");
     }
 
-    /// What is asked of a login.
+    /// Registers someone with a user name and logs them in.
+    pub(crate) async fn named(&self, email: &str, username: &str) -> Tokens {
+        assert_eq!(self.registering(email, username, PASSWORD).await.status, 201);
+        self.log_in(email).await
+    }
+
     pub(crate) fn login(&self, email: &str, password: &str) -> Call {
         self.post("/api/login/", &json!({"email": email, "password": password}))
     }
 
-    /// Logs someone in.
     pub(crate) async fn log_in(&self, email: &str) -> Tokens {
         Tokens::of(&self.login(email, PASSWORD).await)
     }
 
-    /// Registers someone and logs them in.
     pub(crate) async fn newcomer(&self, email: &str) -> Tokens {
         self.register(email).await;
         self.log_in(email).await
     }
 
-    /// What is asked of a refresh.
     pub(crate) fn refreshing(&self, refresh: &str) -> Call {
         self.post("/api/token/refresh/", &json!({"refresh": refresh}))
     }
 
-    /// Refreshes.
     pub(crate) async fn refresh(&self, refresh: &str) -> Tokens {
         Tokens::of(&self.refreshing(refresh).await)
     }
 
-    /// What the profile says.
     pub(crate) async fn profile(&self, access: &str) -> Reply {
         self.get("/api/profile/").bearer(access).await
     }
@@ -338,7 +336,6 @@ impl TestApp {
         self.mails.attempts() - before
     }
 
-    /// How many mails wait.
     pub(crate) fn waiting_mails(&self) -> u64 {
         self.app.store.count_mail().unwrap()
     }
@@ -380,18 +377,20 @@ impl TestApp {
     }
 }
 
-/// What signs access tokens in a new directory.
-fn signing(config: &Config) -> AccessSigning {
-    AccessSigning::of(&config.tokens, Path::new("there is no such directory")).unwrap()
+/// Keys as in a new directory.
+fn ephemeral_keys(config: &Config, seed: u64) -> Keys {
+    let signing = AccessSigning::of(&config.tokens, Path::new("there is no such directory"));
+    Keys::ephemeral(signing.unwrap(), &Random::seeded(seed)).unwrap()
 }
 
-fn test_config() -> Config {
+fn test_config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::load(None, &[]).unwrap().config;
     config.server.public_url = PublicUrl::parse("https://accounts.example.com");
     config.passwords.memory_kib = 256;
     config.passwords.iterations = 1;
     config.registration.per_address_per_hour = None;
     config.login.per_address_per_minute = None;
+    change(&mut config);
     config
 }
 

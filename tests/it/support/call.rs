@@ -1,5 +1,6 @@
 //! A request as a client makes it, and its answer as a client sees it.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -42,13 +43,11 @@ impl Call {
         Self { router, request, body: Ok(body), peer }
     }
 
-    /// With one more header.
     pub(crate) fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.request.headers_mut().append(name, value.as_ref().try_into().unwrap());
         self
     }
 
-    /// With an access token.
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header(AUTHORIZATION.as_str(), format!("Bearer {token}"))
     }
@@ -62,12 +61,10 @@ impl Call {
         self.header(CONTENT_TYPE.as_str(), media_type)
     }
 
-    /// With a body in JSON.
     pub(crate) fn json(self, value: &Value) -> Self {
         self.body("application/json", value.to_string())
     }
 
-    /// With a form.
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.body("application/x-www-form-urlencoded", form)
@@ -99,6 +96,12 @@ impl Call {
     }
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?} from {}", self.request, self.body, self.peer)
+    }
+}
+
 impl IntoFuture for Call {
     type Output = Reply;
     type IntoFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -118,7 +121,6 @@ pub(crate) async fn at_once(calls: impl IntoIterator<Item = Call>) -> Vec<Reply>
     replies
 }
 
-/// An answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -135,7 +137,6 @@ impl Reply {
         value
     }
 
-    /// The body as text.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
