@@ -4,13 +4,15 @@
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
-use crate::support::{ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens};
+use crate::support::{
+    ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens, assert_page,
+};
 
 /// A token that was signed by nobody.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
 
 /// Every endpoint that asks for an access token, with what it would act on.
-fn endpoints(tokens: &Tokens) -> Vec<(&'static str, String, Value)> {
+fn endpoints(tokens: &Tokens) -> [(&'static str, String, Value); 9] {
     let session = tokens.sid();
     let profile = "/api/profile/".to_owned();
     let email = json!({"email": "new@example.com", "current_password": PASSWORD});
@@ -18,7 +20,7 @@ fn endpoints(tokens: &Tokens) -> Vec<(&'static str, String, Value)> {
         "current_password": PASSWORD, "new_password": NEW_PASSWORD,
         "confirm_password": NEW_PASSWORD,
     });
-    vec![
+    [
         ("GET", profile.clone(), json!({})),
         ("PATCH", profile.clone(), json!({"username": "Ann"})),
         ("PATCH", profile.clone(), email.clone()),
@@ -78,8 +80,7 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
             if !authorization.is_empty() {
                 call = call.header("authorization", authorization);
             }
-            let reply = app.unchanged(async || call.await).await;
-            assert_eq!(reply.told(), (401, (*body).clone()), "{endpoint:?} {authorization}");
+            let reply = app.refuses(call, (401, (*body).clone())).await;
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
         }
     }
@@ -89,36 +90,28 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
     assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
     for endpoint in endpoints(&tokens) {
         let call = calling(&app, &endpoint).bearer(&tokens.access);
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), (401, not_found.clone()), "{endpoint:?}");
+        app.refuses(call, (401, not_found.clone())).await;
     }
 }
 
 #[tokio::test]
 async fn every_one_of_them_takes_a_good_one() {
     // Or the refusals above might be for another reason.
-    for place in 0..endpoints_there_are().await {
+    let schemes = ["Bearer", "bearer", "BEARER", " bEaReR  "];
+    for (place, scheme) in (0..9).zip(schemes.into_iter().cycle()) {
         let app = TestApp::start();
         let tokens = app.newcomer(ANN).await;
-        let endpoint = endpoints(&tokens).swap_remove(place);
-        let reply = calling(&app, &endpoint).bearer(&tokens.access).await;
+        let endpoint = &endpoints(&tokens)[place];
+        let authorization = format!("{scheme} {}", tokens.access);
+        let reply = calling(&app, endpoint).header("authorization", authorization).await;
         assert!([200, 204].contains(&reply.status), "{endpoint:?}: {reply:?}");
     }
-}
-
-async fn endpoints_there_are() -> usize {
-    let app = TestApp::start();
-    endpoints(&app.newcomer(ANN).await).len()
 }
 
 #[tokio::test]
 async fn what_one_person_does_touches_nobody_else() {
     let app = TestApp::start();
-    let body = json!({
-        "email": ANN, "username": "Ann", "password": PASSWORD, "password_confirm": PASSWORD,
-    });
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
-    let (ann, other) = (app.log_in(ANN).await, app.log_in(ANN).await);
+    let (ann, other) = (app.named(ANN, "Ann").await, app.log_in(ANN).await);
     let change = app.change_address(&ann, "ann@example.org").await;
     let reset = app.reset_token(ANN).await;
     let listed = async || {
@@ -131,8 +124,8 @@ async fn what_one_person_does_touches_nobody_else() {
 
     let bob = app.newcomer(BOB).await;
     // Her session is not there for him, and her name and address are not to be had.
-    let (_, session, _) = endpoints(&ann).swap_remove(7);
-    let reply = app.call("DELETE", &session).bearer(&bob.access).await;
+    let (_, session, _) = &endpoints(&ann)[7];
+    let reply = app.call("DELETE", session).bearer(&bob.access).await;
     assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
     for body in [json!({"username": "ANN"}), json!({"email": ANN, "current_password": PASSWORD})] {
         assert_eq!(app.patch(&bob, &body).await.status, 400);
@@ -168,16 +161,19 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
     let ann = app.newcomer(ANN).await;
     let change = app.change_address(&ann, "ann@example.org").await;
     let reset = app.reset_token(ANN).await;
+    let fields =
+        [("token", &*reset), ("new_password", NEW_PASSWORD), ("confirm_password", NEW_PASSWORD)];
+    let page = app.call("POST", "/reset-password/").form(&fields);
     let mut calls = vec![
+        app.registration("carol@example.com"),
+        app.login(ANN, PASSWORD),
+        app.refreshing(&ann.refresh),
         app.forgetting(ANN),
         app.forgetting(NOBODY),
         app.resending(ANN),
         app.resetting(&reset, NEW_PASSWORD),
         app.confirming(&token),
         app.confirming(&change.confirm),
-        app.press("cancel", &change.cancel),
-        app.press("disown_confirmed", &token),
-        app.press("reset", &token),
         app.logging_out(&ann.refresh),
         app.call("POST", "/api/logout/").bearer(&ann.access),
     ];
@@ -187,12 +183,22 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
         }
     }
     app.disk.set_full(true);
-    for call in calls {
+    let pressed = [("cancel", &change.cancel), ("disown_confirmed", &token), ("reset", &token)];
+    let pressed = pressed.map(|(action, token)| app.press(action, token));
+    for call in pressed.into_iter().chain([page]) {
         let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.status, 503, "{reply:?}");
+        assert_page(&reply, 503, "Please try again in a moment");
         assert!(reply.retry_after().is_some());
     }
+    let unavailable = json!({"detail": "Service temporarily unavailable."});
+    for call in calls {
+        let reply = app.refuses(call, (503, unavailable.clone())).await;
+        assert!(reply.retry_after().is_some());
+    }
+    assert_eq!(app.profile(&ann.access).await.status, 200);
+    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
     app.disk.set_full(false);
     assert!(app.is_live(&ann).await);
+    assert_eq!(app.get("/readyz").await.status, 200);
     app.confirm(&change.confirm).await;
 }

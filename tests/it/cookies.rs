@@ -119,8 +119,14 @@ async fn a_refresh_goes_from_cookie_to_cookie() {
     }
     app.advance(20);
     let (again, age) = kept(&refreshing(&app, &token).await);
+    let left_behind = app.disk.image();
+    let app = app.restart_on(&left_behind).await;
     let repeated = refreshing(&app, &token).await;
-    assert_eq!(kept(&repeated), (again, age), "the grace gives the same successor");
+    assert_eq!(
+        kept(&repeated),
+        (again, age),
+        "the grace gives the same successor, after a crash too"
+    );
 }
 
 #[tokio::test]

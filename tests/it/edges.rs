@@ -1,18 +1,20 @@
 //! Paths, methods, bodies and headers: what holds for every endpoint.
 
 use latchkey::server::BodyProblem;
-use latchkey::store::Health;
 use serde_json::{Value, json};
 
-use crate::support::{
-    ANN, BOB, CONFIRM, Call, PASSWORD, Reply, TestApp, WRONG, assert_page, until,
-};
+use crate::support::{ANN, CONFIRM, Call, PASSWORD, Reply, TestApp, WRONG, assert_page};
 
 /// Every path, with the methods that it has, and one that it has not.
-const PATHS: [(&str, &str, &str); 7] = [
+const PATHS: [(&str, &str, &str); 12] = [
     ("/api/register", "POST, OPTIONS", "GET"),
     ("/api/login", "POST, OPTIONS", "DELETE"),
     ("/api/token/refresh", "POST, OPTIONS", "HEAD"),
+    ("/api/token/verify", "POST, OPTIONS", "GET"),
+    ("/api/token/blacklist", "POST, OPTIONS", "GET"),
+    ("/api/sessions/x", "DELETE, OPTIONS", "GET"),
+    ("/.well-known/jwks.json", "GET, HEAD, OPTIONS", "POST"),
+    ("/.well-known/revoked-sessions", "GET, HEAD, OPTIONS", "POST"),
     ("/api/profile", "GET, PATCH, PUT, DELETE, HEAD, OPTIONS", "POST"),
     ("/api/verify-email/confirm", "GET, POST, HEAD, OPTIONS", "PUT"),
     ("/healthz", "GET, HEAD, OPTIONS", "POST"),
@@ -99,22 +101,13 @@ async fn a_browser_is_told_at_the_root_what_this_is() {
 }
 
 #[tokio::test]
-async fn a_post_reaches_its_endpoint_without_the_slash() {
-    let app = TestApp::start();
-    let body = json!({"email": ANN, "password": PASSWORD, "password_confirm": PASSWORD});
-    assert_eq!(app.post("/api/register", &body).await.status, 201);
-    let tokens = app.log_in(ANN).await;
-    for path in ["/api/profile", "/api/profile/", "/api/profile/?format=api"] {
-        let reply = app.get(path).bearer(&tokens.access).header("accept", "text/html").await;
-        assert_eq!((reply.status, reply.json()["id"].as_u64()), (200, Some(1)), "{path}");
-    }
-}
-
-#[tokio::test]
 async fn head_answers_as_get_without_a_body() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
-    for path in ["/api/profile/", "/healthz", "/readyz", "/nowhere", CONFIRM] {
+    let public = ["/.well-known/jwks.json/", "/.well-known/revoked-sessions/"];
+    for path in
+        ["/api/profile/", "/healthz", "/readyz", "/nowhere", CONFIRM].into_iter().chain(public)
+    {
         let get = app.get(path).bearer(&tokens.access).await;
         let head = app.call("HEAD", path).bearer(&tokens.access).await;
         assert_eq!(head.status, get.status, "{path}");
@@ -172,8 +165,7 @@ async fn bodies_that_are_not_read_are_told_from_those_that_are_empty() {
     ];
     for (media_type, body, expected) in table {
         let call = app.call("POST", "/api/token/refresh/").body(media_type, body.to_vec());
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), expected, "{media_type} {}", String::from_utf8_lossy(body));
+        app.refuses(call, expected).await;
     }
 }
 
@@ -217,15 +209,13 @@ async fn bodies_that_did_not_arrive_are_answered_and_the_connection_closes() {
     ];
     for (problem, status, detail) in table {
         let call = app.call("POST", "/api/register/").bad_body(problem);
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), (status, json!({"detail": detail})));
+        let reply = app.refuses(call, (status, json!({"detail": detail}))).await;
         assert_eq!(reply.header("connection"), Some("close"));
     }
     // Others' bodies are in the way. The server closes the connection by itself.
     let call = app.call("POST", "/api/register/").bad_body(BodyProblem::NoRoom);
-    let reply = app.unchanged(async || call.await).await;
-    let detail = "Service temporarily unavailable.";
-    assert_eq!(reply.told(), (503, json!({"detail": detail})));
+    let unavailable = json!({"detail": "Service temporarily unavailable."});
+    let reply = app.refuses(call, (503, unavailable)).await;
     assert_eq!(reply.retry_after(), Some(5));
 }
 
@@ -379,9 +369,8 @@ async fn a_request_keeps_the_name_that_a_trusted_proxy_gave_it() {
 async fn a_compressed_body_is_refused_and_told_what_is_read() {
     let app = TestApp::start();
     let call = app.login(ANN, PASSWORD).header("content-encoding", "gzip");
-    let reply = app.unchanged(async || call.await).await;
     let detail = "Unsupported content encoding \"gzip\" in request.";
-    assert_eq!(reply.told(), (415, json!({"detail": detail})));
+    let reply = app.refuses(call, (415, json!({"detail": detail}))).await;
     assert_eq!(reply.header("accept-encoding"), Some("identity"));
 }
 
@@ -401,16 +390,11 @@ async fn a_number_that_nobody_reads_may_be_of_any_size() {
 async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
     // Peer, X-Forwarded-For, and the address that it stands for.
     let table = [
-        ("127.0.0.1", Some("203.0.113.5"), "203.0.113.5"),
-        ("127.0.0.1", Some("198.51.100.1, 203.0.113.5"), "203.0.113.5"),
         ("127.0.0.1", Some("198.51.100.1, 203.0.113.5, 127.0.0.9"), "203.0.113.5"),
         ("::1", Some("garbage, 203.0.113.5"), "203.0.113.5"),
-        ("127.0.0.1", Some("fe80::7%eth0"), "fe80::7"),
         ("127.0.0.1", Some("203.0.113.5, garbage"), "127.0.0.1"),
-        ("127.0.0.1", Some("\u{fc}\u{fc}"), "127.0.0.1"),
         ("127.0.0.1", None, "127.0.0.1"),
         ("203.0.113.5", Some("198.51.100.1"), "203.0.113.5"),
-        ("203.0.113.5", Some("127.0.0.1"), "203.0.113.5"),
     ];
     for (peer, forwarded, address) in table {
         let app = TestApp::start();
@@ -439,42 +423,4 @@ async fn probes_say_how_it_is() {
     assert_eq!(app.get("/healthz").await.status, 200);
     let stopping = (503, json!({"detail": "The server is stopping."}));
     assert_eq!(app.get("/readyz").await.told(), stopping);
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_changes_and_serves_the_rest() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
-    app.disk.set_full(true);
-    let unavailable = (503, json!({"detail": "Service temporarily unavailable."}));
-    for call in [app.registration(BOB), app.login(ANN, PASSWORD), app.refreshing(&tokens.refresh)] {
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), unavailable);
-        assert!(reply.retry_after().is_some());
-    }
-    assert_eq!(app.profile(&tokens.access).await.status, 200);
-    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
-    app.disk.set_full(false);
-    app.refresh(&tokens.refresh).await;
-    assert_eq!(app.get("/readyz").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_broken_disk_is_away_until_it_works_again() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
-    app.disk.set_broken(true);
-    for call in [app.refreshing(&tokens.refresh), app.registration(BOB)] {
-        let reply = call.await;
-        assert_eq!(reply.told(), (503, json!({"detail": "Service temporarily unavailable."})));
-        assert!(reply.retry_after().is_some());
-    }
-    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
-    app.disk.set_broken(false);
-    until(|| app.app.store.health() == Health::Fine).await;
-    assert_eq!(app.get("/readyz").await.status, 200);
-    // Whatever became of the requests before, to repeat them is safe.
-    app.refresh(&tokens.refresh).await;
-    app.registration(BOB).await;
-    app.log_in(BOB).await;
 }

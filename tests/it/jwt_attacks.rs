@@ -18,7 +18,7 @@ use latchkey::config::SigningAlgorithm;
 use latchkey::jwt::{Expiry, TokenError};
 use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, bad_access, bad_refresh};
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access, bad_refresh};
 use crate::support::{ANN, BOB, PASSWORD, START, TestApp, Tokens};
 use forger::{Forger, Kind};
 use keys::KeyRing;
@@ -120,6 +120,11 @@ impl Target {
 
     /// Ends the siege: the owner has noticed nothing, and is still there.
     async fn is_unharmed(&self) {
+        // Under a shared secret the two kinds still cannot pass for each other.
+        let reply = self.app.profile(&self.tokens.refresh).await;
+        assert_eq!(reply.told(), bad_access(WRONG_TYPE));
+        let reply = self.app.refreshing(&self.tokens.access).await;
+        assert_eq!(reply.told(), bad_refresh(WRONG_TYPE));
         assert_eq!(self.app.profile(&self.tokens.access).await.status, 200);
         let tokens = self.app.refresh(&self.tokens.refresh).await;
         assert_eq!(self.app.profile(&tokens.access).await.status, 200);
@@ -144,6 +149,7 @@ async fn every_attack_fails(algorithm: SigningAlgorithm) {
     let target = Target::new(algorithm).await;
     for kind in [Kind::Access, Kind::Refresh] {
         let forger = target.forger(kind);
+        assert_eq!(forger.header["alg"], forger.key().alg());
         target.accepts(kind, vec![case("as it is", forger.genuine())]).await;
         target.accepts(kind, header::controls(&forger)).await;
         target.accepts(kind, claims::controls(&forger)).await;

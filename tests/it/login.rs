@@ -1,7 +1,5 @@
 //! `POST /api/login/`
 
-use std::num::NonZeroUsize;
-
 use serde_json::{Value, json};
 
 use crate::support::{ANN, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, claims};
@@ -131,22 +129,4 @@ async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
     app.advance(5 * 3_600);
     assert_eq!(again(PASSWORD, &json!(first.refresh)).await.status, 200);
     assert_eq!(app.refreshing(&second.refresh).await.status, 401, "it was still good");
-}
-
-#[tokio::test]
-async fn one_session_too_many_ends_the_oldest() {
-    let three = NonZeroUsize::new(3).unwrap();
-    let app = TestApp::start_with(|config| config.tokens.sessions_per_user = three);
-    app.register(ANN).await;
-    let mut sessions = Vec::new();
-    for _ in 0..4 {
-        sessions.push(app.log_in(ANN).await);
-        app.advance(1);
-    }
-    assert_eq!(app.profile(&sessions[0].access).await.status, 401);
-    assert_eq!(app.refreshing(&sessions[0].refresh).await.status, 401);
-    for session in &sessions[1..] {
-        assert_eq!(app.profile(&session.access).await.status, 200);
-    }
-    assert_eq!(app.app.store.count_sessions(), Ok(3));
 }

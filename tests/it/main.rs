@@ -17,7 +17,6 @@ mod change_password;
 mod clock;
 mod commands;
 mod cookies;
-mod crash;
 mod delete_account;
 mod delivery;
 mod edges;
@@ -36,7 +35,6 @@ mod password_forms;
 mod password_similarity;
 mod power;
 mod process;
-mod profile;
 mod profile_change;
 mod promises;
 #[expect(unreachable_pub, reason = "the fuzz targets take them from a library")]

@@ -1,5 +1,5 @@
-//! `PATCH` and `PUT /api/profile/`, as far as they change something at once. A really new address
-//! is in `email_change`.
+//! `/api/profile/`: what it shows, and what `PATCH` and `PUT` change at once. A really new address is
+//! in `email_change`.
 
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
@@ -29,6 +29,23 @@ fn user(email: &str, username: &str) -> Value {
         "id": 2, "email": email, "username": username, "is_email_verified": false,
         "created_at": "2024-12-06T10:00:00.123456Z",
     })
+}
+
+#[tokio::test]
+async fn the_profile_is_that_of_the_bearer() {
+    let app = TestApp::start();
+    app.newcomer(BOB).await;
+    app.advance(1);
+    let tokens = app.named("Ann@Example.com", "Ann").await;
+    for path in ["/api/profile", "/api/profile/", "/api/profile/?format=api"] {
+        let reply = app.get(path).bearer(&tokens.access).header("accept", "text/html").await;
+        let shown = "{\"id\":2,\"email\":\"Ann@example.com\",\"username\":\"Ann\",\
+                     \"is_email_verified\":false,\"created_at\":\"2024-12-06T10:00:01.123456Z\"}";
+        assert_eq!((reply.status, reply.text()), (200, shown), "{path}");
+    }
+    let token = app.mailed_token().await;
+    app.confirm(&token).await;
+    assert!(app.is_verified(&tokens.access).await, "the profile is as it is now");
 }
 
 #[tokio::test]

@@ -178,16 +178,3 @@ async fn a_bad_link_gets_a_page_that_says_what_to_do() {
     assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
     assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 400, BAD_LINK);
 }
-
-#[tokio::test]
-async fn while_storage_is_away_the_page_says_to_come_back() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let token = app.reset_token(ANN).await;
-    app.disk.set_full(true);
-    let reply = sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await;
-    assert_page(&reply, 503, "Please try again in a moment");
-    assert!(reply.retry_after().is_some());
-    app.disk.set_full(false);
-    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
-}

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_RESET_TOKEN, DIFFER, SHORT};
 use crate::support::{
-    ANN, BOB, CONFIRM, ELSEWHERE, HOUR, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, WRONG,
-    assert_page, at_once, ticket_of, with,
+    ANN, BOB, CONFIRM, HOUR, NEW_PASSWORD, PASSWORD, TestApp, WRONG, assert_page, at_once,
+    ticket_of, with,
 };
 
 fn requested() -> (u16, Value) {
@@ -303,26 +303,6 @@ async fn several_requests_at_once_mail_one_link() {
 }
 
 #[tokio::test]
-async fn asking_for_mail_counts_with_the_attempts_of_an_address() {
-    let app = TestApp::start_with(|config| {
-        config.login.per_address_per_minute = NonZeroU32::new(3);
-    });
-    app.register(ANN).await;
-    assert_eq!(app.forgetting(NOBODY).await.told(), requested());
-    assert_eq!(app.resending(NOBODY).await.status, 200);
-    app.log_in(ANN).await;
-    for call in [app.forgetting(ANN), app.resending(NOBODY), app.login(NOBODY, PASSWORD)] {
-        let reply = app.unchanged(async || call.await).await;
-        let wait = reply.retry_after().unwrap();
-        let unit = if wait == 1 { "second" } else { "seconds" };
-        let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
-        assert_eq!(reply.told(), (429, json!({"detail": detail})));
-    }
-    let elsewhere = app.forgetting(ANN).from(ELSEWHERE).await;
-    assert_eq!(elsewhere.told(), requested());
-}
-
-#[tokio::test]
 async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
     let app = TestApp::start();
     let verification = app.invited(ANN).await;
@@ -332,6 +312,8 @@ async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
         rest.split_once('"').unwrap().0.to_owned()
     };
     let page = app.press("reset", &verification).await;
+    let left_behind = app.disk.image();
+    let app = app.restart_on(&left_behind).await;
     assert_page(&page, 200, "Choose a new password");
     let token = token_of(page.text());
     assert_ne!(token, verification);

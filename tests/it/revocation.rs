@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use latchkey::config::SigningAlgorithm;
 use latchkey::domain::{Authentication, Client, Session, SessionId, UserId};
 use latchkey::store::NewSession;
 use serde_json::{Value, json};
@@ -152,28 +151,6 @@ async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
     let changed = reading(&app).header("if-none-match", tag(&renewed)).await;
     assert_eq!(changed.status, 200);
     assert_ne!(tag(&changed), tag(&renewed));
-}
-
-#[tokio::test]
-async fn head_tells_of_it_and_other_methods_are_refused() {
-    let app = TestApp::start();
-    let get = reading(&app).await;
-    let head = app.call("HEAD", "/.well-known/revoked-sessions/").await;
-    assert_eq!((head.status, head.text()), (200, ""));
-    assert_eq!(head.header("content-type"), Some("application/jwt"));
-    assert_eq!(head.header("content-length"), Some(get.text().len().to_string().as_str()));
-    assert_eq!(tag(&head), tag(&get));
-    let reply = app.call("POST", "/.well-known/revoked-sessions").await;
-    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
-}
-
-#[tokio::test]
-async fn under_a_shared_secret_there_is_none() {
-    let app = TestApp::start_with(|config| config.tokens.algorithm = Some(SigningAlgorithm::Hs256));
-    for _ in 0..2 {
-        let reply = reading(&app).await;
-        assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
-    }
 }
 
 #[tokio::test]

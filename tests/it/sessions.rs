@@ -4,8 +4,8 @@ use latchkey::config::Config;
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
-use crate::support::messages::{bad_access, bad_refresh};
-use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once};
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access, bad_refresh};
+use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once, statuses};
 
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
 
@@ -18,10 +18,6 @@ fn not_found() -> (u16, Value) {
 
 fn no_credentials() -> (u16, Value) {
     (401, json!({"detail": "Authentication credentials were not provided."}))
-}
-
-fn id(tokens: &Tokens) -> String {
-    tokens.sid()
 }
 
 fn ending(app: &TestApp, tokens: &Tokens, id: &str) -> Call {
@@ -59,12 +55,12 @@ async fn the_list_shows_each_device_newest_first() {
             200,
             json!([
                 {
-                    "id": id(&second), "opened_at": "2024-12-06T10:01:00.123456Z",
+                    "id": second.sid(), "opened_at": "2024-12-06T10:01:00.123456Z",
                     "last_used": "2024-12-07", "address": "192.0.2.1", "user_agent": "",
                     "device": "Unknown device", "current": true,
                 },
                 {
-                    "id": id(&first), "opened_at": "2024-12-06T10:00:00.123456Z",
+                    "id": first.sid(), "opened_at": "2024-12-06T10:00:00.123456Z",
                     "last_used": "2024-12-06", "address": "2001:db8::7", "user_agent": FIREFOX,
                     "device": "Firefox on Windows", "current": false,
                 },
@@ -81,18 +77,17 @@ async fn one_session_ends_at_once_and_for_good() {
     let app = TestApp::start();
     let here = app.newcomer(ANN).await;
     let there = app.log_in(ANN).await;
-    let reply = ending(&app, &here, &id(&there)).await;
+    let reply = ending(&app, &here, &there.sid()).await;
     assert_eq!((reply.status, reply.text()), (204, ""));
     assert!(!app.is_live(&there).await);
     assert!(app.profile(&here.access).await.status == 200);
     assert_eq!(listed(&app, &here).await.len(), 1);
     assert_eq!(events(&app).last(), Some(&EventKind::SessionEnded));
-    let reply = app.unchanged(async || ending(&app, &here, &id(&there)).await).await;
-    assert_eq!(reply.told(), not_found(), "it is there no more");
+    app.refuses(ending(&app, &here, &there.sid()), not_found()).await;
 
     let app = app.restart().await;
     assert!(!app.is_live(&there).await, "what was answered outlives a restart");
-    assert_eq!(ending(&app, &here, &id(&here)).await.status, 204, "the current one too");
+    assert_eq!(ending(&app, &here, &here.sid()).await.status, 204, "the current one too");
     assert!(!app.is_live(&here).await);
 }
 
@@ -102,9 +97,9 @@ async fn what_is_not_ones_own_is_not_there() {
     let ann = app.newcomer(ANN).await;
     let bob = app.newcomer(BOB).await;
     for id in [
-        id(&bob).as_str(),
+        bob.sid().as_str(),
         &"0".repeat(32),
-        &id(&ann).to_uppercase(),
+        &ann.sid().to_uppercase(),
         "1",
         "x",
         "%00",
@@ -112,13 +107,9 @@ async fn what_is_not_ones_own_is_not_there() {
         "current",
         &"a".repeat(5_000),
     ] {
-        let reply = app.unchanged(async || ending(&app, &ann, id).await).await;
-        assert_eq!(reply.told(), not_found(), "{id}");
+        app.refuses(ending(&app, &ann, id), not_found()).await;
     }
     assert!(app.is_live(&bob).await);
-    let reply = app.get(&format!("/api/sessions/{}/", id(&ann))).bearer(&ann.access).await;
-    assert_eq!(reply.status, 405);
-    assert_eq!(reply.header("allow"), Some("DELETE, OPTIONS"));
 }
 
 #[tokio::test]
@@ -126,10 +117,8 @@ async fn of_two_that_end_one_session_at_once_one_finds_it() {
     let app = TestApp::start();
     let here = app.newcomer(ANN).await;
     let there = app.log_in(ANN).await;
-    let replies = at_once((0..2).map(|_| ending(&app, &here, &id(&there)))).await;
-    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [204, 404]);
+    let replies = at_once((0..2).map(|_| ending(&app, &here, &there.sid()))).await;
+    assert_eq!(statuses(&replies), [204, 404]);
     let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
     assert_eq!(ended, 1);
 }
@@ -188,8 +177,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
     let foreign = TestApp::start_as_stranger().newcomer(ANN).await;
     let (signed, _) = other.access.rsplit_once('.').unwrap();
     for forged in [FORGED, foreign.access.as_str(), signed, &format!("{signed}.AAAA")] {
-        let reply = app.unchanged(async || by_bearer(forged).await).await;
-        assert_eq!(reply.told(), bad_access("Token is invalid or expired"));
+        app.refuses(by_bearer(forged), bad_access(BAD_TOKEN)).await;
     }
     app.refresh(&other.refresh).await;
     // Long after its session is over, it is still what is ended.
@@ -198,7 +186,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
     assert_eq!(reply.status, 204);
     // Where the other kind is due it stays refused, expired or not.
     let reply = by_bearer(&other.refresh).await;
-    assert_eq!(reply.told(), bad_access("Token has wrong type"));
+    assert_eq!(reply.told(), bad_access(WRONG_TYPE));
 }
 
 #[tokio::test]
@@ -207,17 +195,17 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
     let tokens = app.newcomer(ANN).await;
     app.advance(31 * 60);
     let access = app.refresh(&tokens.refresh).await.access;
-    let invalid = || bad_refresh("Token is invalid or expired");
+    let invalid = || bad_refresh(BAD_TOKEN);
     let post = |body: Value| app.post("/api/logout/", &body);
     for (call, expected) in [
         (app.call("POST", "/api/logout/"), no_credentials()),
         (post(json!({})), no_credentials()),
         (post(json!({"refresh": FORGED})), invalid()),
         (post(json!({"refresh": "garbage"})), invalid()),
-        (post(json!({"refresh": access})), bad_refresh("Token has wrong type")),
+        (post(json!({"refresh": access})), bad_refresh(WRONG_TYPE)),
         (post(json!({"refresh": FORGED})).bearer(&access), invalid()),
-        (post(json!({})).bearer(FORGED), bad_access("Token is invalid or expired")),
-        (post(json!({})).bearer(&tokens.refresh), bad_access("Token has wrong type")),
+        (post(json!({})).bearer(FORGED), bad_access(BAD_TOKEN)),
+        (post(json!({})).bearer(&tokens.refresh), bad_access(WRONG_TYPE)),
         (
             post(json!({})).header("authorization", "Bearer"),
             (
@@ -232,8 +220,7 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
         (post(json!({"refresh": null})), no_credentials()),
         (post(json!({"refresh": 1})), (400, json!({"refresh": ["Not a valid string."]}))),
     ] {
-        let reply = app.unchanged(async || call.await).await;
-        assert_eq!(reply.told(), expected);
+        app.refuses(call, expected).await;
     }
 }
 
@@ -301,8 +288,7 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
     assert!(!app.is_live(&there).await);
     assert!(app.is_live(&bob).await);
     assert_eq!(events(&app).last(), Some(&EventKind::AllSessionsEnded));
-    let reply = app.unchanged(async || everywhere().await).await;
-    assert_eq!(reply.told(), bad_access("Token is invalid or expired"), "a replay");
+    app.refuses(everywhere(), bad_access(BAD_TOKEN)).await;
     app.log_in(ANN).await;
 }
 
@@ -314,6 +300,5 @@ async fn without_cookies_a_cookie_logs_nobody_out() {
         .call("POST", "/api/logout/")
         .header("origin", "https://accounts.example.com")
         .header("cookie", format!("__Host-latchkey_refresh={}", tokens.refresh));
-    let reply = app.unchanged(async || call.await).await;
-    assert_eq!(reply.told(), no_credentials());
+    app.refuses(call, no_credentials()).await;
 }

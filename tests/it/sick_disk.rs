@@ -1,5 +1,6 @@
 //! A disk that is slow for seconds, and one that is really full. Errors of every kind are in
-//! `power`, where a model knows what may be left; a disk below `min_free` is in `edges`.
+//! `power`, where a model knows what may be left; a disk below `min_free` is in
+//! `authorisation`.
 
 use std::io::ErrorKind;
 use std::time::Duration;

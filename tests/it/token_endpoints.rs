@@ -4,7 +4,7 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_refresh};
-use crate::support::{ANN, TestApp, at_once};
+use crate::support::{ANN, TestApp, at_once, statuses};
 
 fn good() -> (u16, Value) {
     (200, json!({}))
@@ -89,9 +89,7 @@ async fn of_two_that_blacklist_at_once_one_succeeds() {
     let app = TestApp::start();
     let tokens = app.newcomer(ANN).await;
     let replies = at_once((0..2).map(|_| app.blacklisting(&tokens.refresh))).await;
-    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 401]);
+    assert_eq!(statuses(&replies), [200, 401]);
 }
 
 #[tokio::test]

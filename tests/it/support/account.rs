@@ -1,9 +1,10 @@
 //! What people do with their account after the first login, as the tests speak of it.
 
+use latchkey::domain::EventKind;
 use latchkey::mail::SentMail;
 use serde_json::{Value, json};
 
-use super::{CONFIRM, Call, PASSWORD, Reply, TestApp, Tokens};
+use super::{CONFIRM, Call, PASSWORD, Reply, TestApp, Tokens, until};
 
 /// The password that takes the place of everybody's.
 pub(crate) const NEW_PASSWORD: &str = "brick-Sail 9 meadow";
@@ -99,6 +100,18 @@ impl TestApp {
     pub(crate) async fn letter(&self, to: &str, subject: &str) -> SentMail {
         let letters = self.letters(to, subject).await;
         letters.last().unwrap_or_else(|| panic!("no mail to {to}: {subject}")).clone()
+    }
+
+    /// Waits until the events of failures, written after their answers, are these, with their
+    /// counts.
+    pub(crate) async fn until_failures(&self, expected: &[(EventKind, u64)]) {
+        let failures = || {
+            let events = self.events().into_iter().map(|event| (event.kind, event.count));
+            let is_failure =
+                |kind: EventKind| matches!(kind, EventKind::LoginFailed | EventKind::LockedOut);
+            events.filter(|(kind, _)| is_failure(*kind)).collect::<Vec<_>>()
+        };
+        until(|| failures() == expected).await;
     }
 
     /// Whether tokens are of any use. It refreshes, which is no reuse but takes the token.

@@ -92,6 +92,12 @@ impl State {
     pub(crate) fn of_the_first_user(&self) -> (Option<&User>, u64) {
         (self.users.first(), self.sessions)
     }
+
+    /// Whether the same is there, whatever was delivered since the start.
+    pub(crate) fn was_left_by(mut self, other: &Self) -> bool {
+        self.delivery_attempts = other.delivery_attempts;
+        self == *other
+    }
 }
 
 impl TestApp {
