@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use url::{Host, Url};
 
-use super::urls::{is_host, is_local_host, parse_http};
+use super::urls::{is_host, parse_http};
 
 /// Schemes whose pages have no origin of their own, for which browsers send `null`, and those that
 /// the URL standard knows but no page has.
@@ -40,12 +40,6 @@ fn parse_native(text: &str) -> Option<String> {
     };
     let is_sound = is_scheme && has_pages && is_host && port.is_none_or(is_port);
     is_sound.then(|| format!("{scheme}://{authority}"))
-}
-
-/// Whether the page of an origin is loaded without TLS from another machine.
-pub(super) fn is_plaintext(origin: &str) -> bool {
-    Url::parse(origin)
-        .is_ok_and(|url| url.scheme() == "http" && !url.host().is_some_and(is_local_host))
 }
 
 /// Whether a browser may take a page of `origin` for the same site as `url`: the scheme is the
@@ -147,22 +141,6 @@ mod tests {
             "://x",
         ] {
             assert_eq!(parse_origin(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_in_view_wherever_it_leaves_the_machine() {
-        for (origin, expected) in [
-            ("http://app.example", true),
-            ("http://192.168.1.5:3000", true),
-            ("http://localhost:5173", false),
-            ("http://app.localhost", false),
-            ("http://127.0.0.1", false),
-            ("https://app.example", false),
-            ("capacitor://localhost", false),
-            ("app://obsidian.md", false),
-        ] {
-            assert_eq!(is_plaintext(origin), expected, "{origin}");
         }
     }
 

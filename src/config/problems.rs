@@ -108,24 +108,6 @@ mod tests {
     }
 
     #[test]
-    fn problems_come_in_the_order_of_the_file_and_then_of_the_variables() {
-        let line = |line| Place::File { name: "c.toml".to_owned(), line };
-        let places = [
-            Place::Nowhere,
-            Place::Variable("LATCHKEY_B".to_owned()),
-            line(Some(10)),
-            line(Some(9)),
-            Place::Variable("LATCHKEY_A".to_owned()),
-            line(None),
-        ];
-        let problems = places.map(|place| Problem::new(place, "wrong".to_owned()));
-        let text = ConfigProblems::new(problems.into()).to_string();
-        let expected = "c.toml: wrong\nc.toml:9: wrong\nc.toml:10: wrong\nLATCHKEY_A: wrong\n\
-                        LATCHKEY_B: wrong\nwrong";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
     fn only_a_name_much_like_it_is_offered() {
         let known = ["listen", "public_url", "max_body"];
         assert_eq!(nearest("lisen", known), Some("listen"));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use url::{Host, Url};
 
-use super::urls::{is_local_host, parse_http};
+use super::urls::{is_plaintext, parse_http};
 
 /// The base of links: `http` or `https`, a host, and optionally a port and a path. Displayed
 /// without a trailing slash.
@@ -64,7 +64,7 @@ impl PublicUrl {
 
     /// Whether requests to this URL leave the machine without TLS.
     pub fn is_plaintext(&self) -> bool {
-        self.0.scheme() == "http" && !self.host().is_some_and(is_local_host)
+        is_plaintext(&self.0)
     }
 
     /// The labels of the host that identify someone: all except the top-level domain and `www`. An
@@ -100,38 +100,24 @@ mod tests {
 
     #[test]
     fn urls_are_normalized_and_taken_apart() {
-        for (text, normal, origin, authority, path) in [
+        for (text, origin, authority, path) in [
             (
                 "HTTPS://Accounts.Example.com:443/auth//",
-                "https://accounts.example.com/auth",
                 "https://accounts.example.com",
                 "accounts.example.com",
                 "/auth",
             ),
-            (
-                "http://127.0.0.1:8000",
-                "http://127.0.0.1:8000",
-                "http://127.0.0.1:8000",
-                "127.0.0.1:8000",
-                "",
-            ),
-            (
-                "http://[::1]:8000/x/y",
-                "http://[::1]:8000/x/y",
-                "http://[::1]:8000",
-                "[::1]:8000",
-                "/x/y",
-            ),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "127.0.0.1:8000", ""),
+            ("http://[::1]:8000/x/y", "http://[::1]:8000", "[::1]:8000", "/x/y"),
             (
                 "https://bücher.example",
-                "https://xn--bcher-kva.example",
                 "https://xn--bcher-kva.example",
                 "xn--bcher-kva.example",
                 "",
             ),
         ] {
             let url = url(text);
-            assert_eq!(url.to_string(), normal);
+            assert_eq!(url.to_string(), format!("{origin}{path}"));
             assert_eq!(
                 (url.origin().as_str(), url.authority(), url.path()),
                 (origin, authority, path)
@@ -162,8 +148,10 @@ mod tests {
             ("http://accounts.example.com", true),
             ("http://192.0.2.1", true),
             ("http://localhost.example", true),
+            ("capacitor://localhost", false),
+            ("app://obsidian.md", false),
         ] {
-            assert_eq!(url(text).is_plaintext(), is_plaintext, "{text}");
+            assert_eq!(super::is_plaintext(&Url::parse(text).unwrap()), is_plaintext, "{text}");
         }
     }
 

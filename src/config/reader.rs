@@ -18,7 +18,8 @@ mod values;
 pub(super) struct Reader {
     file: Option<WrittenFile>,
     environment: Environment,
-    keys: Vec<Key>,
+    /// The keys that were read.
+    pub(super) keys: Vec<Key>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -86,12 +87,6 @@ impl Reader {
     /// Adds a warning, which does not stop the start.
     pub(super) fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(message.into());
-    }
-
-    /// The keys that were read.
-    #[cfg(test)]
-    pub(super) fn keys(&self) -> &[Key] {
-        &self.keys
     }
 
     /// The warnings, now that every key has been read. `is_whole` is whether all sections were

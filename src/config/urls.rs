@@ -29,12 +29,17 @@ pub(super) fn has_credentials(text: &str) -> bool {
 }
 
 /// Whether `host` is this machine.
-pub(super) fn is_local_host(host: Host<&str>) -> bool {
+fn is_local_host(host: Host<&str>) -> bool {
     match host {
         Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.to_canonical().is_loopback(),
     }
+}
+
+/// Whether requests to this URL, or the load of its page, leave the machine without TLS.
+pub(super) fn is_plaintext(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host().is_some_and(is_local_host)
 }
 
 /// Parses an `http` or `https` URL without user name, password, query or fragment. What the URL

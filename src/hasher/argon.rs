@@ -303,27 +303,20 @@ mod tests {
         blocks.iter().filter(is_filled).count()
     }
 
-    #[test]
-    fn without_a_hash_the_same_memory_is_filled_and_nothing_matches() {
-        let argon = argon(256, 1);
-        let mut memory = Memory::default();
-        let verdict = argon.verify(&[secret("x")], None, &mut memory);
-        assert!(matches!(verdict, Some(Verdict::Mismatch)));
-        assert_eq!(filled(&mut memory), 256);
-    }
-
     /// Cheaper hashes, made before the configured parameters were raised, used to reveal known
     /// addresses.
     #[test]
     fn a_wrong_password_makes_up_for_a_cheap_hash_and_a_right_one_does_not() {
         let argon = argon(1024, 3);
         // 1024 KiB in 3 passes, less 256 KiB in 2, is 853 KiB in 3, of which Argon2 uses 852.
-        for (password, expected, written) in
-            [("password", OUTDATED, 256), ("Password", MISMATCH, 852)]
-        {
+        for (stored, password, expected, written) in [
+            (Some(REFERENCE), "password", OUTDATED, 256),
+            (Some(REFERENCE), "Password", MISMATCH, 852),
+            (None, "password", MISMATCH, 1024),
+        ] {
             let mut memory = Memory::default();
-            let stored = PasswordHash::new(REFERENCE.to_owned());
-            let verdict = argon.verify(&[secret(password)], Some(&stored), &mut memory);
+            let stored = stored.map(|stored| PasswordHash::new(stored.to_owned()));
+            let verdict = argon.verify(&[secret(password)], stored.as_ref(), &mut memory);
             assert_eq!(verdict.map(outdated), Some(expected));
             assert_eq!(memory.len(), 1024, "whatever it is held against");
             assert_eq!(filled(&mut memory), written, "{password}");
@@ -333,13 +326,16 @@ mod tests {
     /// Costlier hashes, made before the configured parameters were lowered, used to reveal known
     /// addresses.
     #[test]
-    fn once_a_costlier_hash_was_met_unknown_addresses_cost_as_much() {
-        for password in ["password", "Password"] {
+    fn once_a_costlier_hash_was_met_and_not_refused_unknown_addresses_cost_as_much() {
+        let highest = Cost { blocks: 1024, work: 2048 };
+        for (password, memory, expected) in [
+            ("password", "m=1024", highest),
+            ("Password", "m=1024", highest),
+            ("password", "m=262145", Cost { blocks: 256, work: 256 }),
+        ] {
             let argon = argon(256, 1);
-            let costly = REFERENCE.replace("m=256", "m=1024");
-            verdict(&argon, password, &costly);
-            let highest = argon.highest(Cost::NONE);
-            assert_eq!(highest, Cost { blocks: 1024, work: 2048 });
+            verdict(&argon, password, &REFERENCE.replace("m=256", memory));
+            assert_eq!(argon.highest(Cost::NONE), expected, "{password} {memory}");
         }
     }
 
@@ -381,13 +377,6 @@ mod tests {
             // 2 passes and the 768 KiB in 2 that these lack are as much as 1024 KiB in 2.
             assert_eq!(costs, [1024 * (1 + count); 3]);
         }
-    }
-
-    #[test]
-    fn what_is_refused_raises_no_cost() {
-        let argon = argon(256, 1);
-        verdict(&argon, "password", &REFERENCE.replace("m=256", "m=262145"));
-        assert_eq!(argon.highest(Cost::NONE), Cost::of(&argon.configured));
     }
 
     #[test]

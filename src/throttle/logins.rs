@@ -101,17 +101,17 @@ pub(super) struct Logins {
     /// How long a pair is locked out.
     lockout: Duration,
     /// Pairs of an email and an address that has not logged in to it before.
-    strangers: Table,
+    pub(super) strangers: Table,
     /// Pairs of an email and an address that has. A flood of other pairs cannot displace these.
     known: Table,
     /// `None` if failures are not counted for each email.
-    emails: Option<EmailLimit>,
+    pub(super) emails: Option<EmailLimit>,
     epochs: Epochs,
 }
 
 #[derive(Debug)]
-struct EmailLimit {
-    table: Table,
+pub(super) struct EmailLimit {
+    pub(super) table: Table,
     limit: u32,
     /// The attempts of the last hour that were admitted above the limit, by email and by pair.
     /// Also the right password's count: the pace bounds what a guesser can try.
@@ -145,13 +145,6 @@ impl Logins {
     /// Forgets all failures at this email.
     pub(super) fn clear(&mut self, email: Digest) {
         self.epochs.begin(email);
-    }
-
-    /// The number of entries in the largest table.
-    #[cfg(test)]
-    pub(super) fn most_entries(&self) -> usize {
-        let emails = self.emails.as_ref().map_or(0, |emails| emails.table.len());
-        self.strangers.len().max(self.known.len()).max(emails)
     }
 
     fn pairs(&mut self, is_known_address: bool) -> &mut Table {

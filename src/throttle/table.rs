@@ -275,21 +275,4 @@ mod tests {
         assert_eq!(table.entry(key(3), START).unwrap_err(), RetryAfter(LOCK));
         assert!(table.entry(key(3), START.saturating_add(LOCK)).is_ok());
     }
-
-    #[test]
-    fn a_lock_lasts_its_time_and_never_longer_from_any_now() {
-        let mut table = table(1);
-        let entry = table.entry(key(0), START).unwrap();
-        entry.window.add(1);
-        entry.locked_until = Some(START.saturating_add(LOCK));
-        let earlier = START.saturating_sub(WINDOW * 1_000);
-        let end = table.entry(key(0), earlier).unwrap().locked_until.unwrap();
-        assert_eq!(end, earlier.saturating_add(LOCK));
-        let entry = table.entry(key(0), end).unwrap();
-        assert_eq!(
-            (entry.locked_until, entry.window.total()),
-            (None, 0),
-            "and the count starts anew"
-        );
-    }
 }

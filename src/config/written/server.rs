@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use url::Url;
+
 use super::{HOUR, KIB, MIB, MILLION, SECOND};
-use crate::config::origins::{is_plaintext, may_share_site, parse_origin};
+use crate::config::origins::{may_share_site, parse_origin};
 use crate::config::reader::Reader;
-use crate::config::urls::parse_network;
+use crate::config::urls::{is_plaintext, parse_network};
 use crate::config::{PublicUrl, ServerConfig};
 
 /// What a URL that links start with looks like.
@@ -58,7 +60,9 @@ pub(super) fn server(reader: &mut Reader) -> ServerConfig {
             "server.trusted_proxies contains every address: any client can claim any address",
         );
     }
-    if let Some(origins) = listed(&config.allowed_origins, is_plaintext) {
+    if let Some(origins) = listed(&config.allowed_origins, |origin| {
+        Url::parse(origin).is_ok_and(|page| is_plaintext(&page))
+    }) {
         reader.warn(format!(
             "server.allowed_origins holds plain http: {origins}; anyone on the way can change such \
              a page, and then act for its visitors"

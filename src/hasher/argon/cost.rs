@@ -63,22 +63,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn all_done_lacks_nothing() {
-        let cost = Cost::of(&params(19 * 1024, 2, 1));
-        assert_eq!(cost.lacking(cost, 1), None);
-        let more = Cost::of(&params(19 * 1024, 3, 1));
-        assert_eq!(cost.lacking(more, 1), None);
-        let a_little_less = Cost { work: cost.work - 7, ..cost };
-        assert_eq!(cost.lacking(a_little_less, 1), None, "less than Argon2 can do");
-    }
-
-    #[test]
-    fn memory_and_work_are_the_highest_of_any() {
-        let highest = Cost { blocks: 256, work: 1024 }.max(Cost { blocks: 512, work: 512 });
-        assert_eq!(highest, Cost { blocks: 512, work: 1024 });
-    }
-
     proptest! {
         /// Whatever is configured and stored, a wrong password costs as much as an unknown address,
         /// within one per cent, and needs no more memory.
