@@ -1,9 +1,9 @@
 //! The commands of the executable beside `serve`: what they read, and as whom they act.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{Ended, Program};
+use crate::support::{Program, all_below};
 
 /// A data directory as a stopped server leaves it.
 fn install(directory: &Path) {
@@ -11,19 +11,7 @@ fn install(directory: &Path) {
 }
 
 fn command(directory: &Path, words: &str) -> Program {
-    words.split(' ').fold(Program::in_directory(directory), |program, word| program.arg(word))
-}
-
-fn succeed(program: &Program) -> String {
-    let Ended { status, stdout, stderr } = program.run();
-    assert!(status.success(), "{stderr}");
-    stdout
-}
-
-fn fail(program: &Program) -> String {
-    let Ended { status, stdout, stderr } = program.run();
-    assert_eq!((status.code(), stdout.as_str()), (Some(1), ""), "{stderr}");
-    stderr
+    Program::in_directory(directory).args(words)
 }
 
 #[test]
@@ -34,16 +22,16 @@ fn a_command_demands_only_what_it_uses() {
     let config = "[mail]\nsmtp_username = 'latchkey'\nsmtp_pasword = 'x'\n[server]\nlisten = 1\n";
     std::fs::write(path.join("config.toml"), config).unwrap();
     let without_secret = |words| command(path, words).with("MAIL_SMTP_PASSWORD_FILE", "nowhere");
-    assert_eq!(succeed(&without_secret("keys list")).lines().count(), 4);
-    assert!(succeed(&without_secret("keys rotate")).starts_with("made access-"));
-    assert_eq!(succeed(&without_secret("keys list")).lines().count(), 5);
-    let refused = fail(&without_secret("clock accept"));
+    assert_eq!(without_secret("keys list").succeeds().lines().count(), 4);
+    assert!(without_secret("keys rotate").succeeds().starts_with("made access-"));
+    assert_eq!(without_secret("keys list").succeeds().lines().count(), 5);
+    let refused = without_secret("clock accept").fails();
     assert!(refused.contains("the clock is not behind"), "{refused}");
-    assert!(fail(&without_secret("check-config")).contains("smtp_pasword: no such key"));
+    assert!(without_secret("check-config").fails().contains("smtp_pasword: no such key"));
 
     // What it does use must be right.
     std::fs::write(path.join("config.toml"), "[storage]\ndirectry = 'elsewhere'\n").unwrap();
-    assert!(fail(&command(path, "keys list")).contains("storage.directry: no such key"));
+    assert!(command(path, "keys list").fails().contains("storage.directry: no such key"));
 }
 
 #[test]
@@ -63,8 +51,8 @@ fn the_log_of_a_start_says_which_configuration_was_read() {
     std::fs::write(path.join("config.toml"), "").unwrap();
     start(program(), "read the configuration file=config.toml");
     std::fs::write(path.join("named.toml"), "").unwrap();
-    start(program().arg("--config=named.toml"), "read the configuration file=named.toml");
-    assert!(fail(&program().arg("--config=gone.toml")).contains("gone.toml: cannot be read"));
+    start(program().args("--config=named.toml"), "read the configuration file=named.toml");
+    assert!(program().args("--config=gone.toml").fails().contains("gone.toml: cannot be read"));
 }
 
 /// Only root can be tested for what root's commands do.
@@ -86,9 +74,9 @@ fn run_by_root_a_command_acts_as_the_owner_of_the_data() {
         chown(entry, Some(OWNER.0), Some(OWNER.1)).unwrap();
     }
     let files = all_below(&path.join("data")).len();
-    succeed(&command(path, "keys list"));
-    succeed(&command(path, "keys rotate"));
-    fail(&command(path, "clock accept"));
+    command(path, "keys list").succeeds();
+    command(path, "keys rotate").succeeds();
+    command(path, "clock accept").fails();
     let after = all_below(&path.join("data"));
     assert_eq!(after.len(), files + 2, "a key and its public half");
     for entry in after {
@@ -99,21 +87,11 @@ fn run_by_root_a_command_acts_as_the_owner_of_the_data() {
     // With the rights of the owner, and no more.
     let keys = path.join("data/keys");
     chown(&keys, Some(0), Some(0)).unwrap();
-    assert!(fail(&command(path, "keys list")).contains("data/keys"));
+    assert!(command(path, "keys list").fails().contains("data/keys"));
     chown(&keys, Some(OWNER.0), Some(OWNER.1)).unwrap();
-    succeed(&command(path, "keys rotate --compromised"));
+    command(path, "keys rotate --compromised").succeeds();
 
     let nowhere = command(path, "keys list").with("STORAGE_DIRECTORY", "nowhere");
-    assert!(fail(&nowhere).contains("cannot look at the data directory nowhere"));
+    assert!(nowhere.fails().contains("cannot look at the data directory nowhere"));
     assert!(!path.join("nowhere").exists());
-}
-
-/// A directory and everything below it.
-fn all_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = vec![directory.to_owned()];
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(all_below(&path)) } else { found.push(path) }
-    }
-    found
 }

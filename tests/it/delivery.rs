@@ -13,11 +13,9 @@ use redb::{Builder, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::{ANN, BOB, DAY, Disk, Lines, START, TestApp, until};
+use crate::support::{ANN, BOB, DAY, Disk, Lines, PATIENCE, START, TestApp, until};
 
 const CAROL: &str = "carol@example.com";
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn deferred() -> Delivery {
     Delivery::Deferred { reason: "451 not now".to_owned() }

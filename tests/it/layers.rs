@@ -4,7 +4,9 @@
 //! that is not for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::support::all_below;
 
 /// The floors, lowest first, each with the modules that live there.
 const FLOORS: &[(&str, &[&str])] = &[
@@ -129,19 +131,12 @@ fn the_search_finds_what_it_is_there_to_find() {
 /// All source files.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut directories = vec![root.clone()];
-    let mut sources = Vec::new();
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                sources.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    let mut sources: Vec<_> = all_below(&root).into_iter().filter(is_source).map(read).collect();
     sources.sort();
     sources
 }

@@ -3,64 +3,29 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::{Arc, Barrier};
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 use std::thread;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{ANN, Ended, PASSWORD, Program, Running, Wire, claims};
-
-fn registration(email: &str) -> Value {
-    json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD})
-}
-
-fn register(wire: &mut Wire, email: &str) {
-    let reply = wire.post("/api/register/", &registration(email)).unwrap();
-    assert_eq!(reply.status, 201, "{reply:?}");
-}
-
-/// Logs in and returns access and refresh token.
-fn log_in(wire: &mut Wire, email: &str) -> (String, String) {
-    let body = json!({"email": email, "password": PASSWORD});
-    let reply = wire.post("/api/login/", &body).unwrap();
-    assert_eq!(reply.status, 200, "{reply:?}");
-    (reply.field("access"), reply.field("refresh"))
-}
-
-fn refresh(wire: &mut Wire, token: &str) -> (u16, Value) {
-    let reply = wire.post("/api/token/refresh/", &json!({"refresh": token})).unwrap();
-    (reply.status, reply.json())
-}
+use crate::support::{ANN, PASSWORD, Program, Running, Wire, all_below, claims};
 
 /// Every file below a directory with what is in it.
 fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() {
-            for (inner, bytes) in contents(&path) {
-                found.insert(format!("{name}/{inner}"), bytes);
-            }
-        } else {
-            found.insert(name, std::fs::read(&path).unwrap());
-        }
-    }
-    found
+    let name = |path: &PathBuf| path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+    let files = all_below(directory).into_iter().filter(|path| path.is_file());
+    files.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
 }
 
 /// How many mails there are to `email`.
 fn mails_to(directory: &Path, email: &str) -> usize {
     let to = format!("To: {email}\r\n");
-    let mails = contents(&directory.join("mails"));
-    mails
-        .iter()
-        .filter(|(name, bytes)| {
-            name.ends_with(".eml") && String::from_utf8_lossy(bytes).contains(&to)
-        })
-        .count()
+    let is_to = |(name, bytes): &(&String, &Vec<u8>)| {
+        name.ends_with(".eml") && String::from_utf8_lossy(bytes).contains(&to)
+    };
+    contents(&directory.join("mails")).iter().filter(is_to).count()
 }
 
 #[test]
@@ -70,22 +35,18 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
         let program = Program::in_directory(directory.path());
         let running = program.serve();
         let address = running.address;
-        assert_eq!(
-            running.ready,
-            format!(
-                "latchkey {} listening on http://{address}, data in data\n",
-                env!("CARGO_PKG_VERSION")
-            )
-        );
+        let version = env!("CARGO_PKG_VERSION");
+        let ready = format!("latchkey {version} listening on http://{address}, data in data\n");
+        assert_eq!(running.ready, ready);
         let mut wire = running.connect();
         assert_eq!(wire.get("/readyz", "").unwrap().json(), json!({"status": "ok"}));
         let page = b"GET / HTTP/1.1\r\nHost: test\r\nAccept: text/html\r\n\r\n";
         wire.send(page).unwrap();
         let page = String::from_utf8(wire.receive().unwrap().body).unwrap();
         assert!(page.contains(&address.to_string()), "pages name the port that was found: {page}");
-        register(&mut wire, ANN);
-        let (access, token) = log_in(&mut wire, ANN);
-        assert_eq!(claims(&access)["iss"], format!("http://{address}"));
+        wire.register(ANN);
+        let tokens = wire.log_in(ANN);
+        assert_eq!(claims(&tokens.access)["iss"], format!("http://{address}"));
         running.wait_for_line("mail delivered");
         running.signal(signal);
         let ended = running.ended();
@@ -95,7 +56,7 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
 
         let running = program.serve();
         let mut wire = running.connect();
-        assert_eq!(refresh(&mut wire, &token).0, 200, "what was kept goes on");
+        assert_eq!(wire.refresh(&tokens.refresh).status, 200, "what was kept goes on");
         running.stop();
     }
 }
@@ -104,7 +65,7 @@ fn it_says_one_line_serves_and_stops_with_exit_code_0() {
 fn what_it_keeps_is_for_its_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let running = Program::in_directory(directory.path()).serve();
-    register(&mut running.connect(), ANN);
+    running.connect().register(ANN);
     running.wait_for_line("mail delivered");
     running.stop();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -123,7 +84,8 @@ fn what_it_keeps_is_for_its_owner_alone() {
 fn a_request_under_way_is_finished_and_a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::in_directory(directory.path());
-    let body = registration(ANN).to_string();
+    let body = json!({"email": ANN, "password": PASSWORD, "password_confirm": PASSWORD});
+    let body = body.to_string();
     let head = format!(
         "POST /api/register/ HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
@@ -152,7 +114,7 @@ fn a_request_under_way_is_finished_and_a_second_signal_does_not_wait() {
     running.signal(Signal::TERM);
     assert_eq!(running.ended().status.code(), Some(1));
     let running = program.serve();
-    log_in(&mut running.connect(), ANN);
+    running.connect().log_in(ANN);
 }
 
 #[test]
@@ -161,7 +123,7 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
     let path = directory.path();
     let program = || Program::in_directory(path);
     let running = program().serve();
-    register(&mut running.connect(), ANN);
+    running.connect().register(ANN);
     running.wait_for_line("mail delivered");
     running.stop();
 
@@ -196,15 +158,15 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
     let in_use = [port.as_str(), "server.listen"];
     let table: Vec<(Program, &[&str])> = vec![
         (
-            program().arg("--config").arg("unknown.toml"),
+            program().args("--config unknown.toml"),
             &["unknown.toml:2", "listen_on", "server.listen?"],
         ),
         (
-            program().arg("serve").arg("--config").arg("duration.toml"),
+            program().args("serve --config duration.toml"),
             &["duration.toml:3", "access_lifetime", "half an hour", "30m"],
         ),
-        (program().arg("--config").arg("broken.toml"), &["broken.toml:1"]),
-        (program().arg("--config").arg("missing.toml"), &["missing.toml"]),
+        (program().args("--config broken.toml"), &["broken.toml:1"]),
+        (program().args("--config missing.toml"), &["missing.toml"]),
         (program().with("LOGIN_LOCKOUT", "5 minutes"), &["LATCHKEY_LOGIN_LOCKOUT", "5 minutes"]),
         (program().with("MAIL_TEMPLATES", "templates"), &["verify_email.txt", "3"]),
         (program().with("MAIL_TEMPLATES", "nowhere"), &["nowhere"]),
@@ -215,12 +177,11 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
         (program().with("STORAGE_DIRECTORY", "damaged"), &["damaged/latchkey.redb"]),
         (program().with("STORAGE_DIRECTORY", "/proc/latchkey"), &["/proc/latchkey"]),
         (program().with("STORAGE_DIRECTORY", "open"), &["open", "0755", "chmod 700"]),
-        (program().arg("--port").arg("80"), &["--port", "--help"]),
-        (program().arg("sevre"), &["sevre", "--help"]),
+        (program().args("--port 80"), &["--port", "--help"]),
+        (program().args("sevre"), &["sevre", "--help"]),
     ];
     for (program, parts) in table {
-        let Ended { status, stdout, stderr } = program.run();
-        assert_eq!((status.code(), stdout.as_str()), (Some(1), ""), "{parts:?}: {stderr}");
+        let stderr = program.fails();
         let messages = stderr.lines().filter(|line| line.starts_with("latchkey: ")).count();
         assert_eq!(messages, 1, "{stderr}");
         for part in parts {
@@ -231,7 +192,7 @@ fn what_is_wrong_stops_the_start_with_one_message_and_leaves_the_data_untouched(
         assert!(after == before, "{parts:?} changed {:?}", after.keys());
     }
     let running = program().serve();
-    log_in(&mut running.connect(), ANN);
+    running.connect().log_in(ANN);
 }
 
 #[test]
@@ -240,8 +201,8 @@ fn a_configured_audience_is_in_the_tokens_and_they_are_taken() {
     let program = Program::in_directory(directory.path());
     let running = program.with("TOKENS_AUDIENCE", "https://api.example.com").serve();
     let mut wire = running.connect();
-    register(&mut wire, ANN);
-    let (access, _) = log_in(&mut wire, ANN);
+    wire.register(ANN);
+    let access = wire.log_in(ANN).access;
     assert_eq!(claims(&access)["aud"], "https://api.example.com");
     assert_eq!(wire.get("/api/profile/", &access).unwrap().status, 200);
 }
@@ -252,9 +213,8 @@ fn a_first_start_that_fails_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
     let program = Program::in_directory(directory.path());
-    assert_eq!(program.with("SERVER_LISTEN", &port).run().status.code(), Some(1));
-    let program = Program::in_directory(directory.path()).with("SERVER_MAX_BODY", "lots");
-    assert_eq!(program.run().status.code(), Some(1));
+    program.with("SERVER_LISTEN", &port).fails();
+    Program::in_directory(directory.path()).with("SERVER_MAX_BODY", "lots").fails();
     let left = contents(directory.path());
     assert!(left.is_empty(), "{:?}", left.keys());
     assert!(!directory.path().join("data").exists());
@@ -266,51 +226,41 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let program = Program::in_directory(directory.path());
     let running = program.serve();
     let mut wire = running.connect();
-    register(&mut wire, ANN);
-    let accept = Program::in_directory(directory.path()).arg("clock").arg("accept");
+    wire.register(ANN);
+    let accept = Program::in_directory(directory.path()).args("clock accept");
     for second in [&program, &accept] {
-        let ended = second.run();
-        assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
-        assert!(ended.stderr.contains("another latchkey process uses"), "{ended:?}");
+        let refused = second.fails();
+        assert!(refused.contains("another latchkey process uses"), "{refused}");
     }
     // The first one notices nothing.
-    let (_, token) = log_in(&mut wire, ANN);
-    assert_eq!(refresh(&mut wire, &token).0, 200);
+    let token = wire.log_in(ANN).refresh;
+    assert_eq!(wire.refresh(&token).status, 200);
     running.stop();
 
     // With the server stopped, a clock that is right is left alone.
-    let ended = accept.run();
-    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
-    assert!(ended.stderr.contains("the clock is not behind"), "{ended:?}");
+    let refused = accept.fails();
+    assert!(refused.contains("the clock is not behind"), "{refused}");
     let running = program.serve();
     let mut wire = running.connect();
-    assert_eq!(refresh(&mut wire, &token).0, 200);
+    assert_eq!(wire.refresh(&token).status, 200);
 }
 
 #[test]
 fn the_other_commands_do_what_they_say() {
     let directory = tempfile::tempdir().unwrap();
     let program = || Program::in_directory(directory.path());
-    let version = program().arg("--version").run();
-    let expected = format!("latchkey {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!((version.status.code(), version.stdout), (Some(0), expected));
-    let help = program().arg("--help").run();
-    assert!(help.status.success() && help.stdout.contains("latchkey check-config"), "{help:?}");
-    let fine = program().arg("check-config").run();
-    assert_eq!(
-        (fine.status.code(), fine.stdout.as_str()),
-        (Some(0), "the configuration is fine\n")
-    );
-    let bad = program().arg("check-config").with("SERVER_MAX_BODY", "lots").run();
-    assert_eq!(bad.status.code(), Some(1), "{bad:?}");
+    let version = format!("latchkey {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(program().args("--version").succeeds(), version);
+    assert!(program().args("--help").succeeds().contains("latchkey check-config"));
+    assert_eq!(program().args("check-config").succeeds(), "the configuration is fine\n");
+    program().args("check-config").with("SERVER_MAX_BODY", "lots").fails();
     // A variable that is no key only warns: orchestrators inject some.
-    let odd = program().arg("check-config").with("PORT_8000_TCP", "tcp://10.0.0.1").run();
+    let odd = program().args("check-config").with("PORT_8000_TCP", "tcp://10.0.0.1").run();
     assert!(odd.status.success() && odd.stderr.contains("LATCHKEY_PORT_8000_TCP"), "{odd:?}");
     assert!(contents(directory.path()).is_empty(), "none of them makes anything");
     // The shipped configuration is one.
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
-    let shipped = program().arg("check-config").arg("--config").arg(shipped).run();
-    assert!(shipped.status.success(), "{shipped:?}");
+    program().args("check-config --config").args(shipped).succeeds();
 }
 
 #[test]
@@ -320,40 +270,37 @@ fn promise_3_theft_is_durable_before_its_401_leaves() {
     let program = Program::in_directory(directory.path()).with("TOKENS_ISSUER", "the-same");
     let running = program.serve();
     let mut wire = running.connect();
-    register(&mut wire, ANN);
-    let (other_access, other) = log_in(&mut wire, ANN);
-    let (access, first) = log_in(&mut wire, ANN);
+    wire.register(ANN);
+    let (other, first) = (wire.log_in(ANN), wire.log_in(ANN));
 
-    let start = Arc::new(Barrier::new(64));
-    let clients: Vec<_> = (0..64)
-        .map(|_| {
-            let mut wire = running.connect();
-            let (start, first) = (Arc::clone(&start), first.clone());
-            thread::spawn(move || {
-                start.wait();
-                refresh(&mut wire, &first)
-            })
-        })
-        .collect();
-    let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
-    let successor = answers[0].1["refresh"].as_str().unwrap().to_owned();
-    assert!(answers.iter().all(|(_, body)| body["refresh"] == successor.as_str()));
+    let start = Barrier::new(64);
+    let successors: Vec<String> = thread::scope(|scope| {
+        let refreshing = |mut wire: Wire| {
+            start.wait();
+            wire.refresh(&first.refresh).field("refresh")
+        };
+        let clients: Vec<_> = (0..64)
+            .map(|_| running.connect())
+            .map(|wire| scope.spawn(move || refreshing(wire)))
+            .collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let successor = &successors[0];
+    assert!(successors.iter().all(|other| other == successor), "{successors:?}");
 
-    let (status, third) = refresh(&mut wire, &successor);
-    assert_eq!(status, 200);
-    let theft = refresh(&mut wire, &first);
+    let third = wire.refresh(successor).field("refresh");
+    let theft = wire.refresh(&first.refresh);
     running.kill();
-    assert_eq!(theft.0, 401);
+    assert_eq!(theft.status, 401);
 
     let running = program.serve();
     let mut wire = running.connect();
-    for token in [&first, &successor, third["refresh"].as_str().unwrap()] {
-        assert_eq!(refresh(&mut wire, token).0, 401);
+    for token in [&first.refresh, successor, &third] {
+        assert_eq!(wire.refresh(token).status, 401);
     }
-    assert_eq!(wire.get("/api/profile/", &access).unwrap().status, 401);
-    assert_eq!(wire.get("/api/profile/", &other_access).unwrap().status, 200);
-    assert_eq!(refresh(&mut wire, &other).0, 200, "another session lives on");
+    assert_eq!(wire.get("/api/profile/", &first.access).unwrap().status, 401);
+    assert_eq!(wire.get("/api/profile/", &other.access).unwrap().status, 200);
+    assert_eq!(wire.refresh(&other.refresh).status, 200, "another session lives on");
 }
 
 #[test]

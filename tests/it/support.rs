@@ -1,5 +1,8 @@
 //! What the tests share: the harness, and a client's view of requests and answers.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 mod account;
 mod app;
 mod call;
@@ -15,7 +18,7 @@ pub(crate) use app::{CONFIRM, MAX_ROTATED, PASSWORD, START, TestApp, Tokens, cla
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::{Access, Disk, Entry, Place};
 pub(crate) use lines::Lines;
-pub(crate) use process::{Ended, Program, Running};
+pub(crate) use process::{Program, Running};
 pub(crate) use scan::{forms, forms_found};
 pub(crate) use wire::Wire;
 
@@ -34,15 +37,27 @@ pub(crate) const ELSEWHERE: &str = "198.51.100.7";
 pub(crate) const HOUR: u64 = 60 * 60;
 pub(crate) const DAY: u64 = 24 * HOUR;
 
+/// Longer than anything takes; only what hangs lets it run out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until something that happens after an answer has happened.
 pub(crate) async fn until(has_happened: impl Fn() -> bool) {
-    let patience = std::time::Duration::from_secs(30);
     let waiting = async {
         while !has_happened() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(patience, waiting).await.is_ok(), "it never happened");
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "it never happened");
+}
+
+/// A directory and everything below it.
+pub(crate) fn all_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![directory.to_owned()];
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(all_below(&path)) } else { found.push(path) }
+    }
+    found
 }
 
 /// Whether `part` occurs in `whole`.

@@ -1,19 +1,15 @@
 //! The real executable as a child process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, pipe};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Wire;
-
-/// Longer than anything takes; only a process that hangs lets it run out.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, Wire};
 
 /// How the executable is called: in a directory of its own, with cheap passwords, a free port, no
 /// limits for each address, and mail that goes into a directory.
@@ -43,13 +39,13 @@ impl Program {
         self
     }
 
-    /// With one more argument.
-    pub(crate) fn arg(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.to_owned());
+    /// With more arguments, a blank between them.
+    pub(crate) fn args(mut self, arguments: &str) -> Self {
+        self.arguments.extend(arguments.split(' ').map(str::to_owned));
         self
     }
 
-    fn spawn(&self) -> Child {
+    fn spawn(&self, stderr: impl Into<Stdio>) -> Child {
         Command::new(env!("CARGO_BIN_EXE_latchkey"))
             .args(&self.arguments)
             .env_clear()
@@ -57,14 +53,14 @@ impl Program {
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap()
     }
 
     /// Runs it to its end, which must come by itself.
     pub(crate) fn run(&self) -> Ended {
-        let mut child = self.spawn();
+        let mut child = self.spawn(Stdio::piped());
         let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
@@ -77,35 +73,51 @@ impl Program {
         Ended { status, stdout, stderr: reader.join().unwrap() }
     }
 
+    /// Runs it to a good end, and returns what it wrote.
+    pub(crate) fn succeeds(&self) -> String {
+        let Ended { status, stdout, stderr } = self.run();
+        assert!(status.success(), "{stderr}");
+        stdout
+    }
+
+    /// Runs it to a bad end, and returns what it complained of.
+    pub(crate) fn fails(&self) -> String {
+        let Ended { status, stdout, stderr } = self.run();
+        assert_eq!((status.code(), stdout.as_str()), (Some(1), ""), "{stderr}");
+        stderr
+    }
+
     /// Starts serving, and waits until it does.
     pub(crate) fn serve(&self) -> Running {
-        let mut child = self.spawn();
-        let err = child.stderr.take().unwrap();
+        let (reader, writer) = pipe().unwrap();
         let (lines, log) = channel();
         let logging = std::thread::spawn(move || {
             let mut text = String::new();
-            for line in BufReader::new(err).lines().map_while(Result::ok) {
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
                 text.push_str(&line);
                 text.push('\n');
                 let _ = lines.send(line);
             }
             text
         });
-        let mut out = BufReader::new(child.stdout.take().unwrap());
+        match self.start(writer) {
+            Some(running) => Running { log: Some((log, logging)), ..running },
+            None => panic!("it does not serve: {}", logging.join().unwrap()),
+        }
+    }
+
+    /// The same with a log that goes elsewhere.
+    pub(crate) fn serve_logging_to(&self, stderr: impl Into<Stdio>) -> Running {
+        self.start(stderr).unwrap()
+    }
+
+    fn start(&self, stderr: impl Into<Stdio>) -> Option<Running> {
+        let mut child = Killed(self.spawn(stderr));
+        let mut out = BufReader::new(child.0.stdout.take().unwrap());
         let mut ready = String::new();
         out.read_line(&mut ready).unwrap();
-        let address = ready
-            .split("http://")
-            .nth(1)
-            .and_then(|rest| rest.split(',').next())
-            .and_then(|address| address.parse().ok());
-        let Some(address) = address else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("it does not serve: {}", logging.join().unwrap());
-        };
-        let process = Some(Process { child, out, logging });
-        Running { address, ready, log, process }
+        let address = ready.split("http://").nth(1)?.split(',').next()?.parse().ok()?;
+        Some(Running { address, ready, log: None, child, out })
     }
 }
 
@@ -115,53 +127,54 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// What it wrote after its first line, if it served.
     pub(crate) stdout: String,
+    /// What it logged, if that did not go elsewhere.
     pub(crate) stderr: String,
 }
 
-struct Process {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
-    logging: JoinHandle<String>,
+/// A child that is killed when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-/// A process that serves. It is killed when this is dropped.
+/// A process that serves.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// The one line on its standard output.
     pub(crate) ready: String,
-    log: Receiver<String>,
-    process: Option<Process>,
+    log: Option<(Receiver<String>, JoinHandle<String>)>,
+    child: Killed,
+    out: BufReader<ChildStdout>,
 }
 
 impl Running {
-    /// A new connection to it.
     pub(crate) fn connect(&self) -> Wire {
         Wire::connect(self.address)
     }
 
     /// Waits for a line of the log that contains `text`.
-    pub(crate) fn wait_for_line(&self, text: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?}"));
-            if line.contains(text) {
-                return line;
-            }
+    pub(crate) fn wait_for_line(&self, text: &str) {
+        let (lines, _) = self.log.as_ref().unwrap();
+        while !lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?}")).contains(text)
+        {
         }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(process) = &self.process {
-            kill_process(Pid::from_child(&process.child), signal).unwrap();
-        }
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
     /// Waits for its end.
     pub(crate) fn ended(mut self) -> Ended {
-        let Process { mut child, mut out, logging } = self.process.take().unwrap();
-        let status = wait(&mut child);
+        let status = wait(&mut self.child.0);
         let mut stdout = String::new();
-        out.read_to_string(&mut stdout).unwrap();
-        Ended { status, stdout, stderr: logging.join().unwrap() }
+        self.out.read_to_string(&mut stdout).unwrap();
+        let stderr = self.log.map_or(String::new(), |(_, logging)| logging.join().unwrap());
+        Ended { status, stdout, stderr }
     }
 
     /// Stops it as an operator does.
@@ -173,18 +186,9 @@ impl Running {
     }
 
     /// Ends it at this instant, as a crash does.
-    pub(crate) fn kill(self) -> Ended {
+    pub(crate) fn kill(self) {
         self.signal(Signal::KILL);
-        self.ended()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.child.kill();
-            let _ = process.child.wait();
-        }
+        self.ended();
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Longer than anything takes; only a server that hangs lets it run out.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PASSWORD, PATIENCE, Tokens};
 
 /// A connection that stays open from each request to the next.
 pub(crate) struct Wire {
@@ -97,5 +95,21 @@ impl Wire {
         );
         self.send(request.as_bytes())?;
         self.receive()
+    }
+    pub(crate) fn register(&mut self, email: &str) {
+        let body = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD});
+        let reply = self.post("/api/register/", &body).unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    pub(crate) fn log_in(&mut self, email: &str) -> Tokens {
+        let body = json!({"email": email, "password": PASSWORD});
+        let reply = self.post("/api/login/", &body).unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+        Tokens { access: reply.field("access"), refresh: reply.field("refresh") }
+    }
+
+    pub(crate) fn refresh(&mut self, token: &str) -> WireReply {
+        self.post("/api/token/refresh/", &json!({"refresh": token})).unwrap()
     }
 }
