@@ -86,8 +86,7 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
         }
         "reset by the page" => {
             let token = app.reset_token(ANN).await;
-            let new = [("new_password", NEW_PASSWORD), ("confirm_password", NEW_PASSWORD)];
-            app.call("POST", "/reset-password/").form(&[("token", &*token), new[0], new[1]])
+            app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD)
         }
         "change the password" => app.changing_password(here, NEW_PASSWORD),
         "log out by bearer" => app.call("POST", "/api/logout/").bearer(&here.access),

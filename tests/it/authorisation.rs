@@ -161,9 +161,7 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
     let ann = app.newcomer(ANN).await;
     let change = app.change_address(&ann, "ann@example.org").await;
     let reset = app.reset_token(ANN).await;
-    let fields =
-        [("token", &*reset), ("new_password", NEW_PASSWORD), ("confirm_password", NEW_PASSWORD)];
-    let page = app.call("POST", "/reset-password/").form(&fields);
+    let page = app.resetting_by_page(&reset, NEW_PASSWORD, NEW_PASSWORD);
     let mut calls = vec![
         app.registration("carol@example.com"),
         app.login(ANN, PASSWORD),

@@ -1,22 +1,11 @@
 //! `/reset-password/`: the page behind a mailed reset link, and its form.
 
-use serde_json::json;
-
-use crate::support::{ANN, Call, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once};
+use crate::support::{ANN, NEW_PASSWORD, PASSWORD, TestApp, assert_page, at_once};
 
 const HEADING: &str = "Choose a new password";
 const DONE: &str = "Your new password is set";
 const ALREADY_DONE: &str = "Your password has been changed already";
 const BAD_LINK: &str = "This link does not work";
-
-fn sending(app: &TestApp, token: &str, new: &str, repeated: &str) -> Call {
-    app.call("POST", "/reset-password").form(&[
-        ("token", token),
-        ("new_password", new),
-        ("confirm_password", repeated),
-        ("username", "mallory@example.com"),
-    ])
-}
 
 /// The problem that the page shows beside a field.
 fn problem<'a>(page: &'a str, field: &str) -> Option<&'a str> {
@@ -56,10 +45,7 @@ async fn the_link_opens_a_form_that_password_managers_understand_and_changes_not
 #[tokio::test]
 async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again() {
     let app = TestApp::start();
-    let body = json!({
-        "email": ANN, "username": "Margaret", "password": PASSWORD, "password_confirm": PASSWORD,
-    });
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    app.named(ANN, "Margaret").await;
     let token = app.reset_token(ANN).await;
     let long = "é".repeat(513);
     let table = [
@@ -78,7 +64,8 @@ async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again()
         (NEW_PASSWORD, PASSWORD, None, Some("The two passwords are not the same.")),
     ];
     for (new, repeated, of_new, of_repeated) in table {
-        let reply = app.unchanged(async || sending(&app, &token, new, repeated).await).await;
+        let reply =
+            app.unchanged(async || app.resetting_by_page(&token, new, repeated).await).await;
         assert_page(&reply, 400, HEADING);
         let page = reply.text();
         let told = (problem(page, "new-password"), problem(page, "confirm-password"));
@@ -90,27 +77,9 @@ async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again()
         }
         assert!(!page.contains("mallory"), "whose account it is tells the link alone");
     }
-    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
+    assert_page(&app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
     assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
     assert_eq!(app.login("mallory@example.com", NEW_PASSWORD).await.status, 401);
-}
-
-#[tokio::test]
-async fn a_reset_by_the_form_does_all_that_one_by_a_program_does() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let devices = [app.log_in(ANN).await, app.log_in(ANN).await];
-    let change = app.change_address(&devices[0], "new@example.com").await;
-    let token = app.reset_token(ANN).await;
-    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 200, DONE);
-    for device in &devices {
-        assert!(!app.is_live(device).await);
-    }
-    assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
-    let user = app.login(ANN, NEW_PASSWORD).await.json()["user"].clone();
-    assert_eq!((&user["is_email_verified"], user.get("pending_email")), (&json!(true), None));
-    assert_eq!(app.confirming(&change.confirm).await.status, 400);
-    app.letter(ANN, "was reset").await;
 }
 
 /// A double click was told that it had failed.
@@ -119,7 +88,7 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
     let app = TestApp::start();
     app.register(ANN).await;
     let token = app.reset_token(ANN).await;
-    let send = || sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD);
+    let send = || app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD);
     let replies = at_once([send(), send(), send()]).await;
     let is = |heading: &str| replies.iter().filter(|it| it.text().contains(heading)).count();
     assert_eq!((is(DONE), is(ALREADY_DONE)), (1, 2), "{replies:?}");
@@ -127,14 +96,14 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
     let later = async || {
         assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
         for password in [NEW_PASSWORD, PASSWORD, "short", ""] {
-            let reply = sending(&app, &token, password, password).await;
+            let reply = app.resetting_by_page(&token, password, password).await;
             assert_page(&reply, 200, ALREADY_DONE);
         }
     };
     app.unchanged(later).await;
     assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200, "no password was looked at");
     let second = app.reset_token(ANN).await;
-    assert_page(&sending(&app, &second, PASSWORD, PASSWORD).await, 200, DONE);
+    assert_page(&app.resetting_by_page(&second, PASSWORD, PASSWORD).await, 200, DONE);
     assert_page(&app.get(&format!("/reset-password/{token}")).await, 200, ALREADY_DONE);
     app.advance(60 * 60);
     assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
@@ -152,29 +121,4 @@ async fn a_link_is_read_with_its_signs_encoded() {
         assert_page(&app.get(&format!("/reset-password/{encoded}/")).await, 200, HEADING);
         app.advance(60 * 60);
     }
-}
-
-#[tokio::test]
-async fn a_bad_link_gets_a_page_that_says_what_to_do() {
-    let app = TestApp::start();
-    let verification = app.invited(ANN).await;
-    let token = app.reset_token(ANN).await;
-    let reversed: String = token.chars().rev().collect();
-    let bad = ["", "garbage", &token[..63], &reversed, &verification, "a%00b", "%20"];
-    let opened = async || {
-        for token in bad {
-            assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
-            // With passwords that would do, and with others.
-            for password in [NEW_PASSWORD, "short", ""] {
-                let reply = sending(&app, token, password, password).await;
-                assert_page(&reply, 400, BAD_LINK);
-            }
-        }
-        assert_page(&app.get("/reset-password").await, 400, BAD_LINK);
-        assert_page(&app.call("POST", "/reset-password/").await, 400, BAD_LINK);
-    };
-    app.unchanged(opened).await;
-    app.advance(60 * 60);
-    assert_page(&app.get(&format!("/reset-password/{token}")).await, 400, BAD_LINK);
-    assert_page(&sending(&app, &token, NEW_PASSWORD, NEW_PASSWORD).await, 400, BAD_LINK);
 }

@@ -1,4 +1,5 @@
-//! `POST /api/forgot-password/` and `POST /api/reset-password/`. The page is in `reset_page`.
+//! `POST /api/reset-password/`. The page is in `reset_page`, the request for a link in
+//! `mail_requests`.
 
 use std::num::NonZeroU32;
 
@@ -7,15 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_RESET_TOKEN, DIFFER, SHORT};
 use crate::support::{
-    ANN, BOB, CONFIRM, HOUR, NEW_PASSWORD, PASSWORD, TestApp, WRONG, assert_page, at_once,
-    ticket_of, with,
+    ANN, BOB, CONFIRM, HOUR, NEW_PASSWORD, PASSWORD, TestApp, WRONG, assert_page, at_once, with,
 };
 
-fn requested() -> (u16, Value) {
-    let message = "Password reset instructions have been sent to your email if an account exists \
-                   with this email address.";
-    (200, json!({"message": message}))
-}
+const BAD_PAGE: &str = "This link does not work";
 
 fn done() -> (u16, Value) {
     (200, json!({"message": "Password has been reset successfully."}))
@@ -29,15 +25,6 @@ fn bad_link() -> (u16, Value) {
 async fn assert_dead(app: &TestApp, token: &str, why: &str) {
     let reply = app.unchanged(async || app.resetting(token, NEW_PASSWORD).await).await;
     assert_eq!(reply.told(), bad_link(), "{why}");
-}
-
-#[tokio::test]
-async fn a_form_does_as_well_and_a_stale_header_does_no_harm() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let form = app.call("POST", "/api/forgot-password").form(&[("email", ANN)]);
-    assert_eq!(form.header("authorization", "Bearer stale").await.told(), requested());
-    app.letter(ANN, "Choose a new password").await;
 }
 
 #[tokio::test]
@@ -57,32 +44,6 @@ async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of
         assert!(mail.text.contains(&link) && mail.html.contains(&link));
         assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
     }
-}
-
-#[tokio::test]
-async fn a_mailbox_gets_two_links_in_a_row_then_one_a_minute_across_restarts() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let first = app.reset_token(ANN).await;
-    let mut app = app;
-    for (seconds, mails) in
-        [(0, 1), (0, 0), (59, 0), (1, 1), (0, 0), (60, 1), (60, 1), (60, 0), (HOUR, 0)]
-    {
-        app.advance(seconds);
-        app = app.restart().await;
-        assert_eq!(app.forgetting("ANN@example.com").await.told(), requested());
-        app.deliver().await;
-        let sent = app.mails.sent();
-        assert_eq!(sent.len(), mails, "after {seconds} s");
-        for letter in &sent {
-            assert_eq!(letter.to, ANN, "to the address as its owner has written it");
-            assert_eq!(ticket_of(letter), first, "while a link lives it is the same");
-        }
-    }
-    app.advance(24 * HOUR);
-    assert_eq!(app.forgetting("aNN@example.com").await.told(), requested());
-    let second = app.letter(ANN, "Choose a new password").await;
-    assert_ne!(ticket_of(&second), first, "one that has expired is not");
 }
 
 #[tokio::test]
@@ -143,7 +104,20 @@ async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
         (&ann.access, "an access token"),
     ] {
         assert_dead(&app, bad, why).await;
+        // The page says what to do, whether the password would do or not.
+        let opened = async || {
+            assert_page(&app.get(&format!("/reset-password/{bad}")).await, 400, BAD_PAGE);
+            for password in [NEW_PASSWORD, "short", ""] {
+                let reply = app.resetting_by_page(bad, password, password).await;
+                assert_page(&reply, 400, BAD_PAGE);
+            }
+        };
+        app.unchanged(opened).await;
     }
+    for path in ["/reset-password", "/reset-password/a%00b", "/reset-password/%20"] {
+        assert_page(&app.get(path).await, 400, BAD_PAGE);
+    }
+    assert_page(&app.call("POST", "/reset-password/").await, 400, BAD_PAGE);
     let others = TestApp::start_as_stranger();
     others.register(ANN).await;
     let foreign = others.reset_token(ANN).await;
@@ -165,6 +139,10 @@ async fn a_link_is_good_once_and_for_its_hour() {
             assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 200);
         } else {
             assert_dead(&app, &token, "expired").await;
+            let page = app.get(&format!("/reset-password/{token}")).await;
+            assert_page(&page, 400, BAD_PAGE);
+            let page = app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD).await;
+            assert_page(&page, 400, BAD_PAGE);
             app.log_in(ANN).await;
         }
     }
@@ -172,41 +150,37 @@ async fn a_link_is_good_once_and_for_its_hour() {
 
 #[tokio::test]
 async fn a_reset_ends_all_that_was_open_and_tells_the_owner() {
-    let app = TestApp::start();
-    let bob = app.newcomer(BOB).await;
-    let verification = app.invited(ANN).await;
-    let devices = [app.log_in(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await];
-    let change = app.change_address(&devices[0], "new@example.com").await;
-    for _ in 0..5 {
-        assert_eq!(app.login(ANN, WRONG).await.status, 401);
-    }
-    assert_eq!(app.login(ANN, PASSWORD).await.status, 429);
-    let token = app.reset_token(ANN).await;
-    assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
-
-    for device in &devices {
-        assert!(!app.is_live(device).await, "every session has ended");
-    }
-    // The lockout is over, the old password is none, and the address is verified.
-    assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
-    let reply = app.login(ANN, NEW_PASSWORD).await;
-    assert_eq!(reply.status, 200);
-    let user = &reply.json()["user"];
-    assert_eq!(user["is_email_verified"], true);
-    assert_eq!(user.get("pending_email"), None, "the change of address is off");
-    let void = async || {
-        for ticket in [&verification, &change.confirm, &change.cancel] {
-            assert_eq!(app.confirming(ticket).await.status, 400);
+    for is_page in [false, true] {
+        let app = TestApp::start();
+        let bob = app.newcomer(BOB).await;
+        let devices = [app.newcomer(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await];
+        app.change_address(&devices[0], "new@example.com").await;
+        for _ in 0..5 {
+            assert_eq!(app.login(ANN, WRONG).await.status, 401);
         }
-        assert_eq!(app.press("cancel", &change.cancel).await.status, 400);
-        let other = format!("{NEW_PASSWORD} 2");
-        assert_eq!(app.resetting(&token, &other).await.told(), bad_link(), "used");
-    };
-    app.unchanged(void).await;
-    assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
-    // And nobody else has anything of it.
-    assert!(app.is_live(&bob).await);
-    app.log_in(BOB).await;
+        assert_eq!(app.login(ANN, PASSWORD).await.status, 429);
+        let token = app.reset_token(ANN).await;
+        if is_page {
+            let reply = app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD).await;
+            assert_page(&reply, 200, "Your new password is set");
+        } else {
+            assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
+        }
+        for device in &devices {
+            assert!(!app.is_live(device).await, "every session has ended");
+        }
+        // The lockout is over, the old password is none, and the address is verified.
+        assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
+        let reply = app.login(ANN, NEW_PASSWORD).await;
+        assert_eq!(reply.status, 200);
+        let user = &reply.json()["user"];
+        assert_eq!(user["is_email_verified"], true);
+        assert_eq!(user.get("pending_email"), None, "the change of address is off");
+        assert_eq!(app.letters(ANN, "was reset").await.len(), 1);
+        // And nobody else has anything of it.
+        assert!(app.is_live(&bob).await);
+        app.log_in(BOB).await;
+    }
 }
 
 #[tokio::test]
@@ -289,17 +263,6 @@ async fn a_repeated_reset_counts_as_a_guess_at_the_password() {
     }
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), bad_link(), "locked out");
     assert_eq!(app.login(ANN, NEW_PASSWORD).await.status, 429);
-}
-
-#[tokio::test]
-async fn several_requests_at_once_mail_one_link() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    let replies = at_once((0..8).map(|_| app.forgetting(ANN))).await;
-    assert!(replies.iter().all(|reply| reply.told() == requested()));
-    let letters = app.letters(ANN, "Choose a new password").await;
-    assert_eq!(letters.len(), 2);
-    assert_eq!(ticket_of(&letters[0]), ticket_of(&letters[1]));
 }
 
 #[tokio::test]

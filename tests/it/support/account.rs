@@ -60,6 +60,16 @@ impl TestApp {
         self.post("/api/reset-password/", &body)
     }
 
+    /// The same by the page behind the link, as somebody else.
+    pub(crate) fn resetting_by_page(&self, token: &str, new: &str, repeated: &str) -> Call {
+        self.call("POST", "/reset-password").form(&[
+            ("token", token),
+            ("new_password", new),
+            ("confirm_password", repeated),
+            ("username", "mallory@example.com"),
+        ])
+    }
+
     pub(crate) fn resending(&self, email: &str) -> Call {
         self.post("/api/resend-verification/", &json!({"email": email}))
     }
@@ -71,6 +81,11 @@ impl TestApp {
 
     pub(crate) fn confirming(&self, token: &str) -> Call {
         self.post(CONFIRM, &json!({"token": token}))
+    }
+
+    /// The GET of a link that confirms something.
+    pub(crate) fn opening(&self, token: &str) -> Call {
+        self.get(&format!("{CONFIRM}?token={token}"))
     }
 
     pub(crate) fn logging_out(&self, refresh: &str) -> Call {

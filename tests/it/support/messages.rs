@@ -27,7 +27,6 @@ pub(crate) const SAME: &str = "New password must be different from current passw
 pub(crate) const WRONG_CURRENT: &str = "Incorrect current password";
 pub(crate) const WRONG_PASSWORD: &str = "Incorrect password";
 pub(crate) const BAD_RESET_TOKEN: &str = "Invalid or expired reset token";
-pub(crate) const BAD_TICKET: &str = "Invalid or expired verification token";
 pub(crate) const BAD_TOKEN: &str = "Token is invalid or expired";
 pub(crate) const WRONG_TYPE: &str = "Token has wrong type";
 
@@ -42,4 +41,9 @@ pub(crate) fn bad_access(message: &str) -> (u16, Value) {
 /// How a refresh token is refused.
 pub(crate) fn bad_refresh(message: &str) -> (u16, Value) {
     (401, json!({"detail": message, "code": "token_not_valid"}))
+}
+
+/// How a mailed link's token is refused.
+pub(crate) fn bad_ticket() -> (u16, Value) {
+    (400, json!({"non_field_errors": ["Invalid or expired verification token"]}))
 }
