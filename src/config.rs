@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tracing::level_filters::LevelFilter;
 
 use crate::domain::PasswordPolicy;
 use crate::domain::session::SessionLifetimes;
@@ -34,36 +35,24 @@ pub use written::{DataConfig, Loaded};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the type of each section says what it is for")]
 pub struct Config {
-    /// The address to listen on, and the limits of connections.
     pub server: ServerConfig,
-    /// The data directory and the limits of storage.
     pub storage: StorageConfig,
-    /// Tokens and sessions.
     pub tokens: TokenConfig,
-    /// The rules for passwords and the cost of hashing.
     pub passwords: PasswordConfig,
-    /// Who may register, and how an address is confirmed.
     pub registration: RegistrationConfig,
-    /// The limits on logging in.
     pub login: LoginConfig,
-    /// Forgotten passwords.
-    pub recovery: RecoveryConfig,
-    /// Changes of address.
-    pub email_change: EmailChangeConfig,
-    /// Refresh tokens in cookies.
+    pub recovery: TicketConfig,
+    pub email_change: TicketConfig,
     pub cookies: CookieConfig,
-    /// The wire format that clients expect.
     pub compatibility: CompatibilityConfig,
-    /// How mail is delivered.
     pub mail: MailConfig,
-    /// How long events are kept.
     pub audit: AuditConfig,
-    /// The format and level of the log.
     pub log: LogConfig,
 }
 
-/// `[server]`
+/// `[server]`: the address to listen on, and the limits of connections.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// The address to listen on; port 0 takes a free one.
@@ -94,7 +83,7 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
 }
 
-/// `[storage]`
+/// `[storage]`: the data directory and the limits of storage.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
     /// The data directory; the database is `latchkey.redb` in it.
@@ -109,7 +98,7 @@ pub struct StorageConfig {
     pub write_queue: NonZeroUsize,
 }
 
-/// `[tokens]`
+/// `[tokens]`: tokens and sessions.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
     /// An access token's lifetime.
@@ -143,7 +132,7 @@ pub enum SigningAlgorithm {
     Hs256,
 }
 
-/// `[passwords]`
+/// `[passwords]`: the rules for passwords and the cost of hashing.
 #[derive(Clone, Debug)]
 pub struct PasswordConfig {
     /// The rules for a new password.
@@ -160,7 +149,7 @@ pub struct PasswordConfig {
     pub max_wait: Duration,
 }
 
-/// `[registration]`
+/// `[registration]`: who may register, and how an address is confirmed.
 #[derive(Clone, Debug)]
 pub struct RegistrationConfig {
     /// Whether anyone may register.
@@ -183,7 +172,7 @@ pub enum ConfirmBy {
     Link,
 }
 
-/// `[login]`
+/// `[login]`: the limits on logging in.
 #[derive(Clone, Debug)]
 pub struct LoginConfig {
     /// Whether the address must be confirmed before a login.
@@ -207,28 +196,21 @@ pub struct LoginConfig {
     pub limiter_entries: NonZeroUsize,
 }
 
-/// `[recovery]`
+/// `[recovery]` and `[email_change]`: forgotten passwords, and changes of address.
 #[derive(Clone, Debug)]
-pub struct RecoveryConfig {
-    /// How long a reset link is valid.
+pub struct TicketConfig {
+    /// How long the mailed link is valid.
     pub ticket_lifetime: Duration,
 }
 
-/// `[email_change]`
-#[derive(Clone, Debug)]
-pub struct EmailChangeConfig {
-    /// How long the link to a new address is valid.
-    pub ticket_lifetime: Duration,
-}
-
-/// `[cookies]`
+/// `[cookies]`: refresh tokens in cookies.
 #[derive(Clone, Debug)]
 pub struct CookieConfig {
     /// Whether a login may ask for its refresh token in a cookie.
     pub is_enabled: bool,
 }
 
-/// `[compatibility]`
+/// `[compatibility]`: the wire format that clients expect.
 #[derive(Clone, Debug)]
 pub struct CompatibilityConfig {
     /// The release of djangorestframework-simplejwt whose wire format counts.
@@ -245,7 +227,7 @@ pub enum SimpleJwt {
     V5_5,
 }
 
-/// `[mail]`
+/// `[mail]`: how mail is delivered.
 #[derive(Clone, Debug)]
 pub struct MailConfig {
     /// How mail leaves.
@@ -300,7 +282,7 @@ pub enum SmtpSecurity {
     None,
 }
 
-/// `[audit]`
+/// `[audit]`: how long events are kept.
 #[derive(Clone, Debug)]
 pub struct AuditConfig {
     /// How long events are kept.
@@ -309,13 +291,13 @@ pub struct AuditConfig {
     pub max_events: u64,
 }
 
-/// `[log]`
+/// `[log]`: the format and level of the log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
     /// The format of a line.
     pub format: LogFormat,
     /// The least important level that is written.
-    pub level: LogLevel,
+    pub level: LevelFilter,
 }
 
 /// The format of a log line.
@@ -325,15 +307,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-/// How important a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the usual five, least important last")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }

@@ -14,13 +14,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Level, Metadata};
 
 use self::events::Events;
 use self::queue::{CAPACITY, MAIL_CAPACITY, Queue};
 use crate::clock::Clock;
-use crate::config::{LogConfig, LogLevel};
+use crate::config::LogConfig;
 use crate::mail;
 
 mod events;
@@ -72,14 +71,7 @@ pub fn dispatch<S>(config: &LogConfig, sink: S) -> Dispatch
 where
     S: Fn(&Metadata<'_>, &str) + Send + Sync + 'static,
 {
-    let level = match config.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    Dispatch::new(Events::new(level, config.format, Clock::system(), sink))
+    Dispatch::new(Events::new(config.level, config.format, Clock::system(), sink))
 }
 
 /// Adds the request id to every line that `answering` logs.

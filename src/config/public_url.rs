@@ -9,7 +9,7 @@ use super::urls::{is_plaintext, parse_http};
 
 /// The base of links: `http` or `https`, a host, and optionally a port and a path. Displayed
 /// without a trailing slash.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
 impl PublicUrl {
@@ -81,12 +81,6 @@ impl PublicUrl {
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicUrl({self})")
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) struct Written {
 }
 
 /// The environment variables that start with [`PREFIX`].
-pub(super) struct Environment(BTreeMap<String, OsString>);
+pub(super) struct Environment(pub(super) BTreeMap<String, OsString>);
 
 impl Value {
     /// The value as text.
@@ -225,11 +225,6 @@ impl Environment {
             name.starts_with(PREFIX).then(|| (name.into_owned(), value.clone()))
         });
         Self(ours.collect())
-    }
-
-    /// The names of all variables.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
     }
 
     /// What is written for the key whose variable is `variable`: in that variable, or in the file

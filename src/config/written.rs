@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::reader::{Reader, Section};
 use super::units::{days, duration_text};
 use super::{
-    AuditConfig, CompatibilityConfig, Config, ConfigProblems, ConfirmBy, CookieConfig,
-    EmailChangeConfig, LogConfig, LogFormat, LogLevel, LoginConfig, PasswordConfig, PublicUrl,
-    RecoveryConfig, RegistrationConfig, SigningAlgorithm, SimpleJwt, StorageConfig, TokenConfig,
+    AuditConfig, CompatibilityConfig, Config, ConfigProblems, ConfirmBy, CookieConfig, LogConfig,
+    LogFormat, LoginConfig, PasswordConfig, PublicUrl, RegistrationConfig, SigningAlgorithm,
+    SimpleJwt, StorageConfig, TicketConfig, TokenConfig,
 };
 use crate::domain::PasswordPolicy;
 use crate::domain::password::words::{ServiceWords, is_word};
@@ -120,12 +122,8 @@ fn config(reader: &mut Reader) -> Config {
         passwords: passwords(reader),
         registration: registration(reader),
         login: login(reader),
-        recovery: RecoveryConfig {
-            ticket_lifetime: ticket_lifetime(reader.section("recovery"), "1h", days(7)),
-        },
-        email_change: EmailChangeConfig {
-            ticket_lifetime: ticket_lifetime(reader.section("email_change"), "24h", days(30)),
-        },
+        recovery: ticket(reader.section("recovery"), "1h", days(7)),
+        email_change: ticket(reader.section("email_change"), "24h", days(30)),
         cookies: CookieConfig { is_enabled: reader.section("cookies").flag("enabled", false) },
         compatibility: CompatibilityConfig {
             simplejwt: reader.section("compatibility").choice("simplejwt", "5.3", &releases),
@@ -148,8 +146,8 @@ fn config(reader: &mut Reader) -> Config {
     config
 }
 
-fn ticket_lifetime(mut section: Section<'_>, default: &'static str, most: Duration) -> Duration {
-    section.duration("ticket_lifetime", default, MINUTE..=most)
+fn ticket(mut section: Section<'_>, default: &'static str, most: Duration) -> TicketConfig {
+    TicketConfig { ticket_lifetime: section.duration("ticket_lifetime", default, MINUTE..=most) }
 }
 
 fn storage(reader: &mut Reader) -> StorageConfig {
@@ -318,11 +316,11 @@ fn log(reader: &mut Reader) -> LogConfig {
     let mut section = reader.section("log");
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let levels = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
     ];
     LogConfig {
         format: section.choice("format", "text", &formats),

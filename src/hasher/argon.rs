@@ -16,6 +16,10 @@ use crate::config::PasswordConfig;
 use crate::domain::PasswordHash;
 use crate::secret::Secret;
 
+/// The algorithm and version of new hashes.
+const ALGORITHM: Algorithm = Algorithm::Argon2id;
+const VERSION: Version = Version::V0x13;
+
 /// The length of a salt, in bytes.
 pub(super) const SALT: usize = 16;
 
@@ -34,7 +38,7 @@ const MOST_WORK: u64 = 4 * MOST_MEMORY_KIB;
 #[derive(Debug)]
 pub(super) struct Argon {
     /// The parameters of new hashes.
-    configured: Params,
+    configured: Argon2<'static>,
     /// The cost of every wrong password: that of the configured parameters, or of the costliest
     /// stored hash compared since the start.
     highest: Mutex<Cost>,
@@ -47,9 +51,10 @@ pub(super) struct Argon {
 /// A parsed stored hash.
 #[derive(Debug)]
 struct Stored {
-    algorithm: Algorithm,
-    version: Version,
-    params: Params,
+    /// Its algorithm, version and parameters.
+    argon: Argon2<'static>,
+    /// Whether these are not the configured ones.
+    is_outdated: bool,
     salt: Vec<u8>,
     tag: Vec<u8>,
 }
@@ -63,10 +68,14 @@ impl Argon {
         config: &PasswordConfig,
         decoy_salt: [u8; SALT],
     ) -> Result<Self, argon2::Error> {
-        let configured =
+        let params =
             Params::new(config.memory_kib, config.iterations, config.parallelism, Some(TAG))?;
-        let highest = Mutex::new(Cost::of(&configured));
-        Ok(Self { configured, highest, decoy_salt, has_reported: AtomicBool::new(false) })
+        Ok(Self {
+            highest: Mutex::new(Cost::of(&params)),
+            configured: Argon2::new(ALGORITHM, VERSION, params),
+            decoy_salt,
+            has_reported: AtomicBool::new(false),
+        })
     }
 
     /// Computes a hash; `None` if there is not enough memory.
@@ -78,12 +87,11 @@ impl Argon {
     ) -> Option<PasswordHash> {
         use argon2::password_hash::phc;
 
-        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
-        let tag = tag(password, (algorithm, version, &self.configured), salt, memory)?;
+        let tag = tag(password, &self.configured, salt, memory)?;
         let phc = phc::PasswordHash {
-            algorithm: algorithm.ident(),
-            version: Some(version.into()),
-            params: phc::ParamsString::try_from(&self.configured).ok()?,
+            algorithm: ALGORITHM.ident(),
+            version: Some(VERSION.into()),
+            params: phc::ParamsString::try_from(self.configured.params()).ok()?,
             salt: Some(phc::Salt::new(salt).ok()?),
             hash: Some(phc::Output::new(&tag).ok()?),
         };
@@ -109,7 +117,7 @@ impl Argon {
             tracing::error!("a stored password hash cannot be read: no password matches it");
         }
         let verdict = self.compare(forms, readable.as_ref(), memory);
-        memory.keep_at_most(self.configured.block_count());
+        memory.keep_at_most(self.configured.params().block_count());
         verdict
     }
 
@@ -119,24 +127,23 @@ impl Argon {
         stored: Option<&Stored>,
         memory: &mut Memory,
     ) -> Option<Verdict> {
-        let own_cost = stored.map_or(Cost::NONE, |stored| Cost::of(&stored.params));
+        let own_cost = stored.map_or(Cost::NONE, |stored| Cost::of(stored.argon.params()));
         let highest = self.highest(own_cost);
         // Allocating takes time too, so every comparison allocates the same amount at once.
         memory.blocks(highest.blocks)?;
         if let Some(stored) = stored {
-            let how = (stored.algorithm, stored.version, &stored.params);
             for form in forms {
-                let tag = tag(form, how, &stored.salt, memory)?;
+                let tag = tag(form, &stored.argon, &stored.salt, memory)?;
                 if verify_slices_are_equal(&tag, &stored.tag).is_ok() {
-                    let is_outdated = self.is_outdated(stored);
-                    return Some(Verdict::Match { outdated: is_outdated.then(|| form.clone()) });
+                    let outdated = stored.is_outdated.then(|| form.clone());
+                    return Some(Verdict::Match { outdated });
                 }
             }
         }
-        if let Some(missing) = highest.lacking(own_cost, self.configured.p_cost()) {
-            let how = (Algorithm::Argon2id, Version::V0x13, &missing);
+        if let Some(missing) = highest.lacking(own_cost, self.configured.params().p_cost()) {
+            let missing = Argon2::new(ALGORITHM, VERSION, missing);
             for form in forms {
-                tag(form, how, &self.decoy_salt, memory)?;
+                tag(form, &missing, &self.decoy_salt, memory)?;
             }
         }
         Some(Verdict::Mismatch)
@@ -149,12 +156,6 @@ impl Argon {
         *highest
     }
 
-    fn is_outdated(&self, stored: &Stored) -> bool {
-        stored.algorithm != Algorithm::Argon2id
-            || stored.version != Version::V0x13
-            || stored.params != self.configured
-    }
-
     /// Parses a PHC string; `None` if it is damaged, is not Argon2, or asks for more memory or work
     /// than is allowed.
     fn read(&self, stored: &PasswordHash) -> Option<Stored> {
@@ -163,20 +164,20 @@ impl Argon {
         if !is_complete {
             return None;
         }
-        let params = Params::try_from(&phc).ok()?;
+        let (params, configured) = (Params::try_from(&phc).ok()?, self.configured.params());
         let memory = |params: &Params| u64::from(params.m_cost());
         let work = |params: &Params| memory(params).saturating_mul(u64::from(params.t_cost()));
-        let is_within_bounds = memory(&params) <= MOST_MEMORY_KIB.max(memory(&self.configured))
-            && work(&params) <= MOST_WORK.max(work(&self.configured));
+        let is_within_bounds = memory(&params) <= MOST_MEMORY_KIB.max(memory(configured))
+            && work(&params) <= MOST_WORK.max(work(configured));
         if !is_within_bounds {
             return None;
         }
+        let algorithm = Algorithm::new(phc.algorithm).ok()?;
         // Before version 19 the string did not name its version, which was 16.
         let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
         Some(Stored {
-            algorithm: Algorithm::new(phc.algorithm).ok()?,
-            version,
-            params,
+            is_outdated: (algorithm, version) != (ALGORITHM, VERSION) || params != *configured,
+            argon: Argon2::new(algorithm, version, params),
             salt: phc.salt?.to_vec(),
             tag: phc.hash?.as_bytes().to_vec(),
         })
@@ -186,13 +187,13 @@ impl Argon {
 /// Argon2's tag, of the length given by the parameters.
 fn tag(
     password: &Secret<String>,
-    (algorithm, version, params): (Algorithm, Version, &Params),
+    argon: &Argon2<'_>,
     salt: &[u8],
     memory: &mut Memory,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let blocks = memory.blocks(params.block_count())?;
-    let mut tag = Zeroizing::new(vec![0; params.output_len().unwrap_or(TAG)]);
-    Argon2::new(algorithm, version, params.clone())
+    let blocks = memory.blocks(argon.params().block_count())?;
+    let mut tag = Zeroizing::new(vec![0; argon.params().output_len().unwrap_or(TAG)]);
+    argon
         .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut tag, blocks)
         .ok()?;
     Some(tag)

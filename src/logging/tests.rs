@@ -1,13 +1,14 @@
 use std::sync::Mutex;
 
 use serde_json::Value;
+use tracing::level_filters::LevelFilter;
 use tracing::{debug, error, info, warn};
 
 use super::*;
 use crate::config::LogFormat;
 
 /// The lines that `act` leads to, without the time in front.
-fn logged(level: LogLevel, format: LogFormat, act: impl FnOnce()) -> Vec<String> {
+fn logged(level: LevelFilter, format: LogFormat, act: impl FnOnce()) -> Vec<String> {
     let kept = Arc::new(Mutex::new(String::new()));
     let keeping = Arc::clone(&kept);
     let sink = move |_: &Metadata<'_>, line: &str| keeping.lock().unwrap().push_str(line);
@@ -35,19 +36,19 @@ fn a_mail_is_logged_at_every_level_and_nothing_else_is() {
         warn!("warning");
     };
     let mail = "INFO mail link=\"x\"";
-    assert_eq!(logged(LogLevel::Error, LogFormat::Text, act), [mail]);
-    assert_eq!(logged(LogLevel::Warn, LogFormat::Text, act), [mail, "WARN warning"]);
+    assert_eq!(logged(LevelFilter::ERROR, LogFormat::Text, act), [mail]);
+    assert_eq!(logged(LevelFilter::WARN, LogFormat::Text, act), [mail, "WARN warning"]);
     let all_but_detail = [mail, "INFO neighbour", "INFO other", "WARN warning"];
-    assert_eq!(logged(LogLevel::Info, LogFormat::Text, act), all_but_detail);
-    assert_eq!(logged(LogLevel::Debug, LogFormat::Text, act).len(), 5);
+    assert_eq!(logged(LevelFilter::INFO, LogFormat::Text, act), all_but_detail);
+    assert_eq!(logged(LevelFilter::DEBUG, LogFormat::Text, act).len(), 5);
 }
 
 #[test]
 fn a_line_names_the_request_that_it_belongs_to() {
     let act = || REQUEST.sync_scope("7".into(), || warn!(user = 1, "theft"));
-    assert_eq!(logged(LogLevel::Warn, LogFormat::Text, act), ["WARN theft user=1 request_id=7"]);
+    assert_eq!(logged(LevelFilter::WARN, LogFormat::Text, act), ["WARN theft user=1 request_id=7"]);
     let line = r#"{"level":"WARN","message":"theft","request_id":"7","user":1}"#;
-    assert_eq!(logged(LogLevel::Warn, LogFormat::Json, act), [line]);
+    assert_eq!(logged(LevelFilter::WARN, LogFormat::Json, act), [line]);
 }
 
 #[test]
@@ -58,14 +59,14 @@ fn values_are_written_as_what_they_are() {
         error!(error = &io as &dyn std::error::Error, dotted.name = 1u64, "it");
     };
     assert_eq!(
-        logged(LogLevel::Info, LogFormat::Text, act),
+        logged(LevelFilter::INFO, LogFormat::Text, act),
         [
             r#"INFO 7 text="a \"b\"" shown=c d debug=Some(1) yes=true below=-1 ms=0.250"#,
             "ERROR it error=broken dotted.name=1",
         ]
     );
     assert_eq!(
-        logged(LogLevel::Info, LogFormat::Json, act),
+        logged(LevelFilter::INFO, LogFormat::Json, act),
         [
             r#"{"below":-1,"debug":"Some(1)","level":"INFO","message":"7","ms":0.25,"shown":"c d","text":"a \"b\"","yes":true}"#,
             r#"{"dotted.name":1,"error":"broken","level":"ERROR","message":"it"}"#,
@@ -80,7 +81,7 @@ fn nothing_that_is_logged_ends_its_line_or_steers_the_terminal() {
     {
         let act = || info!(shown = %hostile, quoted = hostile, "{hostile}");
         for format in [LogFormat::Text, LogFormat::Json] {
-            let lines = logged(LogLevel::Info, format, act);
+            let lines = logged(LevelFilter::INFO, format, act);
             assert_eq!(lines.len(), 1, "{lines:?}");
             let is_text = format == LogFormat::Text;
             assert!(!(is_text && lines[0].chars().any(char::is_control)), "{lines:?}");
@@ -88,7 +89,7 @@ fn nothing_that_is_logged_ends_its_line_or_steers_the_terminal() {
     }
     let act = || info!(shown = %"a\nb\u{1b}é\u{202e}", "c\td");
     let line = r"INFO c\td shown=a\nb\u{1b}é\u{202e}";
-    assert_eq!(logged(LogLevel::Info, LogFormat::Text, act), [line]);
+    assert_eq!(logged(LevelFilter::INFO, LogFormat::Text, act), [line]);
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn the_lines_that_the_log_writes_itself_look_like_all_others() {
                 object.to_string()
             }
         };
-        assert_eq!(logged(LogLevel::Info, format, act), [own]);
+        assert_eq!(logged(LevelFilter::INFO, format, act), [own]);
     }
 }
 
@@ -113,7 +114,7 @@ fn a_line_that_is_too_long_is_cut() {
     for format in [LogFormat::Text, LogFormat::Json] {
         for filling in ["x", "é", "aé", "😀", "a😀"] {
             let text = filling.repeat(100_000);
-            let [line] = logged(LogLevel::Info, format, || info!("{text}")).try_into().unwrap();
+            let [line] = logged(LevelFilter::INFO, format, || info!("{text}")).try_into().unwrap();
             assert!(line.len() > 1_000 && line.len() <= line::MAX_LINE, "{filling}");
         }
     }

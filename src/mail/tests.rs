@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::*;
-use crate::config::{LogConfig, LogFormat, LogLevel};
+use crate::config::{LogConfig, LogFormat};
 use crate::domain::Email;
 use crate::logging;
 use crate::secret::Secret;
@@ -443,7 +445,7 @@ async fn a_directory_that_went_away_is_made_again_and_one_that_cannot_be_defers(
 async fn the_log_transport_writes_one_line_with_the_link() {
     let lines = Arc::new(Mutex::new(String::new()));
     let keeping = Arc::clone(&lines);
-    let log = LogConfig { format: LogFormat::Text, level: LogLevel::Error };
+    let log = LogConfig { format: LogFormat::Text, level: LevelFilter::ERROR };
     let log = logging::dispatch(&log, move |_, line| keeping.lock().unwrap().push_str(line));
     let _guard = tracing::dispatcher::set_default(&log);
     let mailer = Mailer::new(&config(MailTransport::Log), &public_url()).unwrap();

@@ -164,7 +164,7 @@ impl Logins {
         let slowed = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: true };
         let locked_out = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: false };
         let pairs = if is_known_address { &mut self.known } else { &mut self.strangers };
-        let span = pairs.span();
+        let span = pairs.span;
         let entry = pairs.entry(pair, now).map_err(locked_out)?;
         let is_used_up = entry.window.total().saturating_add(entry.reserved) >= self.max_failures;
         let wait = (entry.locked_until.map(|end| end.saturating_since(now)))

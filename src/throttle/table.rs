@@ -29,7 +29,8 @@ pub(super) struct Table {
     buckets: Vec<Option<Box<Bucket>>>,
     /// The most entries of a bucket.
     ways: usize,
-    span: Span,
+    /// How slots relate to time.
+    pub(super) span: Span,
     /// The longest a lock lasts; a later end means that the clock was set back.
     longest_lock: Duration,
 }
@@ -94,17 +95,14 @@ impl Table {
         let (ways, longest_lock) = (self.ways, self.longest_lock);
         let slot = self.span.slot_of(now);
         let bucket = self.bucket(key).ok_or(RetryAfter(RESERVED_RETRY))?;
-        let position = match bucket.entries.iter().position(|entry| entry.key == key) {
-            Some(position) => position,
-            None => {
-                bucket.make_room(ways, slot, now, longest_lock)?;
-                let overflow = bucket.overflow.as_mut();
-                let window = overflow.map_or_else(Window::default, |it| it.recall(key, slot));
-                bucket.entries.push(Entry { key, window, reserved: 0, locked_until: None });
-                bucket.entries.len() - 1
-            }
-        };
-        let entry = bucket.entries.get_mut(position).ok_or(RetryAfter(RESERVED_RETRY))?;
+        if !bucket.entries.iter().any(|entry| entry.key == key) {
+            bucket.make_room(ways, slot, now, longest_lock)?;
+            let overflow = bucket.overflow.as_mut();
+            let window = overflow.map_or_else(Window::default, |it| it.recall(key, slot));
+            bucket.entries.push(Entry { key, window, reserved: 0, locked_until: None });
+        }
+        let entry = bucket.entries.iter_mut().find(|entry| entry.key == key);
+        let entry = entry.ok_or(RetryAfter(RESERVED_RETRY))?;
         entry.bring_up_to(slot, now, longest_lock);
         Ok(entry)
     }
@@ -112,11 +110,6 @@ impl Table {
     /// The entry of `key`, if there is one, without updating it.
     pub(super) fn existing(&mut self, key: Digest) -> Option<&mut Entry> {
         self.bucket(key)?.entries.iter_mut().find(|entry| entry.key == key)
-    }
-
-    /// How slots relate to time.
-    pub(super) fn span(&self) -> Span {
-        self.span
     }
 
     /// How many entries there are.
@@ -147,19 +140,19 @@ impl Bucket {
         for entry in &mut self.entries {
             entry.bring_up_to(slot, now, longest_lock);
         }
-        self.entries.retain(|entry| !entry.may_leave() || entry.window.total() > 0);
+        self.entries.retain(|entry| !entry.may_leave_in(now).is_zero() || entry.window.total() > 0);
         if self.entries.len() < ways {
             return Ok(());
         }
-        let least = (self.entries.iter().enumerate())
-            .filter(|(_, entry)| entry.may_leave())
-            .min_by_key(|(_, entry)| (entry.window.total(), entry.window.latest()))
-            .map(|(position, _)| position);
-        let Some(least) = least else {
-            let waits = self.entries.iter().map(|entry| entry.may_leave_in(now));
-            return Err(RetryAfter(waits.min().unwrap_or(RESERVED_RETRY)));
-        };
-        let leaving = self.entries.swap_remove(least);
+        let key =
+            |entry: &Entry| (entry.may_leave_in(now), entry.window.total(), entry.window.latest());
+        let first = self.entries.iter().enumerate().min_by_key(|(_, entry)| key(entry));
+        let Some((position, entry)) = first else { return Ok(()) };
+        let wait = entry.may_leave_in(now);
+        if !wait.is_zero() {
+            return Err(RetryAfter(wait));
+        }
+        let leaving = self.entries.swap_remove(position);
         let overflow = self.overflow.get_or_insert_default();
         overflow.fold(leaving.key, &leaving.window, slot);
         Ok(())
@@ -189,14 +182,12 @@ impl Entry {
         }
     }
 
-    fn may_leave(&self) -> bool {
-        self.reserved == 0 && self.locked_until.is_none()
-    }
-
+    /// How long reservations and the lock keep it from leaving, as far as that is known.
     fn may_leave_in(&self, now: Timestamp) -> Duration {
         match self.locked_until {
-            Some(end) if self.reserved == 0 => end.saturating_since(now),
-            _ => RESERVED_RETRY,
+            _ if self.reserved > 0 => RESERVED_RETRY,
+            Some(end) => end.saturating_since(now),
+            None => Duration::ZERO,
         }
     }
 }

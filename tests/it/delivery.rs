@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchkey::config::LogLevel;
 use latchkey::domain::MailId;
 use latchkey::flows::delivery;
 use latchkey::mail::{Delivery, SentMail};
@@ -12,6 +11,7 @@ use latchkey::store::Health;
 use redb::{Builder, TableDefinition};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::level_filters::LevelFilter;
 
 use crate::support::{ANN, BOB, DAY, Disk, Lines, PATIENCE, START, TestApp, until};
 
@@ -276,7 +276,7 @@ async fn mail_that_cannot_be_read_stops_no_other_and_is_told_once() {
     }
     let app = app.restart_on(&disk.image()).await;
     let lines = Lines::default();
-    let _guard = tracing::dispatcher::set_default(&lines.log(LogLevel::Info));
+    let _guard = tracing::dispatcher::set_default(&lines.log(LevelFilter::INFO));
     let running = Running::start(&app);
     assert_eq!(recipients(&soon(app.mails.wait_for(1)).await), [CAROL]);
     for number in 2..5 {

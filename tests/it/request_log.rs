@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use latchkey::config::LogLevel;
 use serde_json::json;
 use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 use crate::support::{ANN, Lines, PASSWORD, Reply, TestApp};
@@ -27,7 +27,7 @@ impl Log {
         static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
         ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
         let lines = Lines::default();
-        let log = lines.log_and(LogLevel::Info, move |line| {
+        let log = lines.log_and(LevelFilter::INFO, move |line| {
             assert!(!(panics && line.contains(THEFT)), "as the test wants it to");
         });
         Self { lines, _guard: tracing::dispatcher::set_default(&log) }

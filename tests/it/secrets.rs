@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use latchkey::config::{Config, LogLevel, MailTransport, SmtpConfig, SmtpSecurity};
+use latchkey::config::{Config, MailTransport, SmtpConfig, SmtpSecurity};
 use latchkey::domain::{Client, Email, Purpose, TicketId};
 use latchkey::flows::{login, registration};
 use latchkey::http::{input, request};
@@ -14,6 +14,7 @@ use latchkey::mail::{Delivery, MailLink, Mailer, verify_link};
 use latchkey::secret::Secret;
 use latchkey::server::{BodyProblem, Incoming};
 use serde_json::json;
+use tracing::level_filters::LevelFilter;
 
 use crate::support::{CONFIRM, Lines, START, TestApp, Tokens, forms, forms_found};
 
@@ -28,7 +29,7 @@ fn log() -> &'static Lines {
     static LOG: OnceLock<Lines> = OnceLock::new();
     LOG.get_or_init(|| {
         let lines = Lines::default();
-        tracing::dispatcher::set_global_default(lines.log(LogLevel::Trace)).unwrap();
+        tracing::dispatcher::set_global_default(lines.log(LevelFilter::TRACE)).unwrap();
         lines
     })
 }

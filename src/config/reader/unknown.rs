@@ -74,7 +74,7 @@ impl Reader {
     pub(super) fn find_unknown_variables(&mut self) {
         let variables = self.keys.iter().map(Key::variable);
         let known: Vec<_> = variables.flat_map(|name| [format!("{name}_FILE"), name]).collect();
-        for name in self.environment.names().filter(|name| !known.iter().any(|k| k == name)) {
+        for name in self.environment.0.keys().filter(|name| !known.contains(*name)) {
             let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
             let hint = nearest(name.trim_start_matches(PREFIX), known)
                 .map(|near| format!("; did you mean {PREFIX}{near}?"))

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use latchkey::config::{LogConfig, LogFormat, LogLevel};
+use latchkey::config::{LogConfig, LogFormat};
 use latchkey::logging;
 use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 
 /// Lines of the log as they were written.
 #[derive(Clone, Default)]
@@ -12,14 +13,14 @@ pub(crate) struct Lines(Arc<Mutex<String>>);
 
 impl Lines {
     /// A log that takes down here all that `level` asks for.
-    pub(crate) fn log(&self, level: LogLevel) -> Dispatch {
+    pub(crate) fn log(&self, level: LevelFilter) -> Dispatch {
         self.log_and(level, |_| {})
     }
 
     /// The same, which then does something with each line.
     pub(crate) fn log_and(
         &self,
-        level: LogLevel,
+        level: LevelFilter,
         then: impl Fn(&str) + Send + Sync + 'static,
     ) -> Dispatch {
         let lines = self.clone();
