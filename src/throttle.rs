@@ -145,7 +145,7 @@ impl Throttle {
     /// lockouts. For a password that was reset.
     pub fn clear(&self, email_key: &str) {
         let email = self.email_digest(email_key);
-        lock(&self.logins).clear(email);
+        lock(&self.logins).epochs.begin(email);
     }
 
     /// Counts a failed login from loopback. Returns true once: when logins at many accounts have

@@ -88,11 +88,10 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
 
 /// `"a", "b" or "c"`
 pub(super) fn alternatives<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let mut quoted: Vec<String> = words.into_iter().map(|word| format!("{word:?}")).collect();
-    match quoted.pop() {
-        Some(last) if quoted.is_empty() => last,
-        Some(last) => format!("{} or {last}", quoted.join(", ")),
-        None => String::new(),
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("{word:?}")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
     }
 }
 

@@ -84,11 +84,6 @@ impl Reader {
         Section { reader: self, name }
     }
 
-    /// Adds a warning, which does not stop the start.
-    pub(super) fn warn(&mut self, message: impl Into<String>) {
-        self.warnings.push(message.into());
-    }
-
     /// The warnings, now that every key has been read. `is_whole` is whether all sections were
     /// read; if not, others are not looked at.
     ///
@@ -125,6 +120,11 @@ impl Section<'_> {
             let problem = Problem::new(key.place.clone(), format!("{key}: {message}"));
             self.reader.problems.push(problem);
         }
+    }
+
+    /// Adds a warning, which does not stop the start.
+    pub(super) fn warn(&mut self, message: impl Into<String>) {
+        self.reader.warnings.push(message.into());
     }
 
     /// Whether the key `name` is written anywhere.

@@ -104,36 +104,37 @@ impl DataConfig {
         environment: &[(OsString, OsString)],
     ) -> Result<Self, ConfigProblems> {
         let mut reader = Reader::new(file, environment)?;
-        let (storage, tokens) = (storage(&mut reader), tokens(&mut reader));
-        let config = Self { storage, tokens, audit: audit(&mut reader) };
+        let (storage, tokens) =
+            (storage(reader.section("storage")), tokens(reader.section("tokens")));
+        let config = Self { storage, tokens, audit: audit(reader.section("audit")) };
         reader.finish(false)?;
         Ok(config)
     }
 }
 
 fn config(reader: &mut Reader) -> Config {
-    let server = server::server(reader);
+    let server = server::server(reader.section("server"));
     let exposed = server::exposed(server.listen);
     let releases = [("5.3", SimpleJwt::V5_3), ("5.5", SimpleJwt::V5_5)];
     let mut config = Config {
         server,
-        storage: storage(reader),
-        tokens: tokens(reader),
-        passwords: passwords(reader),
-        registration: registration(reader),
-        login: login(reader),
+        storage: storage(reader.section("storage")),
+        tokens: tokens(reader.section("tokens")),
+        passwords: passwords(reader.section("passwords")),
+        registration: registration(reader.section("registration")),
+        login: login(reader.section("login")),
         recovery: ticket(reader.section("recovery"), "1h", days(7)),
         email_change: ticket(reader.section("email_change"), "24h", days(30)),
         cookies: CookieConfig { is_enabled: reader.section("cookies").flag("enabled", false) },
         compatibility: CompatibilityConfig {
             simplejwt: reader.section("compatibility").choice("simplejwt", "5.3", &releases),
         },
-        mail: mail::mail(reader, exposed),
-        audit: audit(reader),
-        log: log(reader),
+        mail: mail::mail(reader.section("mail"), exposed),
+        audit: audit(reader.section("audit")),
+        log: log(reader.section("log")),
     };
     if config.cookies.is_enabled {
-        server::warn_of_cookies(reader, &config.server);
+        server::warn_of_cookies(&mut reader.section("cookies"), &config.server);
     }
     // The words that everybody who uses the service knows: the name of the program, of its host
     // and of the sender of its mail.
@@ -150,8 +151,7 @@ fn ticket(mut section: Section<'_>, default: &'static str, most: Duration) -> Ti
     TicketConfig { ticket_lifetime: section.duration("ticket_lifetime", default, MINUTE..=most) }
 }
 
-fn storage(reader: &mut Reader) -> StorageConfig {
-    let mut section = reader.section("storage");
+fn storage(mut section: Section<'_>) -> StorageConfig {
     let directory = section.path("directory", "data");
     StorageConfig {
         keys: section.optional_path("keys").unwrap_or_else(|| directory.join("keys")),
@@ -162,8 +162,7 @@ fn storage(reader: &mut Reader) -> StorageConfig {
     }
 }
 
-fn tokens(reader: &mut Reader) -> TokenConfig {
-    let mut section = reader.section("tokens");
+fn tokens(mut section: Section<'_>) -> TokenConfig {
     let access = section.duration("access_lifetime", "30m", SECOND..=DAY);
     let refresh = section.duration("refresh_lifetime", "24h", SECOND..=days(365));
     let session =
@@ -229,7 +228,7 @@ fn tokens(reader: &mut Reader) -> TokenConfig {
             ),
         }
         if secret.expose().starts_with(INSECURE_PREFIX) {
-            reader.warn(format!(
+            section.warn(format!(
                 "tokens.shared_secret begins with \"{INSECURE_PREFIX}\": Django made it for trying \
                  things out; anyone who knows it can sign access tokens"
             ));
@@ -238,8 +237,7 @@ fn tokens(reader: &mut Reader) -> TokenConfig {
     config
 }
 
-fn passwords(reader: &mut Reader) -> PasswordConfig {
-    let mut section = reader.section("passwords");
+fn passwords(mut section: Section<'_>) -> PasswordConfig {
     // NIST SP 800-63B, section 5.1.1.2, has eight characters for the least.
     let min_length = section.integer("min_length", 8, 8..=128);
     let listed = section.list("words", "", WORDS, |text| {
@@ -263,7 +261,7 @@ fn passwords(reader: &mut Reader) -> PasswordConfig {
         max_wait: section.duration("max_wait", "1s", Duration::from_millis(10)..=MINUTE),
     };
     if is_below_owasp_minimum(memory, config.iterations) {
-        reader.warn(
+        section.warn(
             "passwords.memory and passwords.iterations are below OWASP's minimum for Argon2id: \
              stolen hashes are cheaper to guess (the defaults, 19MiB and 2, are that minimum)",
         );
@@ -278,8 +276,7 @@ fn is_below_owasp_minimum(memory: u64, iterations: u32) -> bool {
     !minimums.iter().any(|(mib, passes)| memory >= mib * MIB && iterations >= *passes)
 }
 
-fn registration(reader: &mut Reader) -> RegistrationConfig {
-    let mut section = reader.section("registration");
+fn registration(mut section: Section<'_>) -> RegistrationConfig {
     let ways = [("click", ConfirmBy::Click), ("link", ConfirmBy::Link)];
     RegistrationConfig {
         is_enabled: section.flag("enabled", true),
@@ -289,8 +286,7 @@ fn registration(reader: &mut Reader) -> RegistrationConfig {
     }
 }
 
-fn login(reader: &mut Reader) -> LoginConfig {
-    let mut section = reader.section("login");
+fn login(mut section: Section<'_>) -> LoginConfig {
     LoginConfig {
         require_verified_email: section.flag("require_verified_email", false),
         max_failures: section.integer("max_failures", 5, 1..=1000),
@@ -304,16 +300,14 @@ fn login(reader: &mut Reader) -> LoginConfig {
     }
 }
 
-fn audit(reader: &mut Reader) -> AuditConfig {
-    let mut section = reader.section("audit");
+fn audit(mut section: Section<'_>) -> AuditConfig {
     AuditConfig {
         retention: section.duration("retention", "90d", DAY..=days(3650)),
         max_events: section.integer("max_events", 100_000, 1000..=100 * MILLION),
     }
 }
 
-fn log(reader: &mut Reader) -> LogConfig {
-    let mut section = reader.section("log");
+fn log(mut section: Section<'_>) -> LogConfig {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let levels = [
         ("error", LevelFilter::ERROR),

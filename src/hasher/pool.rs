@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -33,8 +33,6 @@ struct Shared {
     clock: Clock,
     /// How long an idle thread keeps its memory.
     keep_memory: Duration,
-    /// Makes only one thread report that priorities cannot be lowered.
-    priority_warning: Once,
 }
 
 struct State {
@@ -74,14 +72,13 @@ impl Pool {
                 changed: Condvar::new(),
                 clock,
                 keep_memory,
-                priority_warning: Once::new(),
             }),
         };
         for number in 1..=threads {
             let shared = Arc::clone(&pool.shared);
             thread::Builder::new()
                 .name(format!("hasher-{number}"))
-                .spawn(move || shared.serve())?;
+                .spawn(move || shared.serve(number))?;
         }
         Ok(pool)
     }
@@ -133,12 +130,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The body of one thread.
-    fn serve(&self) {
-        if let Err(error) = lower_priority() {
-            self.priority_warning.call_once(|| {
-                tracing::warn!(%error, "hashing threads run at normal priority");
-            });
+    /// The body of the thread of this number.
+    fn serve(&self, number: usize) {
+        if let Err(error) = lower_priority()
+            && number == 1
+        {
+            tracing::warn!(%error, "hashing threads run at normal priority");
         }
         let mut memory = Memory::default();
         while let Some(Queued { hashes, job }) = self.next_job(&mut memory) {

@@ -28,7 +28,8 @@ pub struct LoginPermit {
 }
 
 impl LoginPermit {
-    /// Reserves a place in the counts of a pair and an email.
+    /// Reserves a place in the counts of a pair and an email. Above the email's limit, an address
+    /// that has not logged in to it before is admitted at its pace.
     ///
     /// # Errors
     /// [`LockedOut`] if either has none left; then nothing is reserved.
@@ -39,12 +40,43 @@ impl LoginPermit {
         is_known_address: bool,
         now: Timestamp,
     ) -> Result<Self, LockedOut> {
-        let mut logins = lock(shared);
+        let logins = &mut *lock(shared);
         let epoch = logins.epochs.of(email);
         let (pair, email) = (pair.in_epoch(epoch), email.in_epoch(epoch));
-        let email = logins.reserve(pair, email, is_known_address, now)?;
-        let logins = Arc::clone(shared);
-        Ok(Self { logins, pair, is_known_address, email })
+        let locked_out = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: false };
+        let slowed = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: true };
+
+        let max_failures = logins.max_failures;
+        let pairs = if is_known_address { &mut logins.known } else { &mut logins.strangers };
+        let span = pairs.span;
+        let pair_entry = pairs.entry(pair, now).map_err(locked_out)?;
+        let (failed, reserved) = (pair_entry.window.total(), pair_entry.reserved);
+        let wait = (pair_entry.locked_until.map(|end| end.saturating_since(now)))
+            .or_else(|| span.until_below(max_failures, &pair_entry.window, now))
+            .or((failed.saturating_add(reserved) >= max_failures).then_some(RESERVED_RETRY));
+        if let Some(wait) = wait {
+            return Err(locked_out(RetryAfter(wait)));
+        }
+
+        let mut counted = None;
+        if let Some(emails) = &mut logins.emails {
+            if !is_known_address {
+                let entry = emails.table.entry(email, now).map_err(slowed)?;
+                let (failed, reserved) = (entry.window.total(), entry.reserved);
+                if failed >= emails.limit {
+                    let counts = [(email, emails.per_hour), (pair, emails.per_hour_from_one)];
+                    emails.paced.admit(counts, now).map_err(slowed)?;
+                } else if failed.saturating_add(reserved) >= emails.limit {
+                    return Err(slowed(RetryAfter(RESERVED_RETRY)));
+                }
+            }
+            if let Ok(entry) = emails.table.entry(email, now) {
+                entry.reserve();
+                counted = Some(email);
+            }
+        }
+        pair_entry.reserve();
+        Ok(Self { logins: Arc::clone(shared), pair, is_known_address, email: counted })
     }
 
     /// The password was right: the pair's failures are forgotten.
@@ -106,7 +138,7 @@ pub(super) struct Logins {
     known: Table,
     /// `None` if failures are not counted for each email.
     pub(super) emails: Option<EmailLimit>,
-    epochs: Epochs,
+    pub(super) epochs: Epochs,
 }
 
 #[derive(Debug)]
@@ -142,56 +174,8 @@ impl Logins {
         }
     }
 
-    /// Forgets all failures at this email.
-    pub(super) fn clear(&mut self, email: Digest) {
-        self.epochs.begin(email);
-    }
-
     fn pairs(&mut self, is_known_address: bool) -> &mut Table {
         if is_known_address { &mut self.known } else { &mut self.strangers }
-    }
-
-    /// Reserves a place in the pair's and the email's count, or in neither. Above the limit of an
-    /// email, addresses that it does not know are admitted at its pace. Returns the email's
-    /// digest if it was counted.
-    fn reserve(
-        &mut self,
-        pair: Digest,
-        email: Digest,
-        is_known_address: bool,
-        now: Timestamp,
-    ) -> Result<Option<Digest>, LockedOut> {
-        let slowed = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: true };
-        let locked_out = |RetryAfter(retry_after)| LockedOut { retry_after, is_slowed: false };
-        let pairs = if is_known_address { &mut self.known } else { &mut self.strangers };
-        let span = pairs.span;
-        let entry = pairs.entry(pair, now).map_err(locked_out)?;
-        let is_used_up = entry.window.total().saturating_add(entry.reserved) >= self.max_failures;
-        let wait = (entry.locked_until.map(|end| end.saturating_since(now)))
-            .or_else(|| span.until_below(self.max_failures, &entry.window, now))
-            .or(is_used_up.then_some(RESERVED_RETRY));
-        if let Some(wait) = wait {
-            return Err(locked_out(RetryAfter(wait)));
-        }
-        let mut counted = None;
-        if let Some(emails) = &mut self.emails {
-            if !is_known_address {
-                let email_entry = emails.table.entry(email, now).map_err(slowed)?;
-                let (failed, reserved) = (email_entry.window.total(), email_entry.reserved);
-                if failed >= emails.limit {
-                    let counts = [(email, emails.per_hour), (pair, emails.per_hour_from_one)];
-                    emails.paced.admit(counts, now).map_err(slowed)?;
-                } else if failed.saturating_add(reserved) >= emails.limit {
-                    return Err(slowed(RetryAfter(RESERVED_RETRY)));
-                }
-            }
-            if let Ok(email_entry) = emails.table.entry(email, now) {
-                email_entry.reserve();
-                counted = Some(email);
-            }
-        }
-        entry.reserve();
-        Ok(counted)
     }
 }
 
@@ -202,7 +186,7 @@ impl Logins {
 /// At least half of the entries are kept. When a half is full, the older one is dropped, and
 /// unexpired counts from before those clearings count again.
 #[derive(Debug)]
-struct Epochs {
+pub(super) struct Epochs {
     recent: HashMap<Digest, u64>,
     older: HashMap<Digest, u64>,
     /// The most entries of each half.
@@ -222,7 +206,8 @@ impl Epochs {
         self.recent.get(&email).or_else(|| self.older.get(&email)).copied().unwrap_or(0)
     }
 
-    fn begin(&mut self, email: Digest) {
+    /// Forgets all failures at this email.
+    pub(super) fn begin(&mut self, email: Digest) {
         if self.recent.len() >= self.half {
             self.older = std::mem::take(&mut self.recent);
         }

@@ -38,11 +38,9 @@ impl Reader {
     fn about_unknown_key(&self, section: &str, name: &str) -> String {
         let full_name = format!("{section}.{}", clipped(name));
         let own = self.keys.iter().filter(|key| key.section == section).map(|key| key.name);
-        let elsewhere = self.keys.iter().find(|key| key.name == name);
-        if let Some(near) = nearest(name, own.clone()) {
-            format!("{full_name}: no such key; did you mean {section}.{near}?")
-        } else if let Some(key) = elsewhere.or_else(|| self.key_like(name)) {
-            format!("{full_name}: no such key; did you mean {key}?")
+        let near = nearest(name, own.clone()).map(|near| format!("{section}.{near}"));
+        if let Some(near) = near.or_else(|| self.key_like(name).map(Key::to_string)) {
+            format!("{full_name}: no such key; did you mean {near}?")
         } else {
             let all = own.collect::<Vec<_>>().join(", ");
             format!("{full_name}: no such key; [{section}] takes {all}")
@@ -50,12 +48,11 @@ impl Reader {
     }
 
     fn about_unknown_section(&self, name: &str, section: &WrittenSection) -> String {
-        let is_table = section.keys.is_some();
         let mut sections: Vec<_> = self.keys.iter().map(|key| key.section).collect();
         sections.dedup();
         let all = sections.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ");
         let shown = clipped(name);
-        if let (false, Some(key)) = (is_table, self.key_like(name)) {
+        if let (None, Some(key)) = (&section.keys, self.key_like(name)) {
             format!("{shown}: no such key outside a section; did you mean {key}?")
         } else if let Some(near) = nearest(name, sections) {
             format!("{shown}: no such section; did you mean [{near}]?")

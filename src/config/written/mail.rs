@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use lettre::message::Mailbox;
 
 use super::{HOUR, days};
-use crate::config::reader::{Reader, Section};
+use crate::config::reader::Section;
 use crate::config::urls::parse_host;
 use crate::config::{MailConfig, MailTransport, SmtpConfig, SmtpSecurity};
 
@@ -13,8 +13,7 @@ use crate::config::{MailConfig, MailTransport, SmtpConfig, SmtpSecurity};
 const DEFAULT_FROM: &str = "Latchkey <latchkey@localhost>";
 
 /// `exposed` is the address to listen on if others than this machine can reach it.
-pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> MailConfig {
-    let mut section = reader.section("mail");
+pub(super) fn mail(mut section: Section<'_>, exposed: Option<SocketAddr>) -> MailConfig {
     let name = section.choice("transport", "log", &["log", "smtp", "file"].map(|it| (it, it)));
     let takes = "one address with or without a name, such as \"Example <accounts@example.com>\"";
     let from = section.parsed("from", DEFAULT_FROM, takes, |text| {
@@ -56,14 +55,14 @@ pub(super) fn mail(reader: &mut Reader, exposed: Option<SocketAddr>) -> MailConf
     };
     match &config.transport {
         MailTransport::Log if exposed.is_some() => {
-            reader.warn(
+            section.warn(
                 "mail.transport is \"log\": anyone who can read the log can use mailed links",
             );
         }
         MailTransport::Smtp(smtp)
             if smtp.security == SmtpSecurity::None && !is_local(&smtp.host) =>
         {
-            reader.warn(
+            section.warn(
                 "mail.smtp_security is \"none\": mailed links, and smtp_password if it is set, \
                  cross the network unencrypted",
             );

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{HOUR, KIB, MIB, MILLION, SECOND};
 use crate::config::origins::{may_share_site, parse_origin};
-use crate::config::reader::Reader;
+use crate::config::reader::Section;
 use crate::config::urls::{is_plaintext, parse_network};
 use crate::config::{PublicUrl, ServerConfig};
 
@@ -19,8 +19,7 @@ pub(super) fn exposed(listen: SocketAddr) -> Option<SocketAddr> {
     Some(listen).filter(|address| !address.ip().to_canonical().is_loopback())
 }
 
-pub(super) fn server(reader: &mut Reader) -> ServerConfig {
-    let mut section = reader.section("server");
+pub(super) fn server(mut section: Section<'_>) -> ServerConfig {
     let address = "an IP address and a port, such as \"127.0.0.1:8000\"";
     let networks = "networks and addresses, such as \"10.0.0.0/8\" or \"::1\"";
     let origins = "origins of scheme, host and port alone, such as \"https://app.example.com\" or \
@@ -56,20 +55,20 @@ pub(super) fn server(reader: &mut Reader) -> ServerConfig {
         );
     }
     if config.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-        reader.warn(
+        section.warn(
             "server.trusted_proxies contains every address: any client can claim any address",
         );
     }
     if let Some(origins) = listed(&config.allowed_origins, |origin| {
         Url::parse(origin).is_ok_and(|page| is_plaintext(&page))
     }) {
-        reader.warn(format!(
+        section.warn(format!(
             "server.allowed_origins holds plain http: {origins}; anyone on the way can change such \
              a page, and then act for its visitors"
         ));
     }
     if config.public_url.as_ref().is_some_and(PublicUrl::is_plaintext) {
-        reader.warn(
+        section.warn(
             "server.public_url is plain http: passwords, tokens and mailed links can be read on \
              the network; put a proxy with TLS in front, and give its https URL",
         );
@@ -78,18 +77,18 @@ pub(super) fn server(reader: &mut Reader) -> ServerConfig {
 }
 
 /// Warns of what keeps browsers from storing or sending the refresh cookie.
-pub(super) fn warn_of_cookies(reader: &mut Reader, server: &ServerConfig) {
+pub(super) fn warn_of_cookies(section: &mut Section<'_>, server: &ServerConfig) {
     let of_listener = || PublicUrl::of_listener(server.listen);
     let public_url = server.public_url.clone().unwrap_or_else(of_listener);
     if public_url.is_plaintext() {
-        reader.warn(
+        section.warn(
             "cookies.enabled is true, but server.public_url is plain http: browsers store the \
              refresh cookie only over https and on loopback",
         );
     }
     let is_elsewhere = |origin: &str| !may_share_site(origin, public_url.as_str());
     if let Some(origins) = listed(&server.allowed_origins, is_elsewhere) {
-        reader.warn(format!(
+        section.warn(format!(
             "cookies.enabled is true, but pages of {origins} can never use the refresh cookie, \
              since they are of another site than {public_url}: a site is a scheme and a domain, so \
              that http://localhost and http://127.0.0.1 are two"
