@@ -38,11 +38,11 @@ use crate::secret::Secret;
 /// How long an idle thread keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
 
-/// Hashes and verifies passwords. Clones share the threads, which end with the last clone.
-#[derive(Clone, Debug)]
+/// Hashes and verifies passwords. The threads end with it.
+#[derive(Debug)]
 pub struct Hasher {
     argon: Arc<Argon>,
-    pool: Arc<Pool>,
+    pool: Pool,
 }
 
 /// The outcome of comparing a password with a stored hash.
@@ -78,7 +78,7 @@ impl Hasher {
         let argon = Argon::new(config, random.bytes())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let pool = Pool::start(config, KEEP_MEMORY, clock)?;
-        Ok(Self { argon: Arc::new(argon), pool: Arc::new(pool) })
+        Ok(Self { argon: Arc::new(argon), pool })
     }
 
     /// Hashes `password` with `salt`, which must be random and used once, on behalf of `from`.

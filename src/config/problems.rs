@@ -16,7 +16,6 @@ const ALIKE: f64 = 0.6;
 #[error("{0}")]
 pub struct ConfigProblems(String);
 
-/// One problem and its place.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Problem {
     place: Place,
@@ -35,7 +34,6 @@ pub(super) enum Place {
 }
 
 impl ConfigProblems {
-    /// At least one problem.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort();
         Self(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))

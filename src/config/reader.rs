@@ -18,7 +18,6 @@ mod values;
 pub(super) struct Reader {
     file: Option<WrittenFile>,
     environment: Environment,
-    /// The keys that were read.
     pub(super) keys: Vec<Key>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
@@ -31,7 +30,6 @@ pub(super) struct Section<'r> {
     name: &'static str,
 }
 
-/// A key that was read.
 pub(super) struct Key {
     pub(super) section: &'static str,
     pub(super) name: &'static str,
@@ -62,10 +60,7 @@ impl fmt::Display for Key {
 }
 
 impl Reader {
-    /// Opens the file, if there is one, and picks our variables out of `environment`.
-    ///
-    /// # Errors
-    /// That the file cannot be read, or where it is not TOML.
+    /// Reads the file, if there is one, and picks our variables out of `environment`.
     pub(super) fn new(
         file: Option<&Path>,
         environment: &[(OsString, OsString)],
@@ -79,16 +74,12 @@ impl Reader {
         })
     }
 
-    /// The section of this name.
     pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
         Section { reader: self, name }
     }
 
-    /// The warnings, now that every key has been read. `is_whole` is whether all sections were
-    /// read; if not, others are not looked at.
-    ///
-    /// # Errors
-    /// Every problem that was found.
+    /// The warnings, or every problem that was found, now that every key has been read. `is_whole`
+    /// is whether all sections were read; if not, others are not looked at.
     pub(super) fn finish(mut self, is_whole: bool) -> Result<Vec<String>, ConfigProblems> {
         self.problems.extend(self.unknown_keys(is_whole));
         self.find_unknown_variables();
@@ -127,12 +118,11 @@ impl Section<'_> {
         self.reader.warnings.push(message.into());
     }
 
-    /// Whether the key `name` is written anywhere.
     pub(super) fn is_written(&self, name: &str) -> bool {
         self.key(name).is_some_and(|key| key.place != Place::Nowhere)
     }
 
-    /// Whether the values of the key `name` were no problem.
+    /// Whether the key `name` has good values only.
     pub(super) fn is_sound(&self, name: &str) -> bool {
         self.key(name).is_some_and(|key| key.is_sound)
     }

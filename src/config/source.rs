@@ -25,19 +25,14 @@ const LARGEST_FILE: u64 = 1 << 20;
 pub(super) enum Value {
     /// Text without a type, from a variable or a default: `8` may be meant as a number.
     Bare(String),
-    /// A TOML string.
     Text(String),
-    /// A TOML integer.
     Integer(i64),
-    /// A TOML boolean.
     Boolean(bool),
-    /// A TOML array.
     List(Vec<Value>),
     /// A value of a type that no key takes, by the name of its type.
     Other(&'static str),
 }
 
-/// The parsed file.
 pub(super) struct WrittenFile {
     /// Its path as it was given.
     pub(super) name: String,
@@ -69,7 +64,6 @@ pub(super) struct Written {
 pub(super) struct Environment(pub(super) BTreeMap<String, OsString>);
 
 impl Value {
-    /// The value as text.
     pub(super) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Bare(text) | Self::Text(text) => Some(text),
@@ -77,7 +71,6 @@ impl Value {
         }
     }
 
-    /// The value as a whole number.
     pub(super) fn as_integer(&self) -> Option<u64> {
         match self {
             Self::Bare(text) => text.trim().parse().ok(),
@@ -86,7 +79,6 @@ impl Value {
         }
     }
 
-    /// The value as a boolean.
     pub(super) fn as_boolean(&self) -> Option<bool> {
         match self {
             Self::Bare(text) => text.trim().parse().ok(),
@@ -151,41 +143,30 @@ impl fmt::Display for Value {
 }
 
 impl WrittenFile {
-    /// Reads and parses the file at `path`.
-    ///
-    /// # Errors
-    /// That it cannot be read, or where it is not TOML.
+    /// Reads and parses the file at `path`, or says where it is not TOML.
     pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
-        match read_with_mode(path) {
-            Ok((text, mode)) => Self::parse(name, mode, &text),
-            Err(reason) => {
-                let place = Place::File { name, line: None };
-                Err(vec![Problem::new(place, format!("cannot be read: {reason}"))])
-            }
-        }
-    }
-
-    fn parse(name: String, mode: u32, text: &str) -> Result<Self, Vec<Problem>> {
+        let (text, mode) = read_with_mode(path).map_err(|reason| {
+            let place = Place::File { name: name.clone(), line: None };
+            vec![Problem::new(place, format!("cannot be read: {reason}"))]
+        })?;
         let newlines: Vec<usize> = text.match_indices('\n').map(|(offset, _)| offset).collect();
         let line = |offset: usize| 1 + newlines.partition_point(|newline| *newline < offset);
 
-        let (table, errors) = DeTable::parse_recoverable(text);
+        let (table, errors) = DeTable::parse_recoverable(&text);
         // One mistake can produce several errors on the same line.
-        let mut first_errors = BTreeMap::new();
-        for error in &errors {
+        let mut problems = BTreeMap::new();
+        for error in errors {
             let line = error.span().map(|span| line(span.start));
-            first_errors.entry(line).or_insert(error);
+            // An error's own display would show the line, which may hold a password; and where a
+            // value should have ended, the parser expects "nothing".
+            let message = error.message().trim_end_matches(", expected nothing");
+            let place = Place::File { name: name.clone(), line };
+            let problem = || Problem::new(place, format!("is not TOML: {message}"));
+            problems.entry(line).or_insert_with(problem);
         }
-        if !first_errors.is_empty() {
-            let problem = |(line, error): (Option<usize>, &toml::de::Error)| {
-                // An error's own display would show the line, which may hold a password; and where
-                // a value should have ended, the parser expects "nothing".
-                let message = error.message().trim_end_matches(", expected nothing");
-                let place = Place::File { name: name.clone(), line };
-                Problem::new(place, format!("is not TOML: {message}"))
-            };
-            return Err(first_errors.into_iter().map(problem).collect());
+        if !problems.is_empty() {
+            return Err(problems.into_values().collect());
         }
 
         let keys = |table: &DeTable<'_>| {
@@ -203,7 +184,6 @@ impl WrittenFile {
         Ok(Self { sections: sections.collect(), mode, name })
     }
 
-    /// What is written for a key.
     pub(super) fn value(&self, section: &str, key: &str) -> Option<Written> {
         let (line, value) = self.sections.get(section)?.keys.as_ref()?.get(key)?;
         let (place, value) = (self.place(*line), value.clone());
@@ -211,7 +191,6 @@ impl WrittenFile {
         Some(Written { place, value, file, is_hidden: false })
     }
 
-    /// That line of the file.
     pub(super) fn place(&self, line: usize) -> Place {
         Place::File { name: self.name.clone(), line: Some(line) }
     }
@@ -229,9 +208,6 @@ impl Environment {
 
     /// What is written for the key whose variable is `variable`: in that variable, or in the file
     /// that `variable` followed by `_FILE` names.
-    ///
-    /// # Errors
-    /// Why there is a value and it cannot be had.
     pub(super) fn value(&self, variable: &str) -> Result<Option<Written>, Problem> {
         let file_variable = format!("{variable}_FILE");
         let place = Place::Variable(variable.to_owned());
@@ -261,10 +237,7 @@ impl Environment {
 }
 
 /// The text of a file, and its permission bits; `None` if its file system is mounted read-only, as
-/// those of a container's secrets are, and nobody here could change them.
-///
-/// # Errors
-/// Why it cannot be had.
+/// those of a container's secrets are, and nobody here could change them. Or why it cannot be had.
 fn read_with_mode(path: &Path) -> Result<(String, u32), String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;

@@ -48,7 +48,6 @@ pub(super) struct Argon {
     has_reported: AtomicBool,
 }
 
-/// A parsed stored hash.
 #[derive(Debug)]
 struct Stored {
     /// Its algorithm, version and parameters.
@@ -60,10 +59,8 @@ struct Stored {
 }
 
 impl Argon {
-    /// With the configured parameters, and a random salt for work that is done only to take time.
-    ///
-    /// # Errors
-    /// If Argon2 does not support the parameters, such as less than 8 KiB per lane.
+    /// With the configured parameters, which Argon2 may not support, and a random salt for work that
+    /// is done only to take time.
     pub(super) fn new(
         config: &PasswordConfig,
         decoy_salt: [u8; SALT],

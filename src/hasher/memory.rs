@@ -43,14 +43,12 @@ impl Memory {
         }
     }
 
-    /// Gives back everything.
     pub(super) fn give_back(&mut self) {
         // What was never used has nothing to be wiped, and would take memory by that.
         self.blocks.iter_mut().zeroize();
         self.blocks = Vec::new();
     }
 
-    /// How many blocks are kept.
     pub(super) fn len(&self) -> usize {
         self.blocks.len()
     }

@@ -49,10 +49,8 @@ struct Job {
 }
 
 impl Pool {
-    /// Starts as many threads as configured, or one for each core.
-    ///
-    /// # Errors
-    /// If the system cannot start a thread; those already started end.
+    /// Starts as many threads as configured, or one for each core. If the system cannot start one,
+    /// those already started end.
     pub(super) fn start(
         config: &PasswordConfig,
         keep_memory: Duration,
@@ -84,11 +82,9 @@ impl Pool {
     }
 
     /// Runs `work`, which makes `hashes` hashes at most, on one of the threads. If the returned
-    /// future is dropped before the work begins, it is not done.
-    ///
-    /// # Errors
-    /// [`HasherBusy`] if it would wait too long, was displaced by another address, found too little
-    /// memory, for which it returns `None`, or panicked.
+    /// future is dropped before the work begins, it is not done. [`HasherBusy`] is the answer if it
+    /// would wait too long, was displaced by another address, returned `None` for want of memory, or
+    /// panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         from: AddressBlock,

@@ -66,7 +66,6 @@ struct Lane<J> {
 pub(super) struct Queued<J> {
     /// How many hashes it makes at most.
     pub(super) hashes: usize,
-    /// The job.
     pub(super) job: J,
 }
 
@@ -157,7 +156,6 @@ impl<J> Queue<J> {
         (self.mean.saturating_mul(ahead) / threads).clamp(least, most)
     }
 
-    /// How many hashes wait in all lanes.
     fn waiting(&self) -> usize {
         self.lanes.iter().map(Lane::hashes).sum()
     }
@@ -208,7 +206,6 @@ impl<J> Queue<J> {
 }
 
 impl<J> Lane<J> {
-    /// How many hashes wait here.
     fn hashes(&self) -> usize {
         self.jobs.iter().map(|queued| queued.hashes).sum()
     }

@@ -19,12 +19,10 @@ impl Digest {
     }
 }
 
-/// Computes digests.
 #[derive(Debug)]
 pub(super) struct Digester(hmac::Key);
 
 impl Digester {
-    /// With a secret key.
     pub(super) fn new(key: [u8; 16]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }

@@ -153,7 +153,6 @@ pub(super) struct EmailLimit {
 }
 
 impl Logins {
-    /// Empty counts.
     pub(super) fn new(config: &LoginConfig) -> Self {
         let entries = config.limiter_entries;
         let pairs = || Table::new(entries, config.failure_window, config.lockout);

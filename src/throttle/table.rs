@@ -67,10 +67,7 @@ impl Table {
         }
     }
 
-    /// Counts an event for each of these keys, if each has fewer than its limit.
-    ///
-    /// # Errors
-    /// [`RetryAfter`] if one has not; then nothing is counted.
+    /// Counts an event for each of these keys, if each has fewer than its limit, or none.
     pub(super) fn admit<const N: usize>(
         &mut self,
         counts: [(Digest, u32); N],
@@ -87,10 +84,8 @@ impl Table {
         Ok(())
     }
 
-    /// The entry of `key`, updated to `now`; created if there is none.
-    ///
-    /// # Errors
-    /// [`RetryAfter`] if there is none and no other entry can leave.
+    /// The entry of `key`, updated to `now`. If there is none, it is created, unless no other entry
+    /// can leave.
     pub(super) fn entry(&mut self, key: Digest, now: Timestamp) -> Result<&mut Entry, RetryAfter> {
         let (ways, longest_lock) = (self.ways, self.longest_lock);
         let slot = self.span.slot_of(now);
@@ -112,7 +107,6 @@ impl Table {
         self.bucket(key)?.entries.iter_mut().find(|entry| entry.key == key)
     }
 
-    /// How many entries there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.buckets.iter().flatten().map(|bucket| bucket.entries.len()).sum()

@@ -16,14 +16,12 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// For a window of this length.
     pub(super) fn new(window: Duration) -> Self {
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         // The newest slot is never complete, so the others have to cover the whole window.
         Self { slot: micros.div_ceil(SLOTS as u64 - 1).max(1) }
     }
 
-    /// The slot of `now`.
     pub(super) fn slot_of(self, now: Timestamp) -> u64 {
         now.as_micros() / self.slot
     }
@@ -82,7 +80,6 @@ impl Window {
         *newest = newest.saturating_add(count);
     }
 
-    /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.counts = [0; SLOTS];
     }

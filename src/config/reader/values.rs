@@ -18,7 +18,6 @@ const LONGEST_TEXT: usize = 1024;
 const ANY_TEXT: &str = "a text of at most 1024 bytes without control characters";
 
 impl Section<'_> {
-    /// A whole number.
     pub(in crate::config) fn integer<T: FromStr>(
         &mut self,
         name: &'static str,
@@ -54,7 +53,6 @@ impl Section<'_> {
         self.integer_or_zero(name, default, range, "no limit")
     }
 
-    /// A duration.
     pub(in crate::config) fn duration(
         &mut self,
         name: &'static str,
@@ -94,7 +92,6 @@ impl Section<'_> {
         })
     }
 
-    /// A boolean.
     pub(in crate::config) fn flag(&mut self, name: &'static str, default: bool) -> bool {
         self.read(name, default, "true or false".to_owned(), Value::as_boolean)
     }
@@ -138,18 +135,15 @@ impl Section<'_> {
         })
     }
 
-    /// Any text, or nothing.
     pub(in crate::config) fn optional_text(&mut self, name: &'static str) -> Option<String> {
         self.optional(name, ANY_TEXT, |text| Some(text.to_owned()))
     }
 
-    /// A path.
     pub(in crate::config) fn path(&mut self, name: &'static str, default: &'static str) -> PathBuf {
         let parse = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         self.parsed(name, default, "a path", parse)
     }
 
-    /// A path, or nothing.
     pub(in crate::config) fn optional_path(&mut self, name: &'static str) -> Option<PathBuf> {
         self.optional(name, "a path", |text| Some(PathBuf::from(text)))
     }
