@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::forger::{Forger, Kind, repeated};
+use super::forger::{Forger, Kind, misshapen, repeated, shown, written};
 use super::{Case, case};
 use crate::support::START;
 
@@ -33,61 +33,40 @@ pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
 }
 
 pub(super) fn attacks(forger: &Forger<'_>) -> Vec<Case> {
-    let mut attacks = times(forger);
-    attacks.extend(others(forger));
-    attacks.extend(twice(forger));
-    attacks.extend(shapes(forger));
-    attacks
+    let tables = [times(forger), others(forger), twice(forger), shapes(forger)];
+    tables.into_iter().flatten().collect()
 }
 
 /// Numbers as they are written, since JSON has none that is too large to write.
 fn times(forger: &Forger<'_>) -> Vec<Case> {
-    let never_good = [
-        "1e400",
-        "1e300",
-        "-1e400",
-        "1e10",
-        "1E10",
-        "1.7e9",
+    let mut never_good = vec![
+        "1e400", "1e300", "-1e400", "1e10", "1E10", "1.7e9", "-1", "-0", "NaN", "Infinity", "null",
+        "true", "false", "[]", "{}", "\"\"",
+    ];
+    never_good.extend(["-Infinity", "\"never\"", "{\"$gt\":0}", "0x67534a20", "1_733_479_261"]);
+    // Beyond what numbers of 63, 64 and 128 bits hold, and what the calendar has.
+    never_good.extend([
         "9223372036854775807",
         "9223372036854775808",
+        "-9223372036854775808",
         "18446744073709551615",
         "18446744073709551616",
-        "253402300800",
         "340282366920938463463374607431768211456",
-        "-1",
-        "-0",
-        "-9223372036854775808",
-        "1733479261.0",
-        "1733479261.5",
-        "1733479261e0",
-        "01733479261",
-        "+1733479261",
-        "0x67534a20",
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "\"1733479261\"",
-        "\"\"",
-        "\"never\"",
-        "null",
-        "true",
-        "false",
-        "[]",
-        "[1733479261]",
-        "{}",
-        "{\"$gt\":0}",
-        "1_733_479_261",
-        "1733479261 1",
-    ];
+        "253402300800",
+    ]);
+    // A good second otherwise written.
+    let second = now() + 60;
+    let forms = ["N.0", "N.5", "Ne0", "0N", "+N", "\"N\"", "[N]", "N 1"];
+    let written = written(&forms, &[('N', &second.to_string())]);
+    never_good.extend(written.iter().map(String::as_str));
     let mut attacks = Vec::new();
     for name in ["exp", "iat"] {
         attacks.push(case(format!("no {name}"), forger.with_claim(name, None)));
     }
     for name in ["exp", "iat", "nbf"] {
-        for value in never_good {
+        for value in &never_good {
             // A claim that may be left out may be null as well.
-            if (name, value) != ("nbf", "null") {
+            if (name, *value) != ("nbf", "null") {
                 let token = forger.with_claim_text(name, value);
                 attacks.push(case(format!("{name}: {value}"), token));
             }
@@ -190,53 +169,11 @@ fn twice(forger: &Forger<'_>) -> Vec<Case> {
 
 fn shapes(forger: &Forger<'_>) -> Vec<Case> {
     let good = forger.payload.to_string();
-    let values: Vec<String> =
-        forger.payload.as_object().unwrap().values().map(Value::to_string).collect();
-    let mut texts: Vec<Vec<u8>> = [
-        String::new(),
-        " ".to_owned(),
-        "null".to_owned(),
-        "true".to_owned(),
-        "1".to_owned(),
-        "{}".to_owned(),
-        "[]".to_owned(),
-        serde_json::to_string(&good).unwrap(),
-        format!("[{good}]"),
-        format!("[{}]", values.join(",")),
-        format!("{{\"claims\":{good}}}"),
-        format!(" {good}"),
-        format!("\u{feff}{good}"),
-        format!("{good}{good}"),
-        format!("{good}{{}}"),
-        format!("{good},"),
-        format!("{good}]"),
-        format!("{good}\0"),
-        format!("{good}// comment"),
-        format!("/**/{good}"),
-        good.replace('"', "'"),
-        good.replace('}', ",}"),
-        good.replace(',', ";"),
-        good.replacen("exp", "e\nxp", 1),
-        good.replacen("exp", "\\x65xp", 1),
-        good.replacen("\"exp\"", "exp", 1),
-        good[..good.len() - 1].to_owned(),
-        "[".repeat(1_500),
-        "{\"a\":".repeat(300),
-        format!("{{\"user_id\":{}{}}}", "[".repeat(700), "]".repeat(700)),
-        good.replacen('{', "{\"\\ud800\":1,", 1),
-    ]
-    .map(String::into_bytes)
-    .into();
-    for place in [1, 2, good.len() / 2, good.len() - 2] {
-        for byte in [0xff, 0xc0, 0x80, 0xed] {
-            let mut not_text = good.clone().into_bytes();
-            not_text[place] = byte;
-            texts.push(not_text);
-        }
+    let mut texts = misshapen(&forger.payload);
+    for other in ["\"e\nxp\"", "\"\\x65xp\"", "exp"] {
+        texts.push(good.replacen("\"exp\"", other, 1).into_bytes());
     }
-    // A claim that nobody reads must be text all the same.
-    texts.push([&good.as_bytes()[..good.len() - 1], b",\"x\":\"\xff\"}"].concat());
-    texts.push(good.encode_utf16().flat_map(u16::to_be_bytes).collect());
-    let shown = |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
+    let deep = format!("{{\"user_id\":{}{}}}", "[".repeat(700), "]".repeat(700));
+    texts.push(deep.into_bytes());
     texts.iter().map(|text| case(shown(text), forger.with_payload_text(text))).collect()
 }

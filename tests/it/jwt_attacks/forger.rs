@@ -143,3 +143,50 @@ pub(super) fn repeated(object: &Value, name: &str, value: &str) -> [String; 3] {
         format!("{{{inner},\"{escaped}\":{value}}}"),
     ]
 }
+
+/// What is left of these forms once each letter stands for a text.
+pub(super) fn written(forms: &[&str], texts: &[(char, &str)]) -> Vec<String> {
+    let text_of = |letter| texts.iter().find(|(name, _)| *name == letter).map(|(_, text)| *text);
+    let each = |letter: char| text_of(letter).map_or_else(|| letter.to_string(), str::to_owned);
+    forms.iter().map(|form| form.chars().map(each).collect()).collect()
+}
+
+/// Texts that can be read as this object in one way and not in another, or not at all.
+pub(super) fn misshapen(object: &Value) -> Vec<Vec<u8>> {
+    let good = object.to_string();
+    let inner = &good[..good.len() - 1];
+    let values: Vec<_> = object.as_object().unwrap().values().map(Value::to_string).collect();
+    let forms = [
+        "", " ", "null", "true", "1", "\"JWT\"", "{}", "[]", " G", "[G]", "GG", "G{}", "G {}",
+        "G,", "G]", "G\0", "/**/G",
+    ];
+    let mut texts = written(&forms, &[('G', &good)]);
+    texts.extend(written(&["\u{feff}G", "G// comment", "{\"claims\":G}"], &[('G', &good)]));
+    for (part, other) in [("\"", "'"), ("}", ",}"), (",", ";"), (",", ",,"), (":", "=")] {
+        texts.push(good.replace(part, other));
+    }
+    texts.push(inner.to_owned());
+    texts.push(serde_json::to_string(&good).unwrap());
+    texts.push(format!("[{}]", values.join(",")));
+    texts.push(good.replacen('{', "{\"\\ud800\":1,", 1));
+    texts.extend(["[".repeat(1_500), "{\"a\":".repeat(300)]);
+    let mut texts: Vec<_> = texts.into_iter().map(String::into_bytes).collect();
+    for place in [1, 2, 3, good.len() / 2, good.len() - 2] {
+        for byte in [0xff, 0xc0, 0x80, 0xed] {
+            let mut not_text = good.clone().into_bytes();
+            not_text[place] = byte;
+            texts.push(not_text);
+        }
+    }
+    // What nobody reads must be text all the same.
+    texts.push([inner.as_bytes(), b",\"x\":\"\xff\"}"].concat());
+    // UTF-16 is no UTF-8 (RFC 8259, section 8.1).
+    texts.push(good.encode_utf16().flat_map(u16::to_be_bytes).collect());
+    texts.push(good.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    texts
+}
+
+/// The beginning of what may be no text.
+pub(super) fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned()
+}

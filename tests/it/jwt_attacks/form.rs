@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::forger::{Forger, changed, message, with_signature};
+use super::forger::{Forger, changed, message, with_signature, written};
 use super::{Case, case};
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -28,10 +28,9 @@ pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
 }
 
 pub(super) fn attacks(forger: &Forger<'_>) -> Vec<Case> {
-    let mut attacks = parts(forger);
-    attacks.extend(base64(forger));
-    attacks.extend(spare_bits(forger));
-    attacks.extend(other_serializations(forger));
+    let others = other_serializations(forger);
+    let tables = [parts(forger), base64(forger), spare_bits(forger), others];
+    let mut attacks: Vec<_> = tables.into_iter().flatten().collect();
     for length in [3_000, 10_000, 40_000] {
         let token = forger.with_claim("padding", Some(json!("x".repeat(length))));
         assert!(token.len() > LONGEST);
@@ -52,62 +51,19 @@ fn padded(forger: &Forger<'_>, blanks: usize) -> [String; 2] {
 fn parts(forger: &Forger<'_>) -> Vec<Case> {
     let token = forger.genuine();
     let [header, payload, signature] = forger.parts();
-    let mut attacks: Vec<_> = [
-        String::new(),
-        ".".to_owned(),
-        "..".to_owned(),
-        "...".to_owned(),
-        "....".to_owned(),
-        header.to_owned(),
-        format!("{header}."),
-        format!("{header}.."),
-        format!("{header}.{payload}"),
-        format!("{header}.{payload}."),
-        format!("{header}..{signature}"),
-        format!(".{payload}.{signature}"),
-        format!("..{signature}"),
-        format!(".{token}"),
-        format!("{token}."),
-        format!("{token}.."),
-        format!("{token}.{signature}"),
-        format!("{token}.{token}"),
-        format!("{header}.{header}.{payload}.{signature}"),
-        format!("{header}.{payload}.{payload}.{signature}"),
-        format!("{header}..{payload}..{signature}"),
-        format!("{header}.{payload}.{signature}.{payload}.{signature}"),
-        format!("{payload}.{header}.{signature}"),
-        format!("{header}.{signature}.{payload}"),
-        token.replace('.', "%2E"),
-        token.replace('.', "\u{ff0e}"),
-        token.replace('.', ","),
-        token.replace('.', " "),
-        token.replace('.', "\n"),
-        format!("{token}\0"),
-        format!("{token}\n"),
-        format!(" {token}"),
-        format!("{token} {token}"),
-        format!("Bearer {token}"),
-        format!("\"{token}\""),
-        format!("'{token}'"),
-        format!("{token};"),
-        format!("{token},"),
-        format!("{token}#"),
-        format!("{token}?"),
-        format!("{token}\u{200b}"),
-        format!("\u{feff}{token}"),
-    ]
-    .map(|token| case(format!("{token:.200}"), token))
-    .into();
+    let texts = [('T', token), ('H', header), ('P', payload), ('S', signature)];
+    let forms = [
+        "", ".", "..", "...", "....", "H", "H.", "H..", "H.P", "H.P.", "H..S", ".P.S", "..S", ".T",
+        "T.", "T..", "T.S", "T.T", "H.H.P.S", "H.P.P.S", "H..P..S", "P.H.S", "H.S.P", "H,P,S",
+        "H P S", "H\nP\nS", "T\0", "T\n", " T", "T T", "Bearer T", "\"T\"", "'T'", "T;", "T,",
+        "T#", "T?",
+    ];
+    let longer = ["H%2EP%2ES", "H.P.S.P.S", "H\u{ff0e}P\u{ff0e}S", "T\u{200b}", "\u{feff}T"];
+    let tokens = [written(&forms, &texts), written(&longer, &texts)].concat();
+    let told = |token: String| case(format!("{token:.200}"), token);
+    let mut attacks: Vec<_> = tokens.into_iter().map(told).collect();
     // More parts and fewer, each whole signed as if it were one token.
-    for message in [
-        header.to_owned(),
-        format!("{header}."),
-        format!(".{payload}"),
-        format!("{header}.{payload}."),
-        format!("{header}..{payload}"),
-        format!("{header}.{payload}.{payload}"),
-        format!("{header}.{payload}.{signature}"),
-    ] {
+    for message in written(&["H", "H.", ".P", "H.P.", "H..P", "H.P.P", "H.P.S"], &texts) {
         attacks.push(case(format!("signed: {message}"), forger.signed_message(&message)));
     }
     attacks

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::forger::{Forger, changed, message, repeated, with_signature};
+use super::forger::{
+    Forger, changed, message, misshapen, repeated, shown, with_signature, written,
+};
 use super::keys::mac;
 use super::{Case, case};
 
@@ -23,12 +25,9 @@ pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
 }
 
 pub(super) fn attacks(forger: &Forger<'_>) -> Vec<Case> {
-    let mut attacks = algorithms(forger);
-    attacks.extend(embedded_keys(forger));
-    attacks.extend(names_of_keys(forger));
-    attacks.extend(types(forger));
-    attacks.extend(shapes(forger));
-    attacks
+    let (kids, types) = (names_of_keys(forger), types(forger));
+    let tables = [algorithms(forger), embedded_keys(forger), kids, types, shapes(forger)];
+    tables.into_iter().flatten().collect()
 }
 
 /// RFC 8725, section 2.1: "none", in all letter cases, and algorithms that are not the key's.
@@ -46,37 +45,13 @@ fn algorithms(forger: &Forger<'_>) -> Vec<Case> {
         attacks.push(case(format!("alg {none}, and signed"), signed));
     }
     let others = [
-        "HS256",
-        "HS384",
-        "HS512",
-        "RS256",
-        "RS384",
-        "RS512",
-        "PS256",
-        "PS512",
-        "ES256",
-        "ES256K",
-        "ES384",
-        "ES512",
-        "EdDSA",
-        "Ed25519",
-        "Ed448",
-        "dir",
-        "A128KW",
-        "RSA-OAEP",
-        "PBES2-HS256+A128KW",
-        "eddsa",
-        "es256",
-        "hs256",
-        "EDDSA",
-        "HS256 ",
-        " HS256",
-        "HS256\0",
-        "EdDSA\n",
-        "",
+        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS512", "ES256", "ES256K",
+        "ES384", "ES512", "EdDSA", "Ed25519", "Ed448", "dir", "A128KW", "RSA-OAEP", "eddsa",
+        "es256", "hs256", "EDDSA", "HS256 ", " HS256", "HS256\0", "EdDSA\n", "",
     ];
+    let others = others.into_iter().chain(["PBES2-HS256+A128KW"]);
     let own = forger.key().alg();
-    for other in others.into_iter().filter(|other| *other != own) {
+    for other in others.filter(|other| *other != own) {
         attacks.push(case(
             format!("alg {other:?} in place of {own}"),
             forger.with_header("alg", Some(json!(other))),
@@ -154,38 +129,23 @@ fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
     let kid = forger.key().kid.as_str();
     let (kind, number) = kid.rsplit_once('-').unwrap();
     let (prefix, second) = kind.rsplit_once('-').unwrap();
-    let values = [
-        json!(""),
-        json!(" "),
-        json!(null),
-        json!(0),
-        json!(-1),
-        json!(1.5),
-        json!(true),
-        json!([]),
-        json!([kid]),
+    let texts = [
+        "", " ", "../K", "./K", "K.pem", "K.secret", "K\0", "K\0.pem", "\0K", "K ", " K", "K\n",
+        "K'", "P-+S-N", "P-0S-N", "P-S-0N", "P-S-N-", "P-S",
+    ];
+    let parts = [('K', kid), ('P', prefix), ('S', second), ('N', number)];
+    let mut values: Vec<Value> = written(&texts, &parts).into_iter().map(Value::from).collect();
+    for other in ["null", "0", "-1", "1.5", "true", "[]", &format!("[\"{kid}\"]")] {
+        values.push(serde_json::from_str(other).unwrap());
+    }
+    values.extend([
         json!({"kid": kid}),
+        json!(format!("../keys/{kid}")),
         json!("../../../../dev/null"),
         json!("/dev/null"),
-        json!(format!("../keys/{kid}")),
-        json!(format!("./{kid}")),
-        json!(format!("{kid}.pem")),
-        json!(format!("{kid}.secret")),
-        json!(format!("{kid}\0")),
-        json!(format!("{kid}\0.pem")),
-        json!(format!("\0{kid}")),
-        json!(format!("{kid} ")),
-        json!(format!(" {kid}")),
-        json!(format!("{kid}\n")),
-        json!(format!("{kid}'")),
         json!(kid.to_uppercase()),
-        json!(format!("{prefix}-+{second}-{number}")),
-        json!(format!("{prefix}-0{second}-{number}")),
-        json!(format!("{prefix}-{second}-0{number}")),
         json!(format!("{prefix}-{second}-+{}", &number[1..])),
         json!(format!("{prefix}-{second}-{}", number.replace(|c: char| c.is_ascii_digit(), "٣"))),
-        json!(format!("{prefix}-{second}-{number}-")),
-        json!(format!("{prefix}-{second}")),
         json!(format!("{prefix}-9999999999-00000000")),
         json!(format!("{prefix}-99999999999999999999999-{number}")),
         json!("' UNION SELECT 'secret' --"),
@@ -198,7 +158,7 @@ fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
         json!(forger.other_key().kid),
         json!(forger.ring.ticket.kid),
         json!(forger.retired_key().kid),
-    ];
+    ]);
     let mut attacks = vec![case("no kid", forger.with_header("kid", None))];
     for value in values {
         assert_ne!(value, forger.header["kid"]);
@@ -216,76 +176,31 @@ fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
 
 /// RFC 8725, section 3.11: tokens that say they are something else.
 fn types(forger: &Forger<'_>) -> Vec<Case> {
-    let values = [
-        json!(""),
-        json!("jwt"),
-        json!("Jwt"),
-        json!("JWT "),
-        json!("JWE"),
-        json!("JOSE"),
-        json!("JOSE+JSON"),
-        json!("at+jwt"),
-        json!("application/jwt"),
-        json!("revoked-sessions+jwt"),
-        json!("secevent+jwt"),
-        json!("dpop+jwt"),
-        json!(1),
-        json!(true),
-        json!(["JWT"]),
-        json!({"typ": "JWT"}),
-    ];
+    let texts = ["", "jwt", "Jwt", "JWT ", "JWE", "JOSE", "JOSE+JSON", "at+jwt", "dpop+jwt"];
+    let longer = ["application/jwt", "revoked-sessions+jwt", "secevent+jwt"];
+    let others = [json!(1), json!(true), json!(["JWT"]), json!({"typ": "JWT"})];
     let typed = |value: Value| case(format!("typ {value}"), forger.with_header("typ", Some(value)));
-    values.into_iter().map(typed).collect()
+    let texts = texts.into_iter().chain(longer).map(Value::from);
+    texts.chain(others).map(typed).collect()
 }
 
 /// Headers that can be read two ways, or not at all.
 fn shapes(forger: &Forger<'_>) -> Vec<Case> {
     let good = forger.header.to_string();
     let (alg, kid) = (&forger.header["alg"], &forger.header["kid"]);
-    let mut texts: Vec<Vec<u8>> = [
-        String::new(),
-        " ".to_owned(),
-        "null".to_owned(),
-        "1".to_owned(),
-        "\"JWT\"".to_owned(),
-        "{}".to_owned(),
+    let nested = (0..100).fold(json!([]), |inner, _| json!([inner]));
+    let mut texts = misshapen(&forger.header);
+    let others = [
         format!("[{alg},{kid}]"),
-        format!("[\"JWT\",{alg},{kid}]"),
-        format!("[{good}]"),
-        format!(" {good}"),
-        format!("\u{feff}{good}"),
-        format!("{good}{good}"),
-        format!("{good} {{}}"),
-        format!("{good},"),
-        format!("{good}\0"),
-        format!("{good}// comment"),
-        good.replace('"', "'"),
-        good.replace(':', "="),
-        good.replace(',', ",,"),
-        good.replace('}', ",}"),
         good.replace("HS256", "HS256\u{0}").replace("DSA", "DSA\u{0}").replace("ES2", "ES2\u{0}"),
-        changed(&forger.header, "alg", Some(nested(100))),
+        changed(&forger.header, "alg", Some(nested)),
         format!("{{\"alg\":{}{}}}", "[".repeat(700), "]".repeat(700)),
-        "[".repeat(1_500),
-        "{\"a\":".repeat(300),
-    ]
-    .map(String::into_bytes)
-    .into();
+    ];
+    texts.extend(others.map(String::into_bytes));
     for (name, value) in [("alg", "\"none\""), ("kid", "\"other\""), ("typ", "\"JWE\"")] {
-        texts.extend(repeated(&forger.header, name, value).map(String::into_bytes));
-        let same = forger.header[name].to_string();
-        texts.extend(repeated(&forger.header, name, &same).map(String::into_bytes));
+        for value in [value, &forger.header[name].to_string()] {
+            texts.extend(repeated(&forger.header, name, value).map(String::into_bytes));
+        }
     }
-    let mut not_text = good.clone().into_bytes();
-    not_text[3] = 0xff;
-    texts.push(not_text);
-    // UTF-16 is no UTF-8 (RFC 8259, section 8.1).
-    texts.push(good.encode_utf16().flat_map(u16::to_le_bytes).collect());
-    let shown = |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
     texts.iter().map(|text| case(shown(text), forger.with_header_text(text))).collect()
-}
-
-/// `[[[…]]]`
-fn nested(depth: usize) -> Value {
-    (0..depth).fold(json!([]), |inner, _| json!([inner]))
 }

@@ -30,11 +30,9 @@ pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
 }
 
 pub(super) fn attacks(forger: &Forger<'_>) -> Vec<Case> {
-    let mut attacks = damaged(forger);
-    attacks.extend(over_something_else(forger));
-    attacks.extend(by_public_keys(forger));
-    attacks.extend(by_other_keys(forger));
-    attacks
+    let (others, keys) = (over_something_else(forger), by_other_keys(forger));
+    let tables = [damaged(forger), others, by_public_keys(forger), keys];
+    tables.into_iter().flatten().collect()
 }
 
 /// Header and payload of the genuine token.
