@@ -63,16 +63,6 @@ async fn the_fifth_failure_is_a_401_and_then_nothing_passes_until_the_lockout_en
 }
 
 #[tokio::test]
-async fn a_right_password_forgives_the_wrong_ones_before_it() {
-    let app = TestApp::start();
-    app.register(ANN).await;
-    for _ in 0..3 {
-        fail(&app, 4).await;
-        app.log_in(ANN).await;
-    }
-}
-
-#[tokio::test]
 async fn a_failure_counts_for_a_day() {
     let app = TestApp::start();
     app.register(ANN).await;
@@ -118,16 +108,7 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
             },
             200,
         ),
-        (
-            |app, ann, password| {
-                let body = json!({
-                    "current_password": password, "new_password": NEW_PASSWORD,
-                    "confirm_password": NEW_PASSWORD,
-                });
-                app.post("/api/change-password/", &body).bearer(&ann.access)
-            },
-            200,
-        ),
+        (|app, ann, password| app.changing(&ann.access, password, NEW_PASSWORD), 200),
     ];
     for (asking, done) in table {
         let app = TestApp::start();
@@ -306,9 +287,7 @@ async fn the_limits_of_the_shipped_configuration_hold() {
 async fn change_password(app: &TestApp, tokens: &Tokens, times: usize) {
     for time in 0..times {
         let (current, new) = [(PASSWORD, NEW_PASSWORD), (NEW_PASSWORD, PASSWORD)][time % 2];
-        let body =
-            json!({"current_password": current, "new_password": new, "confirm_password": new});
-        let reply = app.post("/api/change-password/", &body).bearer(&tokens.access).await;
+        let reply = app.changing(&tokens.access, current, new).await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
 }

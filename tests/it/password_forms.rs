@@ -13,8 +13,7 @@ const OTHER: &str = "Zurich Cafe 7";
 
 async fn with_password(password: &str) -> TestApp {
     let app = TestApp::start();
-    let body = json!({"email": ANN, "password": password, "password_confirm": password});
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    assert_eq!(app.registering(ANN, "", password).await.status, 201);
     app
 }
 
@@ -60,15 +59,11 @@ async fn a_right_form_gives_the_attempts_back() {
 async fn whoever_is_asked_again_may_type_each_form() {
     let app = with_password(COMPOSED).await;
     let ann = Tokens::of(&app.login(ANN, COMPOSED).await);
-    let change = json!({"email": "new@example.com", "current_password": DECOMPOSED});
-    let reply = app.call("PATCH", "/api/profile/").bearer(&ann.access).json(&change).await;
+    let body = json!({"email": "new@example.com", "current_password": DECOMPOSED});
+    let reply = app.patch(&ann, &body).await;
     assert_eq!(reply.status, 200, "{reply:?}");
 
-    let change = |current: &str, new: &str| {
-        let body =
-            json!({"current_password": current, "new_password": new, "confirm_password": new});
-        app.call("POST", "/api/change-password/").bearer(&ann.access).json(&body)
-    };
+    let change = |current: &str, new: &str| app.changing(&ann.access, current, new);
     // Another spelling of the current password is no new one.
     for (current, new) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (DECOMPOSED, SPACED)] {
         let told = change(current, new).await.told();
@@ -78,7 +73,6 @@ async fn whoever_is_asked_again_may_type_each_form() {
     assert_eq!(told, (400, json!({"current_password": [WRONG_CURRENT]})));
     assert_eq!(change(DECOMPOSED, "Fl\u{fc}sse im Herbst").await.status, 200);
 
-    let body = json!({"password": "Flu\u{308}sse im Herbst"});
-    let reply = app.call("DELETE", "/api/profile/").bearer(&ann.access).json(&body).await;
+    let reply = app.deleting(&ann, "Flu\u{308}sse im Herbst").await;
     assert_eq!(reply.status, 204);
 }

@@ -1,7 +1,6 @@
 //! Hashing parameters that change: the next login renews the hash, after its answer.
 
 use latchkey::domain::{Client, Email, PasswordHash};
-use serde_json::json;
 
 use crate::support::{ANN, TestApp, WRONG, until};
 
@@ -48,8 +47,7 @@ async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
 async fn the_hash_is_renewed_in_the_form_that_matched() {
     let (set, typed) = ("correct horse battery", "correct horse\u{a0}battery");
     let app = TestApp::start();
-    let body = json!({"email": ANN, "password": set, "password_confirm": set});
-    assert_eq!(app.post("/api/register/", &body).await.status, 201);
+    assert_eq!(app.registering(ANN, "", set).await.status, 201);
     let app = app.restart_with(|config| config.passwords.iterations = 2).await;
     assert_eq!(app.login(ANN, typed).await.status, 200);
     until(|| has(&app, "m=256,t=2,p=1")).await;

@@ -10,90 +10,90 @@ const ADDRESSES: usize = 6;
 /// The request by which `action` is done; something like it where that cannot be done now.
 /// `number` names the password that is chosen, if one is.
 pub(super) fn resolve(model: &Model, action: Action, number: u64) -> Operation {
-    let mut action = action;
+    let (mut kind, any) = action;
     loop {
-        if let Some(operation) = find(model, action, number) {
+        if let Some(operation) = find(model, kind, any, number) {
             return operation;
         }
-        action = instead(action).unwrap_or(Action::Sweep);
+        kind = instead(kind);
     }
 }
 
-fn find(model: &Model, action: Action, number: u64) -> Option<Operation> {
+fn find(model: &Model, kind: Kind, any: usize, number: u64) -> Option<Operation> {
     let password = format!("tide-Lamp {number} orchard");
-    Some(match action {
-        Action::Register(any) => register(model, any, password),
-        Action::Confirm(any) => {
+    Some(match kind {
+        Kind::Register => register(model, any, password),
+        Kind::Confirm => {
             let (ticket, slip) = choose(&open_slips(model, &["verify_email"]), any).copied()?;
             Operation::Confirm { ticket, token: slip.token.clone()? }
         }
-        Action::Resend(any) => {
+        Kind::Resend => {
             let people: Vec<&Person> =
                 model.users.values().filter(|person| !person.is_verified).collect();
             Operation::Resend { email: choose(&people, any)?.email.clone() }
         }
-        Action::LogIn(any) => {
+        Kind::LogIn => {
             let person = person(model, any)?;
-            let former = if any % 2 == 0 { None } else { held(model, any / 2) };
+            let former = if any.is_multiple_of(2) { None } else { held(model, any / 2) };
             let (email, password) = (person.email.clone(), person.password.clone());
             Operation::LogIn { email, password, former }
         }
-        Action::Refresh(any) => {
+        Kind::Refresh => {
             let current = |session: &Login| Some(session.tokens.len() - 1);
             present(model, any, Kind::Refresh, current)?
         }
-        Action::Repeat(any) => present(model, any, Kind::Repeat, |session| {
+        Kind::Repeat => present(model, any, Kind::Repeat, |session| {
             session.tokens.len().checked_sub(2).filter(|_| !model.is_late(session))
         })?,
-        Action::Reuse(any) => {
+        Kind::Reuse => {
             present(model, any, Kind::Reuse, |session| session.tokens.len().checked_sub(3))?
         }
-        Action::Stale(any) => present(model, any, Kind::Stale, |session| {
+        Kind::Stale => present(model, any, Kind::Stale, |session| {
             session.tokens.len().checked_sub(2).filter(|_| model.is_late(session))
         })?,
-        Action::Forgot(any) => Operation::Forgot { email: person(model, any)?.email.clone() },
-        Action::Reset(any) => {
+        Kind::Forgot => Operation::Forgot { email: person(model, any)?.email.clone() },
+        Kind::Reset => {
             let (ticket, slip) = choose(&open_slips(model, &["reset_password"]), any).copied()?;
             Operation::Reset { ticket, token: slip.token.clone()?, password }
         }
-        Action::ChangePassword(any) => {
+        Kind::ChangePassword => {
             let (session, access, current) = bearer(model, any)?;
             Operation::ChangePassword { session, access, current, new: password }
         }
-        Action::AskForAddress(any) => {
+        Kind::AskForAddress => {
             let (session, access, password) = bearer(model, any)?;
             let email = address(free_place(model, any / 7)?);
             Operation::AskForAddress { session, access, password, email }
         }
-        Action::ConfirmAddress(any) => {
+        Kind::ConfirmAddress => {
             let (ticket, slip) = choose(&open_slips(model, &["change_email"]), any).copied()?;
             Operation::ConfirmAddress { ticket, token: slip.token.clone()? }
         }
-        Action::CancelAddress(any) => {
+        Kind::CancelAddress => {
             let either = open_slips(model, &["change_email", "cancel_email_change"]);
             let (ticket, slip) = choose(&either, any).copied()?;
             Operation::CancelAddress { ticket, token: slip.token.clone()? }
         }
-        Action::LogOut(any) => {
+        Kind::LogOut => {
             let (session, token) = held(model, any)?;
             Operation::LogOut { session, token }
         }
-        Action::EndSession(any) => {
+        Kind::EndSession => {
             let (session, access, _) = bearer(model, any)?;
             let user = model.sessions[session].user;
             let own = live(model, |login| login.user == user && login.id.is_some());
             let (ended, login) = choose(&own, any / 7).copied()?;
             Operation::EndSession { session, access, ended, id: login.id.clone()? }
         }
-        Action::LogOutEverywhere(any) => {
+        Kind::LogOutEverywhere => {
             let (session, access, _) = bearer(model, any)?;
             Operation::LogOutEverywhere { session, access }
         }
-        Action::Delete(any) => {
+        Kind::Delete => {
             let (session, access, password) = bearer(model, any)?;
             Operation::Delete { session, access, password }
         }
-        Action::Sweep => Operation::Sweep,
+        _ => Operation::Sweep,
     })
 }
 

@@ -94,6 +94,12 @@ pub(super) struct Expected {
     pub(super) has_effect: bool,
 }
 
+impl Expected {
+    pub(super) const fn answer(status: u16, has_effect: bool) -> Self {
+        Self { status: Some(status), has_effect }
+    }
+}
+
 impl Model {
     /// The time by the clock.
     pub(super) fn wall(&self) -> Timestamp {

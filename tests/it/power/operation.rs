@@ -8,7 +8,6 @@ use latchkey::flows::delivery;
 use latchkey::flows::upkeep::Upkeep;
 use serde_json::json;
 
-use super::plan::Action;
 use crate::support::{ELSEWHERE, Reply, TestApp};
 
 /// What a power cut can come into.
@@ -19,9 +18,13 @@ pub(super) enum Kind {
     Confirm,
     Resend,
     LogIn,
+    /// A current refresh token is shown.
     Refresh,
+    /// One that was just superseded, from elsewhere.
     Repeat,
+    /// One whose successor was used.
     Reuse,
+    /// One that was superseded too long ago.
     Stale,
     Forgot,
     Reset,
@@ -41,32 +44,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 24] = [
-        Self::FirstStart,
-        Self::Register,
-        Self::Confirm,
-        Self::Resend,
-        Self::LogIn,
-        Self::Refresh,
-        Self::Repeat,
-        Self::Reuse,
-        Self::Stale,
-        Self::Forgot,
-        Self::Reset,
-        Self::ChangePassword,
-        Self::AskForAddress,
-        Self::ConfirmAddress,
-        Self::CancelAddress,
-        Self::LogOut,
-        Self::EndSession,
-        Self::LogOutEverywhere,
-        Self::Delete,
-        Self::Deliver,
-        Self::Sweep,
-        Self::Close,
-        Self::Reopen,
-        Self::Recover,
-    ];
+    pub(super) const COUNT: usize = Self::Recover as usize + 1;
 }
 
 /// A request. Sessions and tickets are named by their place in the model; a login's former session
@@ -148,13 +126,9 @@ impl Operation {
 
     pub(super) fn start(&self, app: &TestApp) -> UnderWay {
         let call = match self {
-            Self::Register { email, username, password } => app.post(
-                "/api/register/",
-                &json!({
-                    "email": email, "username": username,
-                    "password": password, "password_confirm": password,
-                }),
-            ),
+            Self::Register { email, username, password } => {
+                app.registering(email, username.as_deref().unwrap_or_default(), password)
+            }
             Self::Confirm { token, .. } | Self::ConfirmAddress { token, .. } => {
                 app.confirming(token)
             }
@@ -171,16 +145,8 @@ impl Operation {
             }
             Self::Present { token, .. } => app.refreshing(token),
             Self::Forgot { email } => app.forgetting(email),
-            Self::Reset { token, password, .. } => app.post(
-                "/api/reset-password/",
-                &json!({"token": token, "new_password": password, "confirm_password": password}),
-            ),
-            Self::ChangePassword { access, current, new, .. } => {
-                let body = json!({
-                    "current_password": current, "new_password": new, "confirm_password": new,
-                });
-                app.post("/api/change-password/", &body).bearer(access)
-            }
+            Self::Reset { token, password, .. } => app.resetting(token, password),
+            Self::ChangePassword { access, current, new, .. } => app.changing(access, current, new),
             Self::AskForAddress { access, password, email, .. } => app
                 .call("PATCH", "/api/profile/")
                 .json(&json!({"email": email, "current_password": password}))
@@ -221,26 +187,12 @@ pub(super) fn choose<T>(choices: &[T], number: usize) -> Option<&T> {
 }
 
 /// What else is done where an action finds nothing to be done to.
-pub(super) const fn instead(action: Action) -> Option<Action> {
-    Some(match action {
-        Action::Register(_) | Action::Sweep => return None,
-        Action::Confirm(number)
-        | Action::Resend(number)
-        | Action::LogIn(number)
-        | Action::Forgot(number) => Action::Register(number),
-        Action::Reset(number) => Action::Forgot(number),
-        Action::ConfirmAddress(number) | Action::CancelAddress(number) => {
-            Action::AskForAddress(number)
-        }
-        Action::Repeat(number) | Action::Reuse(number) | Action::Stale(number) => {
-            Action::Refresh(number)
-        }
-        Action::Refresh(number)
-        | Action::ChangePassword(number)
-        | Action::AskForAddress(number)
-        | Action::LogOut(number)
-        | Action::EndSession(number)
-        | Action::LogOutEverywhere(number)
-        | Action::Delete(number) => Action::LogIn(number),
-    })
+pub(super) const fn instead(kind: Kind) -> Kind {
+    match kind {
+        Kind::Confirm | Kind::Resend | Kind::LogIn | Kind::Forgot => Kind::Register,
+        Kind::Reset => Kind::Forgot,
+        Kind::ConfirmAddress | Kind::CancelAddress => Kind::AskForAddress,
+        Kind::Repeat | Kind::Reuse | Kind::Stale => Kind::Refresh,
+        _ => Kind::LogIn,
+    }
 }

@@ -4,37 +4,33 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::operation::Kind;
+
 /// One thing that somebody does. The number chooses among whom, or what, it can be done to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Register(usize),
-    Confirm(usize),
-    Resend(usize),
-    LogIn(usize),
-    /// Shows a current refresh token.
-    Refresh(usize),
-    /// Shows one that was just superseded, from elsewhere.
-    Repeat(usize),
-    /// Shows one whose successor was used.
-    Reuse(usize),
-    /// Shows one that was superseded too long ago.
-    Stale(usize),
-    Forgot(usize),
-    Reset(usize),
-    ChangePassword(usize),
-    /// Asks for another address.
-    AskForAddress(usize),
-    /// Confirms it, by the link that was mailed there.
-    ConfirmAddress(usize),
-    /// Calls it off, by either link.
-    CancelAddress(usize),
-    LogOut(usize),
-    /// Ends one of the own sessions.
-    EndSession(usize),
-    LogOutEverywhere(usize),
-    Delete(usize),
-    Sweep,
-}
+pub(super) type Action = (Kind, usize);
+
+/// How often each is chosen.
+const ACTIONS: [(usize, Kind); 19] = [
+    (3, Kind::Register),
+    (2, Kind::Confirm),
+    (1, Kind::Resend),
+    (2, Kind::LogIn),
+    (5, Kind::Refresh),
+    (2, Kind::Repeat),
+    (3, Kind::Reuse),
+    (4, Kind::Stale),
+    (1, Kind::Forgot),
+    (2, Kind::Reset),
+    (2, Kind::ChangePassword),
+    (2, Kind::AskForAddress),
+    (4, Kind::ConfirmAddress),
+    (2, Kind::CancelAddress),
+    (1, Kind::LogOut),
+    (1, Kind::EndSession),
+    (1, Kind::LogOutEverywhere),
+    (1, Kind::Delete),
+    (1, Kind::Sweep),
+];
 
 /// One step of a history.
 #[derive(Clone, Debug)]
@@ -74,25 +70,11 @@ fn power_cut() -> impl Strategy<Value = Option<usize>> {
 
 fn action() -> impl Strategy<Value = Action> {
     let choice = any::<u16>().prop_map(usize::from);
-    (0..40_u8, choice).prop_map(|(kind, choice)| match kind {
-        0..3 => Action::Register(choice),
-        3..5 => Action::Confirm(choice),
-        5 => Action::Resend(choice),
-        6..8 => Action::LogIn(choice),
-        8..13 => Action::Refresh(choice),
-        13..15 => Action::Repeat(choice),
-        15..18 => Action::Reuse(choice),
-        18..22 => Action::Stale(choice),
-        22 => Action::Forgot(choice),
-        23..25 => Action::Reset(choice),
-        25..27 => Action::ChangePassword(choice),
-        27..29 => Action::AskForAddress(choice),
-        29..33 => Action::ConfirmAddress(choice),
-        33..35 => Action::CancelAddress(choice),
-        35 => Action::LogOut(choice),
-        36 => Action::EndSession(choice),
-        37 => Action::LogOutEverywhere(choice),
-        38 => Action::Delete(choice),
-        _ => Action::Sweep,
-    })
+    (0..40_u8, choice).prop_map(|(kind, choice)| (weighted(&ACTIONS, kind.into()), choice))
+}
+
+/// The kind that a number below the sum of the weights stands for.
+pub(super) fn weighted(weights: &[(usize, Kind)], number: usize) -> Kind {
+    let each = |(weight, kind): &(usize, Kind)| std::iter::repeat_n(*kind, *weight);
+    weights.iter().flat_map(each).nth(number).unwrap()
 }

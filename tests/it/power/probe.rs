@@ -1,10 +1,8 @@
 //! The whole server on what a power cut left: what people notice.
 
-use serde_json::json;
-
 use super::model::{Login, Model, Slip, kind_of};
 use super::operation::{Operation, choose};
-use crate::support::{Disk, Reply, TestApp};
+use crate::support::{Disk, PASSWORD, Reply, TestApp};
 
 /// Starts the server on `disk` and asks it about what `model` says.
 ///
@@ -23,12 +21,9 @@ pub(super) async fn ask(
     ask_about_people(&app, model, number).await?;
     ask_about_sessions(&app, model, number).await?;
     ask_about_addresses(&app, model).await?;
-    let body = json!({
-        "email": "newcomer@example.com", "password": "tide-Lamp 7 orchard",
-        "password_confirm": "tide-Lamp 7 orchard",
-    });
-    expect("a newcomer registers", &app.post("/api/register/", &body).await, 201)?;
-    let newcomer = app.login("newcomer@example.com", "tide-Lamp 7 orchard").await;
+    let email = "newcomer@example.com";
+    expect("a newcomer registers", &app.registration(email).await, 201)?;
+    let newcomer = app.login(email, PASSWORD).await;
     expect("the newcomer logs in", &newcomer, 200)?;
     let id = newcomer.json()["user"]["id"].as_u64();
     if id != Some(model.next_user()) {

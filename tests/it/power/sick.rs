@@ -12,7 +12,7 @@ use super::census::Census;
 use super::driver::together;
 use super::model::Model;
 use super::operation::Kind;
-use super::plan::Action;
+use super::plan::weighted;
 use super::trial::configure;
 use super::{choice, probe};
 use crate::support::{Access, Disk, TestApp, until};
@@ -21,6 +21,18 @@ use crate::support::{Access, Disk, TestApp, until};
 const HEALTHY: usize = 4;
 /// The most operations until an access fails.
 const OPERATIONS: usize = 12;
+
+/// How often each thing is done.
+const ACTIONS: [(usize, Kind); 8] = [
+    (1, Kind::Register),
+    (2, Kind::LogIn),
+    (5, Kind::Refresh),
+    (1, Kind::Repeat),
+    (4, Kind::Reuse),
+    (1, Kind::Forgot),
+    (1, Kind::ChangePassword),
+    (1, Kind::LogOut),
+];
 
 /// A server whose disk falls ill again and again.
 struct Patient {
@@ -96,8 +108,9 @@ impl Patient {
     /// was refused for the disk's sake; the model goes on as if it were not.
     async fn operate(&mut self) -> Result<(Model, Kind, bool), String> {
         self.passwords += 1;
-        let action = self.action();
-        let operation = choice::resolve(&self.model, action, self.passwords);
+        let any = usize::from(self.chance.random::<u16>());
+        let kind = weighted(&ACTIONS, self.chance.random_range(0..16));
+        let operation = choice::resolve(&self.model, (kind, any), self.passwords);
         let kind = operation.kind();
         let before = self.model.clone();
         let due = self.model.apply(&operation, &before);
@@ -120,20 +133,6 @@ impl Patient {
         }
         self.model.learn(&operation, reply)?;
         Ok((before, kind, false))
-    }
-
-    fn action(&mut self) -> Action {
-        let any = usize::from(self.chance.random::<u16>());
-        match self.chance.random_range(0..16) {
-            0 => Action::Register(any),
-            1..=2 => Action::LogIn(any),
-            3..=7 => Action::Refresh(any),
-            8 => Action::Repeat(any),
-            9..=12 => Action::Reuse(any),
-            13 => Action::Forgot(any),
-            14 => Action::ChangePassword(any),
-            _ => Action::LogOut(any),
-        }
     }
 
     /// The disk is well again: so is the server, by itself, and nothing that was answered is lost.

@@ -2,7 +2,6 @@
 //! wherever it is cut. And the count of all cuts.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::census::Census;
 use super::driver::Ended;
@@ -18,7 +17,7 @@ pub(super) struct Tally {
     /// Those of them after which the whole server was asked.
     pub(super) probed: usize,
     pub(super) operations: usize,
-    by_kind: BTreeMap<Kind, usize>,
+    pub(super) by_kind: BTreeMap<Kind, usize>,
 }
 
 impl Tally {
@@ -28,22 +27,6 @@ impl Tally {
         for kind in kinds {
             *self.by_kind.entry(*kind).or_default() += 1;
         }
-    }
-
-    /// How many came into `kind`.
-    pub(super) fn of(&self, kind: Kind) -> usize {
-        self.by_kind.get(&kind).copied().unwrap_or(0)
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cuts, live, probed, operations, by_kind } = self;
-        write!(
-            f,
-            "{operations} operations, {cuts} cuts, after {probed} of them the whole server asked, \
-             {live} more while it ran; they came into {by_kind:?}"
-        )
     }
 }
 

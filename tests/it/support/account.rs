@@ -39,9 +39,13 @@ impl TestApp {
     }
 
     pub(crate) fn changing_password(&self, tokens: &Tokens, new: &str) -> Call {
+        self.changing(&tokens.access, PASSWORD, new)
+    }
+
+    pub(crate) fn changing(&self, access: &str, current: &str, new: &str) -> Call {
         let body =
-            json!({"current_password": PASSWORD, "new_password": new, "confirm_password": new});
-        self.post("/api/change-password/", &body).bearer(&tokens.access)
+            json!({"current_password": current, "new_password": new, "confirm_password": new});
+        self.post("/api/change-password/", &body).bearer(access)
     }
 
     pub(crate) fn forgetting(&self, email: &str) -> Call {

@@ -5,7 +5,7 @@ use latchkey::mail::SentMail;
 use super::{Login, Model, Slip};
 use crate::power::census::Census;
 use crate::power::operation::Operation;
-use crate::support::{Reply, claims};
+use crate::support::{Reply, claims, ticket_of};
 
 impl Model {
     /// Learns the names of sessions that nobody was told because the power went.
@@ -68,20 +68,16 @@ impl Model {
 
     /// Learns what is in a mail that has arrived.
     pub(in crate::power) fn read_mail(&mut self, mail: &SentMail) {
-        let Some(link) = &mail.link else { return };
-        let (_, token) = link.rsplit_once("token=").unwrap_or_default();
-        let token = if token.is_empty() {
-            link.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
-        } else {
-            token
-        };
+        if mail.link.is_none() {
+            return;
+        }
         let purpose = match kind_of(mail) {
             "email_change_requested" => "cancel_email_change",
             kind => kind,
         };
         let open = |slip: &Slip| slip.email == mail.to && slip.purpose == purpose && !slip.is_void;
         if let Some(slip) = self.tickets.iter_mut().rev().find(|slip| open(slip)) {
-            slip.token = Some(token.to_owned());
+            slip.token = Some(ticket_of(mail));
         }
     }
 }

@@ -20,15 +20,14 @@ impl Model {
     /// Does what an operation should do, if its transaction comes next. What it saw before that,
     /// when it was begun, is in `before`.
     pub(in crate::power) fn apply(&mut self, operation: &Operation, before: &Self) -> Expected {
-        let answer = |status, has_effect| Expected { status: Some(status), has_effect };
         match operation {
             Operation::Register { email, username, password } => {
                 let is_taken = |model: &Self| model.user_of(email).is_some();
                 if is_taken(before) || is_taken(self) {
-                    return answer(400, false);
+                    return Expected::answer(400, false);
                 }
                 self.register(email, username.as_ref(), password);
-                answer(201, true)
+                Expected::answer(201, true)
             }
             Operation::Confirm { ticket, .. } => self.confirm(*ticket),
             Operation::Resend { email } => {
@@ -36,7 +35,7 @@ impl Model {
                 let user = user.map(|(id, _)| id);
                 let kind = ("verify_email", VERIFICATION);
                 user.into_iter().for_each(|id| self.ask_for_link(id, kind));
-                answer(200, user.is_some())
+                Expected::answer(200, user.is_some())
             }
             Operation::LogIn { email, password, former } => {
                 let seen = before.user_of(email).filter(|(_, user)| user.password == *password);
@@ -55,9 +54,9 @@ impl Model {
                             tokens: vec![(None, self.now)],
                             access: None,
                         });
-                        answer(200, true)
+                        Expected::answer(200, true)
                     }
-                    _ => answer(401, false),
+                    _ => Expected::answer(401, false),
                 }
             }
             Operation::Present { session, generation, .. } => self.present(*session, *generation),
@@ -65,12 +64,12 @@ impl Model {
                 let user = self.user_of(email).map(|(id, _)| id);
                 let kind = ("reset_password", RESET);
                 user.into_iter().for_each(|id| self.ask_for_link(id, kind));
-                answer(200, user.is_some())
+                Expected::answer(200, user.is_some())
             }
             Operation::Reset { ticket, password, .. } => {
                 let is_open = |model: &Self| model.is_open(&model.tickets[*ticket]);
                 if !is_open(before) || !is_open(self) {
-                    return answer(400, false);
+                    return Expected::answer(400, false);
                 }
                 let user = self.tickets[*ticket].user;
                 self.set_password(user, password);
@@ -79,66 +78,66 @@ impl Model {
                 self.end_sessions(user, None);
                 self.users.get_mut(&user).unwrap().is_verified = true;
                 self.post("password_reset", user, None);
-                answer(200, true)
+                Expected::answer(200, true)
             }
             Operation::ChangePassword { session, new, .. } => {
                 let Some(user) = self.authorised(*session, before) else {
-                    return answer(401, false);
+                    return Expected::answer(401, false);
                 };
                 self.set_password(user, new);
                 self.end_sessions(user, Some(*session));
                 self.post("password_changed", user, None);
-                answer(200, true)
+                Expected::answer(200, true)
             }
             Operation::AskForAddress { session, email, .. } => {
                 let Some(user) = self.authorised(*session, before) else {
-                    return answer(401, false);
+                    return Expected::answer(401, false);
                 };
                 if self.user_of(email).is_some() {
-                    return answer(400, false);
+                    return Expected::answer(400, false);
                 }
                 self.ask_for_address(user, email);
-                answer(200, true)
+                Expected::answer(200, true)
             }
             Operation::ConfirmAddress { ticket, .. } => self.confirm_address(*ticket),
             Operation::CancelAddress { ticket, .. } => {
                 let slip = &self.tickets[*ticket];
                 let user = slip.user;
                 if self.has_cancelled(slip) {
-                    return answer(200, false);
+                    return Expected::answer(200, false);
                 }
                 if !self.is_open(slip) {
-                    return answer(400, false);
+                    return Expected::answer(400, false);
                 }
                 self.call_off(user);
                 self.tickets[*ticket].is_void = false;
                 self.tickets[*ticket].is_redeemed = true;
-                answer(200, true)
+                Expected::answer(200, true)
             }
-            Operation::LogOut { session, .. } => answer(204, self.log_out(*session)),
+            Operation::LogOut { session, .. } => Expected::answer(204, self.log_out(*session)),
             Operation::EndSession { session, ended, .. } => {
                 if !self.can_act(*session, before) {
-                    return answer(401, false);
+                    return Expected::answer(401, false);
                 }
                 if !self.is_live(&self.sessions[*ended]) {
-                    return answer(404, false);
+                    return Expected::answer(404, false);
                 }
                 self.sessions[*ended].has_ended = true;
-                answer(204, true)
+                Expected::answer(204, true)
             }
             Operation::LogOutEverywhere { session, .. } => {
                 if !self.can_act(*session, before) {
-                    return answer(401, false);
+                    return Expected::answer(401, false);
                 }
                 self.end_sessions(self.sessions[*session].user, None);
-                answer(204, true)
+                Expected::answer(204, true)
             }
             Operation::Delete { session, .. } => {
                 let Some(user) = self.authorised(*session, before) else {
-                    return answer(401, false);
+                    return Expected::answer(401, false);
                 };
                 self.delete(user);
-                answer(204, true)
+                Expected::answer(204, true)
             }
             Operation::Deliver => {
                 before.outbox.keys().for_each(|number| drop(self.outbox.remove(number)));
@@ -179,18 +178,16 @@ impl Model {
     fn confirm(&mut self, ticket: usize) -> Expected {
         let slip = &self.tickets[ticket];
         let (user, is_redeemed) = (slip.user, slip.is_redeemed);
-        if slip.is_void || self.now >= slip.expires_at {
-            return Expected { status: Some(400), has_effect: false };
-        }
-        let Some(person) = self.users.get_mut(&user) else {
-            return Expected { status: Some(400), has_effect: false };
+        let is_there = !slip.is_void && self.now < slip.expires_at;
+        let Some(person) = self.users.get_mut(&user).filter(|_| is_there) else {
+            return Expected::answer(400, false);
         };
         let has_effect = !is_redeemed && !person.is_verified;
         if has_effect {
             person.is_verified = true;
             self.tickets[ticket].is_redeemed = true;
         }
-        Expected { status: Some(200), has_effect }
+        Expected::answer(200, has_effect)
     }
 
     /// Ends a session; says whether there was one.
@@ -201,11 +198,10 @@ impl Model {
     }
 
     fn present(&mut self, session: usize, generation: usize) -> Expected {
-        let refused = |has_effect| Expected { status: Some(401), has_effect };
         let now = self.now;
         let is_live = self.is_live(&self.sessions[session]);
         if !self.can_use_refresh(self.sessions[session].tokens[generation].1) || !is_live {
-            return refused(false);
+            return Expected::answer(401, false);
         }
         let is_late = self.is_late(&self.sessions[session]);
         let is_stale = self.is_stale(&self.sessions[session]);
@@ -214,17 +210,17 @@ impl Model {
         if generation == current {
             login.tokens.push((None, now));
             login.rotated_at = now;
-            return Expected { status: Some(200), has_effect: true };
+            return Expected::answer(200, true);
         }
         if generation + 1 == current && !is_stale {
             let binds = is_late && login.bound.is_none();
             if binds {
                 login.bound = Some(login.tokens[0].1 + REFRESH);
             }
-            return Expected { status: Some(200), has_effect: binds };
+            return Expected::answer(200, binds);
         }
         login.has_ended = true;
-        refused(true)
+        Expected::answer(401, true)
     }
 
     /// Mails a link of a purpose and lifetime to a user, the same again while it lives.
@@ -251,21 +247,17 @@ impl Model {
     }
 
     fn confirm_address(&mut self, ticket: usize) -> Expected {
-        let answer = |status, has_effect| Expected { status: Some(status), has_effect };
         let slip = &self.tickets[ticket];
         let (user, email) = (slip.user, slip.email.clone());
-        if slip.is_void || self.now >= slip.expires_at {
-            return answer(400, false);
-        }
-        if self.has_cancelled(slip) {
-            return answer(400, false);
+        if slip.is_void || self.now >= slip.expires_at || self.has_cancelled(slip) {
+            return Expected::answer(400, false);
         }
         if slip.is_redeemed {
-            return answer(200, false);
+            return Expected::answer(200, false);
         }
         if self.user_of(&email).is_some() {
             self.call_off(user);
-            return answer(400, true);
+            return Expected::answer(400, true);
         }
         let person = self.users.get_mut(&user).unwrap();
         let old = std::mem::replace(&mut person.email, email);
@@ -276,7 +268,7 @@ impl Model {
         self.tickets[ticket].is_void = false;
         self.tickets[ticket].is_redeemed = true;
         self.send("email_changed", &old, user, None);
-        answer(200, true)
+        Expected::answer(200, true)
     }
 
     /// Whether a click on this link has called a change of address off.
