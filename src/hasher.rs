@@ -136,21 +136,12 @@ impl Hasher {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use super::*;
-    use crate::domain::PasswordPolicy;
-    use crate::domain::password::words::ServiceWords;
+    use crate::config::Config;
 
     pub(super) fn config(memory_kib: u32, iterations: u32) -> PasswordConfig {
-        PasswordConfig {
-            policy: PasswordPolicy { min_length: 8, words: ServiceWords::new() },
-            memory_kib,
-            iterations,
-            parallelism: 1,
-            threads: NonZeroUsize::new(2),
-            max_wait: Duration::from_secs(1),
-        }
+        let defaults = Config::load(None, &[]).unwrap().config.passwords;
+        PasswordConfig { memory_kib, iterations, ..defaults }
     }
 
     #[test]

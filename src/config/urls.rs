@@ -74,31 +74,14 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_http_url_is_refused() {
-        for text in [
-            "",
-            "example.com",
-            "//example.com",
-            "ftp://example.com",
-            "https:example.com",
-            "https:///example.com",
-            "https://",
-            "https://:80",
-            "https://a b",
-            "https://exa\tmple.com",
-            "https:\\\\example.com",
-            "https://user@example.com",
-            "https://:password@example.com",
-            "https://example.com?a=b",
-            "https://example.com/?",
-            "https://example.com/#",
-            "https://example.com:70000",
-            "https://exam\"ple.com",
-            "https://example.com;x",
-            "https://example.com,x",
-            "https://exam'ple.com",
-            "https://*.example.com",
-        ] {
+        for text in ["", "h", "//h", "ftp://h", "https:h", "https:///h", "https:\\\\h"] {
             assert_eq!(parse_http(text), None, "{text}");
+        }
+        for rest in [
+            "", ":80", "a b", "a\tb", "u@h", ":p@h", "h?a=b", "h/?", "h/#", "h:70000", "h\"x",
+            "h;x", "h,x", "h'x", "*.h",
+        ] {
+            assert_eq!(parse_http(&format!("https://{rest}")), None, "{rest}");
         }
         assert!(has_credentials("https://user:password@example.com"));
         assert!(!has_credentials("https://example.com"));
@@ -109,16 +92,7 @@ mod tests {
         assert_eq!(parse_host("Mail.Example.com").as_deref(), Some("mail.example.com"));
         assert_eq!(parse_host("127.0.0.1").as_deref(), Some("127.0.0.1"));
         assert_eq!(parse_host("::1").as_deref(), Some("::1"));
-        for text in [
-            "",
-            "mail.example.com:25",
-            "smtp://mail.example.com",
-            "a b",
-            "[::1]",
-            "a@b",
-            "mail\"x",
-            "mail;x",
-        ] {
+        for text in ["", "m.a:25", "smtp://m.a", "a b", "[::1]", "a@b", "m\"x", "m;x"] {
             assert_eq!(parse_host(text), None, "{text}");
         }
     }

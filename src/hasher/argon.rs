@@ -209,6 +209,13 @@ mod tests {
         Secret::new(password.to_owned())
     }
 
+    /// Compares the forms of a password with a hash.
+    fn verify(argon: &Argon, forms: &[&str], stored: Option<&str>, memory: &mut Memory) -> Verdict {
+        let forms: Vec<_> = forms.iter().map(|form| secret(form)).collect();
+        let stored = stored.map(|stored| PasswordHash::new(stored.to_owned()));
+        argon.verify(&forms, stored.as_ref(), memory).unwrap()
+    }
+
     /// The result of a comparison: `None`, or whether the hash is outdated.
     fn outdated(verdict: Verdict) -> Option<bool> {
         match verdict {
@@ -218,9 +225,7 @@ mod tests {
     }
 
     fn verdict(argon: &Argon, password: &str, stored: &str) -> Option<bool> {
-        let stored = PasswordHash::new(stored.to_owned());
-        let forms = [secret(password)];
-        outdated(argon.verify(&forms, Some(&stored), &mut Memory::default()).unwrap())
+        outdated(verify(argon, &[password], Some(stored), &mut Memory::default()))
     }
 
     const CURRENT: Option<bool> = Some(false);
@@ -313,9 +318,8 @@ mod tests {
             (None, "password", MISMATCH, 1024),
         ] {
             let mut memory = Memory::default();
-            let stored = stored.map(|stored| PasswordHash::new(stored.to_owned()));
-            let verdict = argon.verify(&[secret(password)], stored.as_ref(), &mut memory);
-            assert_eq!(verdict.map(outdated), Some(expected));
+            let verdict = verify(&argon, &[password], stored, &mut memory);
+            assert_eq!(outdated(verdict), expected);
             assert_eq!(memory.len(), 1024, "whatever it is held against");
             assert_eq!(filled(&mut memory), written, "{password}");
         }
@@ -340,20 +344,17 @@ mod tests {
     #[test]
     fn a_password_matches_in_any_of_its_forms_and_is_hashed_anew_in_that_one() {
         let argon = argon(512, 2);
-        let stored = PasswordHash::new(REFERENCE.to_owned());
         for (forms, expected) in [
             (&["password", "x"][..], Some("password")),
             (&["x", "password"], Some("password")),
             (&["x", "y", "password"], Some("password")),
             (&["x", "y", "z"], None),
         ] {
-            let forms: Vec<_> = forms.iter().map(|form| secret(form)).collect();
-            let found = match argon.verify(&forms, Some(&stored), &mut Memory::default()).unwrap() {
+            let found = match verify(&argon, forms, Some(REFERENCE), &mut Memory::default()) {
                 Verdict::Match { outdated } => outdated,
                 Verdict::Mismatch => None,
             };
-            let found = found.as_ref().map(|form| form.expose().as_str());
-            assert_eq!(found, expected);
+            assert_eq!(found.as_ref().map(|form| form.expose().as_str()), expected);
         }
     }
 
@@ -362,13 +363,11 @@ mod tests {
     #[test]
     fn a_mismatch_costs_the_same_for_each_form_with_and_without_a_hash() {
         for count in 1..=3 {
-            let forms: Vec<_> = (0..count).map(|form| secret(&format!("form {form}"))).collect();
+            let forms = &["a", "b", "c"][..count];
             let costs = [None, Some(REFERENCE), Some("!")].map(|stored| {
-                let argon = argon(1024, 2);
                 let mut memory = Memory::default();
-                let stored = stored.map(|stored| PasswordHash::new(stored.to_owned()));
-                let verdict = argon.verify(&forms, stored.as_ref(), &mut memory);
-                assert!(matches!(verdict, Some(Verdict::Mismatch)));
+                let verdict = verify(&argon(1024, 2), forms, stored, &mut memory);
+                assert!(matches!(verdict, Verdict::Mismatch));
                 memory.asked
             });
             // At first all of it at once, then one block after the other for each hash: 256 KiB in
@@ -379,10 +378,9 @@ mod tests {
 
     #[test]
     fn a_costly_stored_hash_does_not_set_the_size_of_the_kept_memory() {
-        let argon = argon(256, 1);
         let mut memory = Memory::default();
-        let costly = PasswordHash::new(REFERENCE.replace("m=256", "m=1024"));
-        argon.verify(&[secret("password")], Some(&costly), &mut memory).unwrap();
+        let costly = REFERENCE.replace("m=256", "m=1024");
+        verify(&argon(256, 1), &["password"], Some(&costly), &mut memory);
         assert_eq!(memory.len(), 0);
     }
 }

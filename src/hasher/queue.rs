@@ -240,6 +240,13 @@ mod tests {
         queue
     }
 
+    /// Queues a job of this address, of so many hashes, for each number; none is refused.
+    fn fill(queue: &mut Queue<u32>, from: u8, hashes: usize, jobs: impl IntoIterator<Item = u32>) {
+        for job in jobs {
+            assert!(queue.push(address(from), hashes, job).is_empty(), "{job}");
+        }
+    }
+
     fn served(queue: &mut Queue<u32>) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop()).map(|queued| queued.job).collect()
     }
@@ -264,18 +271,14 @@ mod tests {
     #[test]
     fn idle_threads_take_a_burst_whatever_the_wait() {
         let mut queue = Queue::new(4, Duration::ZERO, HASH, |_| false);
-        for job in 0..5 {
-            assert!(queue.push(address(1), 1, job).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..5);
         assert_eq!(queue.push(address(1), 1, 5), [5], "four can run and one may wait");
     }
 
     #[test]
     fn one_address_alone_may_fill_the_queue_and_no_more() {
         let mut queue = busy(16);
-        for job in 0..16 {
-            assert!(queue.push(address(1), 1, job).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..16);
         assert_eq!(queue.push(address(1), 1, 16), [16]);
         assert_eq!(served(&mut queue), (0..16).collect::<Vec<_>>());
     }
@@ -283,9 +286,7 @@ mod tests {
     #[test]
     fn an_address_is_cut_to_an_eighth_once_another_waits() {
         let mut queue = busy(16);
-        for job in 0..16 {
-            assert!(queue.push(address(1), 1, job).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..16);
         let put_out = queue.push(address(2), 1, 100);
         assert_eq!(put_out, (2..16).rev().collect::<Vec<_>>(), "the newest go first");
         assert_eq!(queue.push(address(1), 1, 16), [16], "it holds its share");
@@ -298,9 +299,8 @@ mod tests {
     fn a_flood_from_many_addresses_leaves_room_for_each_further_one() {
         let mut queue = busy(16);
         for from in 1..=8 {
-            for job in 0..2 {
-                assert!(queue.push(address(from), 1, u32::from(from) * 10 + job).is_empty());
-            }
+            let first = u32::from(from) * 10;
+            fill(&mut queue, from, 1, [first, first + 1]);
         }
         for from in 9..=16 {
             let put_out = queue.push(address(from), 1, u32::from(from) * 10);
@@ -313,9 +313,7 @@ mod tests {
     #[test]
     fn abandoned_jobs_are_skipped_and_keep_nobody_out() {
         let mut queue = Queue::new(1, HASH * 3, HASH, |job| job % 2 == 1);
-        for job in [1, 2, 3, 5] {
-            assert!(queue.push(address(1), 1, job).is_empty());
-        }
+        fill(&mut queue, 1, 1, [1, 2, 3, 5]);
         assert!(queue.push(address(1), 1, 4).is_empty(), "three of the four were abandoned");
         assert!(queue.push(address(1), 1, 7).is_empty());
         assert_eq!(served(&mut queue), [2, 4]);
@@ -325,9 +323,7 @@ mod tests {
     #[test]
     fn abandoned_jobs_do_not_make_an_address_share() {
         let mut queue = Queue::new(1, HASH * 8, HASH, |job| *job == 99);
-        for job in 0..4 {
-            assert!(queue.push(address(1), 1, job).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..4);
         let abandoned = Queued { hashes: 1, job: 99 };
         queue.lanes.push_back(Lane { from: address(2), jobs: VecDeque::from([abandoned]) });
         assert!(queue.push(address(1), 1, 4).is_empty());
@@ -350,22 +346,16 @@ mod tests {
     fn the_advice_grows_with_the_queue_within_bounds() {
         let mut queue = Queue::new(1, Duration::from_secs(600), Duration::from_secs(2), |_| false);
         assert_eq!(queue.retry_after(), Duration::from_secs(1));
-        for _ in 0..5 {
-            assert!(queue.push(address(1), 1, 0).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..5);
         assert_eq!(queue.retry_after(), Duration::from_secs(10));
-        for _ in 0..100 {
-            assert!(queue.push(address(1), 1, 0).is_empty());
-        }
+        fill(&mut queue, 1, 1, 0..100);
         assert_eq!(queue.retry_after(), Duration::from_secs(60));
     }
 
     #[test]
     fn a_job_of_several_hashes_delays_others_by_as_many() {
         let mut queue = busy(16);
-        for job in 0..6 {
-            assert!(queue.push(address(1), 3, job).is_empty(), "{job}");
-        }
+        fill(&mut queue, 1, 3, 0..6);
         assert_eq!(queue.push(address(1), 3, 6), [6], "eighteen hashes are ahead of it");
         assert_eq!(queue.push(address(2), 3, 100), [5, 4, 3, 2, 1], "a share is two hashes");
         assert_eq!(queue.push(address(2), 1, 101), [101], "three are ahead of it");

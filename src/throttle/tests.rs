@@ -3,33 +3,23 @@
 use std::sync::Barrier;
 
 use super::*;
+use crate::config::Config;
 
 const START: Timestamp = Timestamp::from_unix_seconds(1_733_479_200);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const LOCKOUT: Duration = Duration::from_secs(900);
 
+/// The defaults, in smaller tables.
 fn login_config() -> LoginConfig {
-    LoginConfig {
-        require_verified_email: false,
-        max_failures: 5.try_into().unwrap(),
-        failure_window: DAY,
-        lockout: LOCKOUT,
-        per_address_per_minute: NonZeroU32::new(60),
-        max_failures_per_email: NonZeroU32::new(100),
-        slowed_per_hour: 12.try_into().unwrap(),
-        slowed_per_address_per_hour: 2.try_into().unwrap(),
-        limiter_entries: 1_000.try_into().unwrap(),
-    }
+    let defaults = Config::load(None, &[]).unwrap().config.login;
+    LoginConfig { limiter_entries: 1_000.try_into().unwrap(), ..defaults }
 }
 
+/// With three registrations an hour from one address.
 fn throttle(login: &LoginConfig) -> Throttle {
-    let registration = RegistrationConfig {
-        is_enabled: true,
-        confirm: crate::config::ConfirmBy::Click,
-        ticket_lifetime: DAY,
-        per_address_per_hour: NonZeroU32::new(3),
-    };
+    let defaults = Config::load(None, &[]).unwrap().config.registration;
+    let registration = RegistrationConfig { per_address_per_hour: NonZeroU32::new(3), ..defaults };
     Throttle::new(login, &registration, [9; 16])
 }
 
