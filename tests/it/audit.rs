@@ -216,8 +216,7 @@ async fn misused_refresh_tokens_are_noted_with_who_showed_them() {
 
 #[tokio::test]
 async fn wrong_passwords_are_merged_and_a_lockout_is_noted_once() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for count in 1..=4 {
         app.advance(1);
         let call = app.login(ANN, WRONG).from(ELSEWHERE).header("user-agent", AGENT);
@@ -288,8 +287,7 @@ async fn the_days_failures_of_an_account_slow_strangers_down_and_that_is_noted_o
 
 #[tokio::test]
 async fn a_wrong_password_costs_one_durable_write_with_an_account_and_without_one() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let before = app.events();
     for email in [NOBODY, ANN] {
         for _ in 0..6 {

@@ -99,8 +99,7 @@ async fn every_one_of_them_takes_a_good_one() {
     // Or the refusals above might be for another reason.
     let schemes = ["Bearer", "bearer", "BEARER", " bEaReR  "];
     for (place, scheme) in (0..9).zip(schemes.into_iter().cycle()) {
-        let app = TestApp::start();
-        let tokens = app.newcomer(ANN).await;
+        let (app, tokens) = TestApp::with_ann_in().await;
         let endpoint = &endpoints(&tokens)[place];
         let authorization = format!("{scheme} {}", tokens.access);
         let reply = calling(&app, endpoint).header("authorization", authorization).await;

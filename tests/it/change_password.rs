@@ -88,8 +88,7 @@ async fn a_change_ends_every_other_session_voids_what_was_open_and_tells_the_own
 
 #[tokio::test]
 async fn of_two_changes_at_once_one_is_made() {
-    let app = TestApp::start();
-    let ann = app.newcomer(ANN).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let new = ["brick-Sail 9 meadow", "cloud-Sail 9 meadow"];
     let replies = app.neck_and_neck(new.map(|new| app.changing_password(&ann, new))).await;
     for (reply, new) in replies.iter().zip(new) {

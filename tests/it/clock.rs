@@ -49,8 +49,7 @@ async fn assert_refuses(app: &TestApp, access: &str, refresh: &str, token: &str)
 
 #[tokio::test]
 async fn more_than_a_minute_behind_nothing_is_decided_until_the_clock_has_caught_up() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let tokens = app.log_in(ANN).await;
     app.register("cid@example.com").await;
     app.clock.set_wall(before_start(60));
@@ -115,8 +114,7 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
 
 #[tokio::test]
 async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_add(Duration::from_secs(40 * DAY)));
     let mut app = app.restart().await;
@@ -136,8 +134,7 @@ async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
 
 #[tokio::test]
 async fn half_a_second_back_at_a_restart_is_nothing() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let first = app.log_in(ANN).await;
     let mark = app.app.store.last_commit();
     app.clock.set_wall(START.saturating_sub(Duration::from_millis(500)));
@@ -256,8 +253,7 @@ async fn a_first_start_in_1970_is_set_right() {
 
 #[tokio::test]
 async fn a_wrong_clock_that_was_believed_is_undone_by_the_operators_word() {
-    let app = TestApp::start();
-    let ann = app.newcomer(ANN).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let token = app.mailed_token().await;
     let right = app.clock.read().wall;
     let ahead = START.saturating_add(Duration::from_secs(365 * DAY));

@@ -194,8 +194,7 @@ async fn a_stop_waits_no_longer_than_it_may() {
 /// Regression: a clock that jumped ahead, falsely, gave up every mail that waited.
 #[tokio::test]
 async fn a_false_jump_of_the_clock_gives_nothing_up() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.mails.fail_next(1, deferred());
     app.deliver().await;
     app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
@@ -215,8 +214,7 @@ async fn a_false_jump_of_the_clock_gives_nothing_up() {
 
 #[tokio::test]
 async fn a_jump_that_is_confirmed_gives_up_what_is_too_late() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.clock.set_wall(START.saturating_add(Duration::from_secs(400 * DAY)));
     assert_eq!((app.attempts_now().await, app.waiting_mails()), (0, 1));
     app.advance(DAY);
@@ -225,8 +223,7 @@ async fn a_jump_that_is_confirmed_gives_up_what_is_too_late() {
 
 #[tokio::test]
 async fn nothing_is_sent_while_the_clock_is_behind() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.clock.set_wall(START.saturating_sub(Duration::from_secs(61)));
     assert_eq!(app.attempts_now().await, 0);
     soon(app.deliver()).await;
@@ -237,8 +234,7 @@ async fn nothing_is_sent_while_the_clock_is_behind() {
 
 #[tokio::test]
 async fn nothing_is_sent_that_could_not_be_recorded() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.disk.set_full(true);
     assert_eq!(app.registration(BOB).await.status, 503);
     assert_eq!(app.app.store.health(), Health::LowSpace);

@@ -102,8 +102,7 @@ async fn a_browser_is_told_at_the_root_what_this_is() {
 
 #[tokio::test]
 async fn head_answers_as_get_without_a_body() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let public = ["/.well-known/jwks.json/", "/.well-known/revoked-sessions/"];
     for path in
         ["/api/profile/", "/healthz", "/readyz", "/nowhere", CONFIRM].into_iter().chain(public)
@@ -376,8 +375,7 @@ async fn a_compressed_body_is_refused_and_told_what_is_read() {
 
 #[tokio::test]
 async fn a_number_that_nobody_reads_may_be_of_any_size() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for number in ["1e999", "-1e999", &"9".repeat(400)] {
         let body = format!(r#"{{"n": {number}, "email": "{ANN}", "password": "{PASSWORD}"}}"#);
         let reply = app.call("POST", "/api/login/").body("application/json", body).await;
@@ -397,8 +395,7 @@ async fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
         ("203.0.113.5", Some("198.51.100.1"), "203.0.113.5"),
     ];
     for (peer, forwarded, address) in table {
-        let app = TestApp::start();
-        app.register(ANN).await;
+        let app = TestApp::with_ann().await;
         for _ in 0..5 {
             let mut call = app.login(ANN, WRONG).from(peer);
             if let Some(forwarded) = forwarded {

@@ -35,8 +35,7 @@ fn at(address: &str, pending: Option<&str>) -> (String, Option<String>) {
 async fn asking_moves_nothing_but_mails_a_link_to_either_address_and_shows_what_is_pending() {
     for method in ["PATCH", "PUT"] {
         for is_form in [false, true] {
-            let app = TestApp::start();
-            let ann = app.newcomer(OLD).await;
+            let (app, ann) = TestApp::with_ann_in().await;
             let call = app.call(method, "/api/profile/").bearer(&ann.access);
             let reply = if is_form {
                 call.form(&[("email", " New@example.com "), ("current_password", PASSWORD)]).await
@@ -64,8 +63,7 @@ async fn asking_moves_nothing_but_mails_a_link_to_either_address_and_shows_what_
 
 #[tokio::test]
 async fn the_link_moves_the_account_verified_and_tells_the_old_address() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let change = app.change_address(&ann, NEW).await;
     let asking = async || {
         for method in ["GET", "HEAD"] {
@@ -107,8 +105,7 @@ async fn the_link_moves_the_account_verified_and_tells_the_old_address() {
 
 #[tokio::test]
 async fn programs_and_frontends_hear_of_it_in_their_ways() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let change = app.change_address(&ann, NEW).await;
     let reply = app.confirming(&change.confirm).await;
     assert_eq!(reply.told(), (200, json!({"message": "Email verified successfully"})));
@@ -140,8 +137,7 @@ async fn programs_and_frontends_hear_of_it_in_their_ways() {
 #[tokio::test]
 async fn a_change_waits_for_its_day_and_no_longer() {
     for (seconds, is_good) in [(DAY - 1, true), (DAY, false)] {
-        let app = TestApp::start();
-        let ann = app.newcomer(OLD).await;
+        let (app, ann) = TestApp::with_ann_in().await;
         let change = app.change_address(&ann, NEW).await;
         app.advance(seconds);
         let ann = app.log_in(OLD).await;
@@ -157,8 +153,7 @@ async fn a_change_waits_for_its_day_and_no_longer() {
 #[tokio::test]
 async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
     for is_new in [false, true] {
-        let app = TestApp::start();
-        let ann = app.newcomer(OLD).await;
+        let (app, ann) = TestApp::with_ann_in().await;
         let reset = app.reset_token(OLD).await;
         let before = app.profile(&ann.access).await.json();
         let change = app.change_address(&ann, NEW).await;
@@ -202,8 +197,7 @@ async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
 
 #[tokio::test]
 async fn a_link_does_what_it_is_for_and_no_more() {
-    let app = TestApp::start();
-    let verification = app.invited(OLD).await;
+    let (app, verification) = TestApp::with_ann_invited().await;
     let ann = app.log_in(OLD).await;
     let change = app.change_address(&ann, NEW).await;
     let reset = app.reset_token(OLD).await;
@@ -263,8 +257,7 @@ async fn an_address_that_was_taken_meanwhile_is_refused_there_and_then() {
 #[tokio::test]
 async fn another_change_takes_the_place_of_the_first_and_so_does_another_spelling() {
     for newer in ["newer@example.com", "New@example.com"] {
-        let app = TestApp::start();
-        let ann = app.newcomer(OLD).await;
+        let (app, ann) = TestApp::with_ann_in().await;
         let first = app.change_address(&ann, NEW).await;
         let second = app.change_address(&ann, newer).await;
         assert_eq!(addresses(&app, &ann).await, at(OLD, Some(newer)));
@@ -281,8 +274,7 @@ async fn another_change_takes_the_place_of_the_first_and_so_does_another_spellin
 
 #[tokio::test]
 async fn asking_again_mails_the_same_links_within_the_limit_of_the_new_mailbox() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let first = app.change_address(&ann, NEW).await;
     let again = app.change_address(&ann, NEW).await;
     assert_eq!((&again.confirm, &again.cancel), (&first.confirm, &first.cancel));
@@ -301,8 +293,7 @@ async fn asking_again_mails_the_same_links_within_the_limit_of_the_new_mailbox()
 
 #[tokio::test]
 async fn of_two_changes_at_once_one_is_left_pending() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let new = ["one@example.com", "two@example.com"];
     let replies = at_once(new.map(|email| app.moving(&ann, email))).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
@@ -323,8 +314,7 @@ async fn of_two_changes_at_once_one_is_left_pending() {
 
 #[tokio::test]
 async fn of_several_clicks_at_once_one_counts() {
-    let app = TestApp::start();
-    let ann = app.newcomer(OLD).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let change = app.change_address(&ann, NEW).await;
     let replies = at_once((0..8).map(|_| app.press("confirm", &change.confirm))).await;
     assert_eq!(replies.iter().filter(|reply| reply.text().contains(CHANGED)).count(), 1);
@@ -343,8 +333,7 @@ async fn of_several_clicks_at_once_one_counts() {
 #[tokio::test]
 async fn of_a_yes_and_a_no_at_once_the_first_counts() {
     for cancel_first in [false, true] {
-        let app = TestApp::start();
-        let ann = app.newcomer(OLD).await;
+        let (app, ann) = TestApp::with_ann_in().await;
         let change = app.change_address(&ann, NEW).await;
         let mut calls =
             vec![app.press("confirm", &change.confirm), app.press("cancel", &change.cancel)];

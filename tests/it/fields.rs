@@ -36,8 +36,7 @@ fn endpoints() -> [(&'static str, &'static str, Value); 13] {
 
 #[tokio::test]
 async fn a_field_is_held_to_the_same_rules_everywhere() {
-    let app = TestApp::start();
-    let ann = app.newcomer(ANN).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let rules = [
         (json!(null), NULL),
         (json!(""), BLANK),

@@ -45,8 +45,7 @@ fn some(number: u32) -> Option<NonZeroU32> {
 
 #[tokio::test]
 async fn the_fifth_failure_is_a_401_and_then_nothing_passes_until_the_lockout_ends() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     fail(&app, 5).await;
     for password in [WRONG, PASSWORD] {
         let reply = app.unchanged(async || app.login(ANN, password).await).await;
@@ -64,15 +63,13 @@ async fn the_fifth_failure_is_a_401_and_then_nothing_passes_until_the_lockout_en
 
 #[tokio::test]
 async fn a_failure_counts_for_a_day() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     fail(&app, 4).await;
     app.advance(20 * 60 * 60);
     fail(&app, 1).await;
     assert_locked_out(&app.login(ANN, PASSWORD).await);
 
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     fail(&app, 4).await;
     app.advance(48 * 60 * 60);
     fail(&app, 4).await;
@@ -81,8 +78,7 @@ async fn a_failure_counts_for_a_day() {
 
 #[tokio::test]
 async fn parallel_guesses_cannot_slip_through() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let guesses = (0..40).map(|n| app.login(ANN, &format!("guess number {n}")));
     let replies = at_once(guesses).await;
     let tried = replies.iter().filter(|reply| reply.status == 401).count();
@@ -111,8 +107,7 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
         (|app, ann, password| app.changing(&ann.access, password, NEW_PASSWORD), 200),
     ];
     for (asking, done) in table {
-        let app = TestApp::start();
-        let ann = app.newcomer(ANN).await;
+        let (app, ann) = TestApp::with_ann_in().await;
         for _ in 0..2 {
             for _ in 0..4 {
                 assert_eq!(asking(&app, &ann, WRONG).await.status, 400);
@@ -144,8 +139,7 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
 
 #[tokio::test]
 async fn an_ipv6_network_counts_as_one_address() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for host in 1..=5 {
         let reply = app.login(ANN, WRONG).from(&format!("2001:db8::{host}")).await;
         assert_eq!(reply.told(), wrong());
@@ -295,8 +289,7 @@ async fn change_password(app: &TestApp, tokens: &Tokens, times: usize) {
 /// Someone who opens an account with another person's address cannot fill that person's mailbox.
 #[tokio::test]
 async fn an_account_on_a_strangers_address_fills_no_mailbox() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let mailed = async |subject: &str| app.letters(ANN, subject).await.len();
     for told in 1..=2 {
         let reply = app.moving(&tokens, &format!("new{told}@example.com")).await;
@@ -317,8 +310,7 @@ async fn an_account_on_a_strangers_address_fills_no_mailbox() {
 
 #[tokio::test]
 async fn the_owner_of_a_confirmed_address_is_told_each_time() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     app.confirm(&token).await;
     let tokens = app.log_in(ANN).await;
     change_password(&app, &tokens, 4).await;

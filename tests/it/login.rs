@@ -6,8 +6,7 @@ use crate::support::{ANN, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, claim
 
 #[tokio::test]
 async fn a_login_gives_both_tokens_and_the_user_in_the_order_clients_see() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let reply = app.login(ANN, PASSWORD).await;
     assert_eq!(reply.status, 200);
     let (refresh, access) = (reply.field("refresh"), reply.field("access"));
@@ -21,8 +20,7 @@ async fn a_login_gives_both_tokens_and_the_user_in_the_order_clients_see() {
 
 #[tokio::test]
 async fn the_tokens_carry_the_claims_that_services_read() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (_, tokens) = TestApp::with_ann_in().await;
     let now = START.unix_seconds();
     let is_hex = |value: &Value| {
         let text = value.as_str().unwrap();
@@ -51,8 +49,7 @@ async fn the_tokens_carry_the_claims_that_services_read() {
 
 #[tokio::test]
 async fn wrong_credentials_all_look_the_same() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let table = [
         (NOBODY, PASSWORD),
         (ANN, "tide-Lamp 7 orchards"),
@@ -60,8 +57,8 @@ async fn wrong_credentials_all_look_the_same() {
         (ANN, "TIDE-LAMP 7 ORCHARD"),
     ];
     for (email, password) in table {
-        let reply = app.unchanged(async || app.login(email, password).await).await;
-        assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
+        let wrong = (401, json!({"detail": "Invalid email or password"}));
+        let reply = app.refuses(app.login(email, password), wrong).await;
         // No token was due, so none is asked for.
         assert_eq!(reply.header("www-authenticate"), None);
     }
@@ -88,19 +85,17 @@ async fn an_unverified_account_can_be_kept_out() {
     let refusal = json!({"detail": "Email address is not verified.", "code": "email_not_verified"});
     for _ in 0..10 {
         // The password is right each time, so nobody is locked out.
-        let reply = app.unchanged(async || app.login(ANN, PASSWORD).await).await;
-        assert_eq!(reply.told(), (403, refusal.clone()));
+        app.refuses(app.login(ANN, PASSWORD), (403, refusal.clone())).await;
     }
-    let reply = app.unchanged(async || app.login(ANN, WRONG).await).await;
-    assert_eq!(reply.told(), (401, json!({"detail": "Invalid email or password"})));
+    let wrong = (401, json!({"detail": "Invalid email or password"}));
+    app.refuses(app.login(ANN, WRONG), wrong).await;
     app.confirm(&token).await;
     app.log_in(ANN).await;
 }
 
 #[tokio::test]
 async fn a_login_ends_the_session_whose_refresh_token_comes_with_it() {
-    let app = TestApp::start();
-    let former = app.newcomer(ANN).await;
+    let (app, former) = TestApp::with_ann_in().await;
     let other = app.log_in(ANN).await;
     let again = |password: &str, refresh: &Value| {
         app.post("/api/login/", &json!({"email": ANN, "password": password, "refresh": refresh}))

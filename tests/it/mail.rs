@@ -27,8 +27,7 @@ async fn a_mail_server_that_is_down_fails_no_request() {
 
 #[tokio::test]
 async fn a_mail_is_tried_again_after_a_second_then_two_then_four() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.mails.fail_next(10, deferred());
     assert_eq!(app.attempts_now().await, 1);
     // Each wait is twice the last, give or take a fifth, and ten minutes at most.
@@ -49,8 +48,7 @@ async fn a_mail_is_tried_again_after_a_second_then_two_then_four() {
 
 #[tokio::test]
 async fn every_attempt_at_a_mail_is_the_same_mail() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let app_again = TestApp::start();
     app_again.register(ANN).await;
     app.deliver().await;
@@ -66,8 +64,7 @@ async fn every_attempt_at_a_mail_is_the_same_mail() {
 
 #[tokio::test]
 async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.mails.fail_next(1, failed());
     assert_eq!(app.attempts_now().await, 1);
     assert_eq!(app.waiting_mails(), 0);
@@ -82,8 +79,7 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
 
 #[tokio::test]
 async fn a_restart_tries_at_once_what_was_put_off() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.mails.fail_next(10, deferred());
     for _ in 0..10 {
         app.deliver().await;
@@ -98,15 +94,13 @@ async fn a_restart_tries_at_once_what_was_put_off() {
 #[tokio::test]
 async fn a_mail_is_given_up_when_its_ticket_expires() {
     for wait in [DAY, DAY + 1] {
-        let app = TestApp::start();
-        app.register(ANN).await;
+        let app = TestApp::with_ann().await;
         app.advance(wait);
         assert_eq!(app.attempts_now().await, 0);
         assert_eq!((app.waiting_mails(), app.mails.sent().len()), (0, 0));
     }
     // Where the next attempt would come too late, it is given up without waiting for that.
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.mails.fail_next(100, deferred());
     app.advance(DAY - 60);
     let mut seconds = 0;
@@ -122,14 +116,12 @@ async fn a_mail_is_given_up_when_its_ticket_expires() {
 #[tokio::test]
 async fn a_mail_that_has_become_pointless_is_dropped() {
     // The account was removed by someone who got the mail although its delivery failed.
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let token = queued_token(&app);
     app.disown(&token).await;
     assert_eq!((app.attempts_now().await, app.waiting_mails()), (0, 0));
     // The address was confirmed likewise.
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.confirm(&queued_token(&app)).await;
     assert_eq!((app.attempts_now().await, app.waiting_mails()), (0, 0));
     assert_eq!(app.login(ANN, PASSWORD).await.json()["user"]["is_email_verified"], true);

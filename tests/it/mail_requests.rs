@@ -19,8 +19,7 @@ const CONFIRM: &str = "Confirm your email address";
 #[tokio::test]
 async fn a_form_does_as_well_and_a_stale_header_does_no_harm() {
     for (path, message, subject) in KINDS {
-        let app = TestApp::start();
-        app.register(ANN).await;
+        let app = TestApp::with_ann().await;
         let form = app.call("POST", path.trim_end_matches('/')).form(&[("email", ANN)]);
         let reply = form.header("authorization", "Bearer stale").await;
         assert_eq!(reply.told(), (200, json!({"message": message})));
@@ -30,8 +29,7 @@ async fn a_form_does_as_well_and_a_stale_header_does_no_harm() {
 
 #[tokio::test]
 async fn it_is_the_same_link_while_that_lives_and_another_afterwards() {
-    let app = TestApp::start();
-    let first = app.invited(ANN).await;
+    let (app, first) = TestApp::with_ann_invited().await;
     app.advance(DAY - 1);
     assert_eq!(app.resending(ANN).await.status, 200);
     assert_eq!(ticket_of(&app.letter(ANN, CONFIRM).await), first);
@@ -48,8 +46,7 @@ async fn it_is_the_same_link_while_that_lives_and_another_afterwards() {
 #[tokio::test]
 async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_restarts() {
     for (path, message, subject) in KINDS {
-        let mut app = TestApp::start();
-        app.register(ANN).await;
+        let mut app = TestApp::with_ann().await;
         // Someone without an account has been asked about just as often. The registration's mail
         // was the first of its kind.
         for email in if path == RESEND { &[NOBODY][..] } else { &[ANN, NOBODY] } {
@@ -88,8 +85,7 @@ async fn a_mailbox_gets_two_in_a_row_then_one_a_minute_and_five_a_day_across_res
 #[tokio::test]
 async fn several_requests_at_once_mail_one_link_within_the_limit() {
     for (path, message, subject) in KINDS {
-        let app = TestApp::start();
-        app.register(ANN).await;
+        let app = TestApp::with_ann().await;
         let replies = at_once((0..8).map(|_| app.post(path, &json!({"email": ANN})))).await;
         let told = (200, json!({"message": message}));
         assert!(replies.iter().all(|reply| reply.told() == told));

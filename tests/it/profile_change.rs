@@ -183,8 +183,7 @@ async fn what_is_accepted_shows_at_once_and_sends_no_mail() {
 
 #[tokio::test]
 async fn another_spelling_keeps_an_address_confirmed_and_its_links_good() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let ann = app.log_in(ANN).await;
     let reset = app.reset_token(ANN).await;
     let spell = async |spelling| {

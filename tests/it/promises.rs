@@ -8,16 +8,16 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use latchkey::clock::Clock;
 use latchkey::domain::UserId;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::support::messages::{BAD_TOKEN, bad_refresh};
 use crate::support::{
     ANN, BOB, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, at_once, claims, contains,
 };
 
 #[tokio::test]
 async fn promise_1_what_was_acknowledged_is_durable() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let first = app.log_in(ANN).await;
     // Each copy is the disk as a power cut right after the answer would leave it.
     let registered = app.registration(BOB).await;
@@ -41,8 +41,7 @@ async fn promise_1_what_was_acknowledged_is_durable() {
 
 #[tokio::test]
 async fn promise_2_a_refresh_token_rotates_exactly_once() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
     let tokens: Vec<Tokens> = replies.iter().map(Tokens::of).collect();
     assert!(tokens.iter().all(|pair| pair.refresh == tokens[0].refresh), "one successor");
@@ -56,17 +55,14 @@ async fn promise_2_a_refresh_token_rotates_exactly_once() {
 
 #[tokio::test]
 async fn promise_3_theft_shows() {
-    let app = TestApp::start();
-    let other = app.newcomer(ANN).await;
+    let (app, other) = TestApp::with_ann_in().await;
     let first = app.log_in(ANN).await;
-    let replies = at_once((0..64).map(|_| app.refreshing(&first.refresh))).await;
-    let second = Tokens::of(&replies[0]);
+    let second = app.refresh(&first.refresh).await;
     let third = app.refresh(&second.refresh).await;
 
     let theft = app.refreshing(&first.refresh).from("198.51.100.66").await;
     let crashed = app.disk.image();
-    let revoked = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
-    assert_eq!(theft.told(), (401, revoked));
+    assert_eq!(theft.told(), bad_refresh(BAD_TOKEN));
     // Anyone who holds any of its tokens is out, also after a crash right after the answer.
     let app = app.restart_on(&crashed).await;
     for tokens in [&first, &second, &third] {
@@ -108,8 +104,7 @@ async fn promise_4_nothing_is_half_made_and_no_id_is_used_twice() {
 
 #[tokio::test]
 async fn promise_5_the_database_alone_lets_nobody_in() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let first = app.log_in(ANN).await;
     let second = app.refresh(&first.refresh).await;
     let waiting = BOB;
@@ -160,10 +155,8 @@ async fn promise_7_nothing_grows_without_bound() {
     assert_eq!(app.app.store.count_sessions(), Ok(5));
     let events = app.events();
     assert_eq!(events.len(), 7);
-    assert_eq!(
-        events.iter().map(|event| event.by.client().unwrap().user_agent.len()).max(),
-        Some(256)
-    );
+    let agents = events.iter().map(|event| event.by.client().unwrap().user_agent.len());
+    assert_eq!(agents.max(), Some(256));
     // The last ones are kept.
     let thefts = app.token_events();
     assert_eq!(thefts.last().unwrap().by.client().unwrap().address.to_string(), "198.51.100.29");
@@ -230,16 +223,14 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
 
 #[tokio::test]
 async fn promise_10_a_wrong_clock_lets_no_one_in_and_locks_no_one_out_for_ever() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     app.advance(31 * 60);
     let second = app.refresh(&tokens.refresh).await;
     let late = app.clock.read().wall;
     // Turning the clock back does not bring an expired token back.
     app.clock.set_wall(START);
-    let unavailable = json!({"detail": "Service temporarily unavailable."});
-    let refused: Value = app.profile(&tokens.access).await.json();
-    assert_eq!(refused, unavailable);
+    let refused = app.profile(&tokens.access).await;
+    assert_eq!(refused.json(), json!({"detail": "Service temporarily unavailable."}));
     // Turning it forward for a while costs nobody anything once it is right again.
     app.clock.set_wall(late.saturating_add(Duration::from_secs(1_000 * 24 * 60 * 60)));
     assert_eq!(app.profile(&second.access).await.status, 401);

@@ -14,7 +14,7 @@ use latchkey::secret::Secret;
 use latchkey::store::{
     NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome, Store,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::messages::{BAD_TOKEN, bad_access};
 use crate::support::{
@@ -134,20 +134,11 @@ async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = (
     tokio::join!(biased; overtaking, call.into_future(), letting_go).1
 }
 
-fn invalid_token() -> (u16, Value) {
-    bad_access(BAD_TOKEN)
-}
-
 #[tokio::test]
 async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
+    use Fast::{ConfirmAddress, EndAllSessions};
     use Slow::*;
-    let fasts = [
-        Fast::Reset,
-        Fast::ChangePassword,
-        Fast::ConfirmAddress,
-        Fast::Delete,
-        Fast::EndAllSessions,
-    ];
+    let fasts = [Fast::Reset, Fast::ChangePassword, ConfirmAddress, Fast::Delete, EndAllSessions];
     for slow in [LogIn, ChangePassword, ChangeAddress, Delete, Reset] {
         for fast in fasts {
             // Logging out everywhere is nothing to who logs in or resets.
@@ -160,7 +151,7 @@ async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
             let reply = overtaken(&scene.app, scene.call(slow), scene.overtake(fast)).await;
             let expected = match slow {
                 LogIn => (401, json!({"detail": "Invalid email or password"})),
-                ChangePassword | ChangeAddress | Delete => invalid_token(),
+                ChangePassword | ChangeAddress | Delete => bad_access(BAD_TOKEN),
                 Reset => (400, json!({"non_field_errors": ["Invalid or expired reset token"]})),
             };
             assert_eq!(reply.told(), expected, "{slow:?} overtaken by {fast:?}");
@@ -266,100 +257,70 @@ async fn a_registration_overtaken_by_another_is_told_what_is_taken() {
             let outcome = app.app.store.register_user(new, at).await.unwrap();
             assert!(matches!(outcome, RegisterOutcome::Registered(_)));
         };
-        let body = json!({
-            "email": email, "username": name, "password": PASSWORD, "password_confirm": PASSWORD,
-        });
-        let reply = overtaken(&app, app.post("/api/register/", &body), overtaking).await;
+        let call = app.registering(email, name, PASSWORD);
+        let reply = overtaken(&app, call, overtaking).await;
         assert_eq!(reply.told(), (400, errors));
         assert_eq!(app.app.store.count_users(), Ok(1));
         assert_eq!(app.app.store.count_mail(), Ok(1));
     }
 }
 
-/// The links that may be out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Link {
-    Verify,
-    Reset,
-    ConfirmAddress,
-    CancelAddress,
-}
-
-/// What may happen before they are opened.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Before {
-    Renamed,
-    Respelt,
-    LoggedOutEverywhere,
-    AskedAgain,
-    Verified,
-    PasswordReset,
-    PasswordChanged,
-    AddressConfirmed,
-    AddressCancelled,
-    OtherAddressAskedFor,
-    Deleted,
-    Disowned,
-}
-
 #[tokio::test]
 async fn a_link_is_good_after_what_leaves_it_so_and_void_after_the_rest() {
-    use Before::*;
-    use Link::{CancelAddress, ConfirmAddress, Reset, Verify};
-    let all = &[Verify, Reset, ConfirmAddress, CancelAddress][..];
+    let all = &["verify", "reset", "confirm a change", "cancel a change"][..];
     let table = [
-        (Renamed, all),
-        (Respelt, all),
-        (LoggedOutEverywhere, all),
-        (AskedAgain, all),
+        ("a change of name", all),
+        ("another spelling", all),
+        ("a logout everywhere", all),
+        ("all asked for again", all),
         // One that was confirmed, or has cancelled a change, says so again.
-        (Verified, all),
-        (PasswordReset, &[]),
-        (PasswordChanged, &[]),
-        (AddressConfirmed, &[ConfirmAddress]),
-        (AddressCancelled, &[Verify, Reset, CancelAddress]),
-        (OtherAddressAskedFor, &[Verify, Reset]),
-        (Deleted, &[]),
-        (Disowned, &[]),
+        ("a verification", all),
+        ("a reset", &[]),
+        ("a change of password", &[]),
+        ("a change that was confirmed", &["confirm a change"]),
+        ("a change that was cancelled", &["verify", "reset", "cancel a change"]),
+        ("another change", &["verify", "reset"]),
+        ("a deletion", &[]),
+        ("a removal", &[]),
     ];
     for (before, good) in table {
         for link in all {
-            let app = TestApp::start();
-            let verification = app.invited(ANN).await;
+            let (app, verification) = TestApp::with_ann_invited().await;
             let (here, there) = (app.log_in(ANN).await, app.log_in(ANN).await);
             let change = app.change_address(&here, NEW).await;
             let reset = app.reset_token(ANN).await;
             let call = match before {
-                Renamed => app.patch(&here, &json!({"username": "Ann"})),
-                Respelt => app.patch(&here, &json!({"email": "ANN@example.com"})),
-                LoggedOutEverywhere => app.logging_out_everywhere(&there),
-                AskedAgain => {
+                "a change of name" => app.patch(&here, &json!({"username": "Ann"})),
+                "another spelling" => app.patch(&here, &json!({"email": "ANN@example.com"})),
+                "a logout everywhere" => app.logging_out_everywhere(&there),
+                "all asked for again" => {
                     assert_eq!(app.resending(ANN).await.status, 200);
                     assert_eq!(app.forgetting(ANN).await.status, 200);
                     app.moving(&here, NEW)
                 }
-                Verified => app.confirming(&verification),
-                PasswordReset => app.resetting(&reset, NEW_PASSWORD),
-                PasswordChanged => app.changing_password(&here, NEW_PASSWORD),
-                AddressConfirmed => app.confirming(&change.confirm),
-                AddressCancelled => app.press("cancel", &change.cancel),
-                OtherAddressAskedFor => app.moving(&here, NEWEST),
-                Deleted => app.deleting(&here, PASSWORD),
-                Disowned => app.press("disown_confirmed", &verification),
+                "a verification" => app.confirming(&verification),
+                "a reset" => app.resetting(&reset, NEW_PASSWORD),
+                "a change of password" => app.changing_password(&here, NEW_PASSWORD),
+                "a change that was confirmed" => app.confirming(&change.confirm),
+                "a change that was cancelled" => app.press("cancel", &change.cancel),
+                "another change" => app.moving(&here, NEWEST),
+                "a deletion" => app.deleting(&here, PASSWORD),
+                "a removal" => app.press("disown_confirmed", &verification),
+                _ => panic!("{before}"),
             };
             let reply = call.await;
-            assert!([200, 204].contains(&reply.status), "{before:?}: {reply:?}");
-            let open = async || match link {
-                Verify => app.confirming(&verification).await,
-                Reset => app.resetting(&reset, OVERTAKING).await,
-                ConfirmAddress => app.confirming(&change.confirm).await,
-                CancelAddress => app.press("cancel", &change.cancel).await,
+            assert!([200, 204].contains(&reply.status), "{before}: {reply:?}");
+            let open = async || match *link {
+                "verify" => app.confirming(&verification).await,
+                "reset" => app.resetting(&reset, OVERTAKING).await,
+                "confirm a change" => app.confirming(&change.confirm).await,
+                _ => app.press("cancel", &change.cancel).await,
             };
             if good.contains(link) {
-                assert_eq!(open().await.status, 200, "{link:?} after {before:?}");
+                assert_eq!(open().await.status, 200, "{link} after {before}");
             } else {
                 let reply = app.unchanged(open).await;
-                assert_eq!(reply.status, 400, "{link:?} after {before:?}");
+                assert_eq!(reply.status, 400, "{link} after {before}");
             }
         }
     }

@@ -20,8 +20,7 @@ fn events(app: &TestApp) -> Vec<EventKind> {
 
 #[tokio::test]
 async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let foreign = TestApp::start_as_stranger().newcomer(ANN).await;
     assert_refused(&app, &tokens.access, WRONG_TYPE).await;
     assert_refused(&app, &foreign.refresh, BAD_TOKEN).await;
@@ -31,8 +30,7 @@ async fn what_is_no_refresh_token_is_refused_and_touches_nothing() {
 
 #[tokio::test]
 async fn a_refresh_gives_both_tokens_in_the_order_clients_see() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     app.advance(60);
     let reply = app.refreshing(&first.refresh).await;
     let second = Tokens::of(&reply);
@@ -58,8 +56,7 @@ async fn a_refresh_gives_both_tokens_in_the_order_clients_see() {
 
 #[tokio::test]
 async fn a_token_is_trimmed_and_may_come_in_a_form() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     let second = app.refresh(&format!("  {}\n", first.refresh)).await;
     let form = [("refresh", second.refresh.as_str())];
     let third = Tokens::of(&app.call("POST", "/api/token/refresh").form(&form).await);
@@ -154,8 +151,7 @@ async fn every_case_of_the_designs_table() {
 /// Clients that keep the refresh token of the login were logged out an hour after it.
 #[tokio::test]
 async fn a_client_that_never_stores_a_refresh_token_stays_logged_in_until_its_first_expires() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     let end = claims(&first.refresh)["exp"].as_u64().unwrap();
     let mut latest = None;
     for hour in 0..24 {
@@ -180,8 +176,7 @@ async fn a_client_that_never_stores_a_refresh_token_stays_logged_in_until_its_fi
 
 #[tokio::test]
 async fn a_first_token_is_kept_by_one_write_and_from_elsewhere_it_is_an_event() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     app.refresh(&first.refresh).await;
     app.advance(31);
     let verify = app.verifying(&first.refresh);
@@ -213,8 +208,7 @@ async fn a_first_token_is_kept_by_one_write_and_from_elsewhere_it_is_an_event() 
 
 #[tokio::test]
 async fn what_a_bound_session_gave_out_before_is_revoked_as_long_as_it_lives() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     app.advance(DAY - 120);
     let long = app.refresh(&first.refresh).await;
     app.advance(60);
@@ -229,8 +223,7 @@ async fn what_a_bound_session_gave_out_before_is_revoked_as_long_as_it_lives() {
 
 #[tokio::test]
 async fn a_token_ahead_of_the_database_is_refused_and_the_session_lives_on() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     let backup = app.disk.image();
     let second = app.refresh(&first.refresh).await;
     let app = app.restart_on(&backup).await;
@@ -241,8 +234,7 @@ async fn a_token_ahead_of_the_database_is_refused_and_the_session_lives_on() {
 
 #[tokio::test]
 async fn a_refresh_token_lives_a_day_from_its_rotation() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     app.advance(DAY - 2);
     let second = app.refresh(&first.refresh).await;
     app.advance(DAY);
@@ -253,8 +245,7 @@ async fn a_refresh_token_lives_a_day_from_its_rotation() {
 
 #[tokio::test]
 async fn no_token_outlives_its_session_however_often_it_rotates() {
-    let app = TestApp::start();
-    let mut tokens = app.newcomer(ANN).await;
+    let (app, mut tokens) = TestApp::with_ann_in().await;
     let begin = claims(&tokens.refresh)["iat"].as_u64().unwrap();
     let end = begin + 30 * DAY;
     for _ in 0..59 {
@@ -274,8 +265,7 @@ async fn no_token_outlives_its_session_however_often_it_rotates() {
 
 #[tokio::test]
 async fn two_tabs_that_ask_before_the_commit_get_the_one_successor_that_it_has() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     app.disk.set_held(true);
     let first = tokio::spawn(app.refreshing(&tokens.refresh).into_future());
     tokio::task::yield_now().await;

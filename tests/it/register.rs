@@ -142,8 +142,7 @@ async fn what_is_accepted_becomes_an_account_as_it_was_typed() {
 
 #[tokio::test]
 async fn ids_count_from_one_and_a_form_does_as_well_as_json() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let form = [
         ("email", BOB),
         ("password", "tide & Lamp=7 é"),

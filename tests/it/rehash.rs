@@ -16,8 +16,7 @@ fn has(app: &TestApp, parameters: &str) -> bool {
 
 #[tokio::test]
 async fn a_login_renews_a_hash_whose_parameters_are_outdated() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     assert!(has(&app, "m=256,t=1,p=1"));
     // As long as nothing changes the hash stays.
     let before = stored(&app);

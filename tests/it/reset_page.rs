@@ -85,8 +85,7 @@ async fn what_is_wrong_is_said_beside_its_field_and_the_form_can_be_sent_again()
 /// A double click was told that it had failed.
 #[tokio::test]
 async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let token = app.reset_token(ANN).await;
     let send = || app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD);
     let replies = at_once([send(), send(), send()]).await;
@@ -111,8 +110,7 @@ async fn a_used_link_says_that_it_was_used_whatever_is_sent() {
 
 #[tokio::test]
 async fn a_link_is_read_with_its_signs_encoded() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let mut seen = 0;
     while seen < 2 {
         let token = app.reset_token(ANN).await;

@@ -48,8 +48,7 @@ async fn the_link_leads_to_the_frontend_where_there_is_one_and_else_to_a_page_of
 
 #[tokio::test]
 async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
-    let app = TestApp::start();
-    let ann = app.newcomer(ANN).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let token = app.reset_token(ANN).await;
     let good =
         json!({"token": token, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD});
@@ -83,8 +82,7 @@ async fn a_refused_password_is_told_field_by_field_and_leaves_the_link_good() {
 
 #[tokio::test]
 async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
-    let app = TestApp::start();
-    let verification = app.invited(ANN).await;
+    let (app, verification) = TestApp::with_ann_invited().await;
     let ann = app.log_in(ANN).await;
     let change = app.change_address(&ann, "new@example.com").await;
     let token = app.reset_token(ANN).await;
@@ -128,8 +126,7 @@ async fn a_link_that_is_none_or_not_for_this_resets_nothing() {
 #[tokio::test]
 async fn a_link_is_good_once_and_for_its_hour() {
     for (seconds, is_good) in [(HOUR - 1, true), (HOUR, false)] {
-        let app = TestApp::start();
-        app.register(ANN).await;
+        let app = TestApp::with_ann().await;
         let token = app.reset_token(ANN).await;
         app.advance(seconds);
         if is_good {
@@ -203,8 +200,7 @@ async fn a_reset_clears_the_failures_from_everywhere() {
 
 #[tokio::test]
 async fn of_several_resets_at_once_one_is_made() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let token = app.reset_token(ANN).await;
     let new = |n: usize| format!("{NEW_PASSWORD} {n}");
     let replies = at_once((0..3).map(|n| app.resetting(&token, &new(n)))).await;
@@ -221,8 +217,7 @@ async fn of_several_resets_at_once_one_is_made() {
 /// A client that lost the answer, or sent the form twice, was told that it had failed.
 #[tokio::test]
 async fn a_repeated_reset_gets_the_same_answer_for_ten_minutes() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let token = app.reset_token(ANN).await;
     let replies = at_once((0..4).map(|_| app.resetting(&token, NEW_PASSWORD))).await;
     for reply in replies {
@@ -240,8 +235,7 @@ async fn a_repeated_reset_gets_the_same_answer_for_ten_minutes() {
 
 #[tokio::test]
 async fn a_repeated_reset_is_refused_once_the_password_is_another() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let first = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&first, NEW_PASSWORD).await.told(), done());
     let second = app.reset_token(ANN).await;
@@ -253,8 +247,7 @@ async fn a_repeated_reset_is_refused_once_the_password_is_another() {
 
 #[tokio::test]
 async fn a_repeated_reset_counts_as_a_guess_at_the_password() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     let token = app.reset_token(ANN).await;
     assert_eq!(app.resetting(&token, NEW_PASSWORD).await.told(), done());
     for n in 0..5 {
@@ -267,8 +260,7 @@ async fn a_repeated_reset_counts_as_a_guess_at_the_password() {
 
 #[tokio::test]
 async fn it_is_my_address_but_not_my_password_leads_to_a_reset() {
-    let app = TestApp::start();
-    let verification = app.invited(ANN).await;
+    let (app, verification) = TestApp::with_ann_invited().await;
     let squatter = app.log_in(ANN).await;
     let token_of = |page: &str| {
         let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();

@@ -33,8 +33,7 @@ fn mark(tokens: &Tokens) -> Value {
 }
 
 async fn log_out(app: &TestApp, tokens: &Tokens) {
-    let reply = app.logging_out(&tokens.refresh).await;
-    assert_eq!(reply.status, 204);
+    assert_eq!(app.logging_out(&tokens.refresh).await.status, 204);
 }
 
 fn tag(reply: &Reply) -> String {
@@ -45,8 +44,7 @@ fn tag(reply: &Reply) -> String {
 
 #[tokio::test]
 async fn a_logout_is_in_the_list_at_once_and_until_its_access_token_has_died() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let other = app.log_in(ANN).await;
     let now = START.unix_seconds();
     let iss = "https://accounts.example.com";
@@ -67,18 +65,8 @@ async fn a_logout_is_in_the_list_at_once_and_until_its_access_token_has_died() {
 }
 
 #[tokio::test]
-async fn the_list_outlives_a_restart() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
-    log_out(&app, &tokens).await;
-    let app = app.restart().await;
-    assert_eq!(list(&app).await["sessions"], json!([mark(&tokens)]));
-}
-
-#[tokio::test]
-async fn every_way_to_end_a_session_is_in_the_list() {
-    let app = TestApp::start();
-    let here = app.newcomer(ANN).await;
+async fn every_way_to_end_a_session_is_in_the_list_and_outlives_a_restart() {
+    let (app, here) = TestApp::with_ann_in().await;
     let (one, two, three) = (app.log_in(ANN).await, app.log_in(ANN).await, app.log_in(ANN).await);
     let id = one.sid();
     app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&here.access).await;
@@ -87,6 +75,7 @@ async fn every_way_to_end_a_session_is_in_the_list() {
     assert_eq!(app.refreshing(&three.refresh).await.status, 401);
     assert_eq!(mark(&stolen), mark(&three));
     app.logging_out_everywhere(&here).await;
+    let app = app.restart().await;
     let listed = list(&app).await["sessions"].clone();
     for tokens in [&here, &one, &two, &three] {
         assert!(listed.as_array().unwrap().contains(&mark(tokens)), "{listed}");
@@ -131,8 +120,7 @@ async fn so_is_every_change_of_an_account_that_ends_sessions() {
 
 #[tokio::test]
 async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let first = reading(&app).await;
     app.advance(119);
     let same = reading(&app).await;
@@ -155,8 +143,7 @@ async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
 
 #[tokio::test]
 async fn many_who_read_at_once_get_the_same() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     log_out(&app, &tokens).await;
     let replies = at_once((0..32).map(|_| reading(&app))).await;
     assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == replies[0].body));
@@ -196,8 +183,7 @@ async fn a_long_list_is_signed_once_a_second_however_fast_it_grows() {
 
 #[tokio::test]
 async fn while_the_clock_is_behind_no_list_is_signed() {
-    let app = TestApp::start();
-    app.newcomer(ANN).await;
+    let (app, _) = TestApp::with_ann_in().await;
     reading(&app).await;
     app.clock.set_wall(START.saturating_sub(std::time::Duration::from_secs(3_600)));
     assert_eq!(reading(&app).await.status, 503);

@@ -37,8 +37,7 @@ async fn listed(app: &TestApp, tokens: &Tokens) -> Vec<Value> {
 
 #[tokio::test]
 async fn the_list_shows_each_device_newest_first() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     app.register(BOB).await;
     app.log_in(BOB).await;
     let login = app.login(ANN, PASSWORD).from("2001:db8::7").header("user-agent", FIREFOX);
@@ -74,8 +73,7 @@ async fn the_list_shows_each_device_newest_first() {
 
 #[tokio::test]
 async fn one_session_ends_at_once_and_for_good() {
-    let app = TestApp::start();
-    let here = app.newcomer(ANN).await;
+    let (app, here) = TestApp::with_ann_in().await;
     let there = app.log_in(ANN).await;
     let reply = ending(&app, &here, &there.sid()).await;
     assert_eq!((reply.status, reply.text()), (204, ""));
@@ -93,8 +91,7 @@ async fn one_session_ends_at_once_and_for_good() {
 
 #[tokio::test]
 async fn what_is_not_ones_own_is_not_there() {
-    let app = TestApp::start();
-    let ann = app.newcomer(ANN).await;
+    let (app, ann) = TestApp::with_ann_in().await;
     let bob = app.newcomer(BOB).await;
     for id in [
         bob.sid().as_str(),
@@ -114,8 +111,7 @@ async fn what_is_not_ones_own_is_not_there() {
 
 #[tokio::test]
 async fn of_two_that_end_one_session_at_once_one_finds_it() {
-    let app = TestApp::start();
-    let here = app.newcomer(ANN).await;
+    let (app, here) = TestApp::with_ann_in().await;
     let there = app.log_in(ANN).await;
     let replies = at_once((0..2).map(|_| ending(&app, &here, &there.sid()))).await;
     assert_eq!(statuses(&replies), [204, 404]);
@@ -125,8 +121,7 @@ async fn of_two_that_end_one_session_at_once_one_finds_it() {
 
 #[tokio::test]
 async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
 
     let by_bearer = app.log_in(ANN).await;
     for _ in 0..2 {
@@ -160,8 +155,7 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
 
 #[tokio::test]
 async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let by_bearer = |token: &str| app.call("POST", "/api/logout/").bearer(token);
     app.advance(30 * 60);
     assert_eq!(app.profile(&tokens.access).await.status, 401, "it has expired");
@@ -191,8 +185,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
 
 #[tokio::test]
 async fn a_logout_by_nothing_or_garbage_is_refused() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     app.advance(31 * 60);
     let access = app.refresh(&tokens.refresh).await.access;
     let invalid = || bad_refresh(BAD_TOKEN);
@@ -228,8 +221,7 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
 /// alive.
 #[tokio::test]
 async fn a_logout_whose_refresh_token_is_null_or_blank_ends_the_session_of_the_bearer() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for refresh in [json!(null), json!(""), json!("  ")] {
         let tokens = app.log_in(ANN).await;
         let call = app.post("/api/logout/", &json!({"refresh": refresh})).bearer(&tokens.access);
@@ -240,8 +232,7 @@ async fn a_logout_whose_refresh_token_is_null_or_blank_ends_the_session_of_the_b
 
 #[tokio::test]
 async fn the_token_in_the_body_counts_before_a_stale_header() {
-    let app = TestApp::start();
-    let here = app.newcomer(ANN).await;
+    let (app, here) = TestApp::with_ann_in().await;
     let there = app.log_in(ANN).await;
     for bearer in [FORGED, here.access.as_str()] {
         let reply = app.logging_out(&there.refresh).bearer(bearer).await;
@@ -253,8 +244,7 @@ async fn the_token_in_the_body_counts_before_a_stale_header() {
 
 #[tokio::test]
 async fn two_logouts_at_once_both_succeed_and_end_it_once() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let by_bearer = app.call("POST", "/api/logout/").bearer(&tokens.access);
     let replies = at_once([app.logging_out(&tokens.refresh), by_bearer]).await;
     assert!(replies.iter().all(|reply| reply.status == 204));
@@ -264,8 +254,7 @@ async fn two_logouts_at_once_both_succeed_and_end_it_once() {
 
 #[tokio::test]
 async fn a_refresh_and_a_logout_at_once_leave_nothing_alive() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let replies =
         at_once([app.refreshing(&tokens.refresh), app.logging_out(&tokens.refresh)]).await;
     assert_eq!(replies[1].status, 204);

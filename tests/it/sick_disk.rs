@@ -69,8 +69,7 @@ async fn whoever_does_not_wait_for_a_slow_disk_is_told_so_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_disk_without_room_refuses_what_does_not_fit_and_goes_on_when_there_is_some() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     // Whatever the file system says is free: a quota, perhaps, says otherwise.
     app.disk.fail(Access::Resize, 0, ErrorKind::StorageFull);
     let mut registered = 1;

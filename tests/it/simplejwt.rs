@@ -4,6 +4,7 @@
 use latchkey::config::{Config, SimpleJwt};
 use serde_json::{Value, json};
 
+use crate::support::messages::{BAD_TOKEN, bad_refresh};
 use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, claims};
 
 fn obtaining(app: &TestApp, body: &Value) -> Call {
@@ -20,8 +21,7 @@ fn v5_5(config: &mut Config) {
 
 #[tokio::test]
 async fn its_login_gives_tokens_alone_for_an_address_in_either_field() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for body in [
         json!({"email": ANN, "password": PASSWORD}),
         json!({"username": "ANN@example.com", "password": PASSWORD}),
@@ -41,8 +41,7 @@ async fn its_login_gives_tokens_alone_for_an_address_in_either_field() {
 
 #[tokio::test]
 async fn its_login_refuses_in_its_own_words_and_tells_fields_by_their_names() {
-    let app = TestApp::start();
-    app.register(ANN).await;
+    let app = TestApp::with_ann().await;
     for (email, password) in [(ANN, "wrong"), (BOB, PASSWORD)] {
         let body = json!({"username": email, "password": password});
         let reply = app.refuses(obtaining(&app, &body), no_active_account()).await;
@@ -75,8 +74,7 @@ async fn its_login_counts_with_the_other_one() {
 
 #[tokio::test]
 async fn from_5_5_on_user_id_is_a_string_and_tokens_of_before_are_good() {
-    let app = TestApp::start();
-    let before = app.newcomer(ANN).await;
+    let (app, before) = TestApp::with_ann_in().await;
     assert_eq!(claims(&before.access)["user_id"], 1);
     let app = app.restart_with(v5_5).await;
     assert_eq!(app.profile(&before.access).await.status, 200);
@@ -95,32 +93,28 @@ async fn from_5_5_on_invalid_and_expired_are_two_messages() {
     ] {
         let app = TestApp::start_with(change);
         let tokens = app.newcomer(ANN).await;
-        let refused = |message: &str| (401, json!({"detail": message, "code": "token_not_valid"}));
         let verify = |token: &str| app.verifying(token);
         let message = async |access: &str| {
             let body = app.profile(access).await.json();
             body["messages"][0]["message"].as_str().unwrap().to_owned()
         };
-        assert_eq!(app.refreshing("x.y.z").await.told(), refused(invalid));
-        assert_eq!(verify("x.y.z").await.told(), refused(invalid));
+        assert_eq!(app.refreshing("x.y.z").await.told(), bad_refresh(invalid));
+        assert_eq!(verify("x.y.z").await.told(), bad_refresh(invalid));
         assert_eq!(message("x.y.z").await, invalid);
         app.advance(25 * 60 * 60);
-        assert_eq!(app.refreshing(&tokens.refresh).await.told(), refused(expired));
-        assert_eq!(verify(&tokens.refresh).await.told(), refused(expired));
-        assert_eq!(verify(&tokens.access).await.told(), refused(expired));
+        assert_eq!(app.refreshing(&tokens.refresh).await.told(), bad_refresh(expired));
+        assert_eq!(verify(&tokens.refresh).await.told(), bad_refresh(expired));
+        assert_eq!(verify(&tokens.access).await.told(), bad_refresh(expired));
         assert_eq!(message(&tokens.access).await, expired);
     }
 }
 
 #[tokio::test]
 async fn from_5_5_on_a_disabled_account_has_an_answer_of_its_own_at_a_refresh() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     app.disk.replace(br#""is_disabled":false"#, br#""is_disabled":true "#);
     let app = app.restart().await;
-    let before = app.refreshing(&tokens.refresh).await.told();
-    let invalid = json!({"detail": "Token is invalid or expired", "code": "token_not_valid"});
-    assert_eq!(before, (401, invalid));
+    assert_eq!(app.refreshing(&tokens.refresh).await.told(), bad_refresh(BAD_TOKEN));
     let app = app.restart_with(v5_5).await;
     let expected = json!({"detail": "No active account found for the given token."});
     app.refuses(app.refreshing(&tokens.refresh), (401, expected)).await;

@@ -20,8 +20,7 @@ async fn verified(app: &TestApp, token: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn both_kinds_verify_while_they_are_good() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     assert_eq!(verified(&app, &tokens.access).await, good());
     assert_eq!(verified(&app, &tokens.refresh).await, good());
     let form = app.call("POST", "/api/token/verify").form(&[("token", &tokens.access)]);
@@ -36,8 +35,7 @@ async fn both_kinds_verify_while_they_are_good() {
 
 #[tokio::test]
 async fn a_superseded_refresh_token_is_refused_and_is_no_reuse() {
-    let app = TestApp::start();
-    let first = app.newcomer(ANN).await;
+    let (app, first) = TestApp::with_ann_in().await;
     let second = app.refresh(&first.refresh).await;
     assert_eq!(verified(&app, &first.refresh).await, good(), "as a refresh within the grace");
     assert_eq!(verified(&app, &first.access).await, good(), "its session lives");
@@ -53,8 +51,7 @@ async fn a_superseded_refresh_token_is_refused_and_is_no_reuse() {
 
 #[tokio::test]
 async fn tokens_of_an_ended_session_and_strangers_do_not_verify() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let others = TestApp::start_as_stranger().newcomer(ANN).await;
     for token in [others.access.as_str(), &others.refresh, "garbage", "a.b.c"] {
         let reply = app.refuses(app.verifying(token), invalid()).await;
@@ -67,8 +64,7 @@ async fn tokens_of_an_ended_session_and_strangers_do_not_verify() {
 
 #[tokio::test]
 async fn a_blacklisted_token_ends_its_session_once() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let other = app.log_in(ANN).await;
     assert_eq!(app.blacklisting(&tokens.refresh).await.told(), good());
     assert_eq!(app.profile(&tokens.access).await.status, 401);
@@ -86,16 +82,14 @@ async fn a_blacklisted_token_ends_its_session_once() {
 
 #[tokio::test]
 async fn of_two_that_blacklist_at_once_one_succeeds() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let replies = at_once((0..2).map(|_| app.blacklisting(&tokens.refresh))).await;
     assert_eq!(statuses(&replies), [200, 401]);
 }
 
 #[tokio::test]
 async fn what_cannot_be_blacklisted_is_told_in_the_words_of_the_contract() {
-    let app = TestApp::start();
-    let tokens = app.newcomer(ANN).await;
+    let (app, tokens) = TestApp::with_ann_in().await;
     let others = TestApp::start_as_stranger().newcomer(ANN).await;
     for (token, expected) in [
         (&tokens.access, bad_refresh(WRONG_TYPE)),

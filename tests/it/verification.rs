@@ -44,8 +44,7 @@ fn bad_tokens(good: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_mail_holds_one_link_to_the_page() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let [mail] = app.mails.sent().try_into().unwrap_or_else(|_| panic!("one mail"));
     let link = format!("https://accounts.example.com{CONFIRM}?token={token}");
     assert_eq!((mail.to.as_str(), mail.link.as_deref()), (ANN, Some(link.as_str())));
@@ -56,8 +55,7 @@ async fn the_mail_holds_one_link_to_the_page() {
 
 #[tokio::test]
 async fn opening_the_link_asks_and_confirms_nothing() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     for method in ["GET", "HEAD"] {
         for target in [
             format!("{CONFIRM}?token={token}"),
@@ -86,8 +84,7 @@ async fn opening_the_link_asks_and_confirms_nothing() {
 
 #[tokio::test]
 async fn the_button_confirms_once_and_then_says_so() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let tokens = app.log_in(ANN).await;
     assert_page(&app.press("confirm", &token).await, 200, CONFIRMED);
     assert!(app.is_verified(&tokens.access).await);
@@ -106,8 +103,7 @@ async fn the_button_confirms_once_and_then_says_so() {
 
 #[tokio::test]
 async fn simultaneous_confirmations_are_one() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     // A form without a button confirms as well.
     let clicking = || app.call("POST", CONFIRM).form(&[("token", &*token)]);
     let replies = at_once((0..8).map(|_| clicking())).await;
@@ -118,8 +114,7 @@ async fn simultaneous_confirmations_are_one() {
 
 #[tokio::test]
 async fn programs_confirm_with_json() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let tokens = app.log_in(ANN).await;
     for bad in bad_tokens(&token).into_iter().filter(|bad| !bad.is_empty()) {
         app.refuses(app.confirming(&bad), bad_ticket()).await;
@@ -132,8 +127,7 @@ async fn programs_confirm_with_json() {
 #[tokio::test]
 async fn a_ticket_is_good_for_its_day_and_no_longer() {
     for (seconds, is_good) in [(DAY - 1, true), (DAY, false), (DAY + 1, false)] {
-        let app = TestApp::start();
-        let token = app.invited(ANN).await;
+        let (app, token) = TestApp::with_ann_invited().await;
         app.advance(seconds);
         let reply = app.post(CONFIRM, &json!({"token": token})).await;
         assert_eq!(reply.status, if is_good { 200 } else { 400 }, "after {seconds} s");
@@ -148,8 +142,7 @@ async fn a_ticket_is_good_for_its_day_and_no_longer() {
 
 #[tokio::test]
 async fn bad_links_get_a_page_that_says_what_to_do() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let tokens = app.log_in(ANN).await;
     let opens_nothing = async || {
         assert_page(&app.get(CONFIRM).await, 400, BAD_LINK);
@@ -169,8 +162,7 @@ async fn bad_links_get_a_page_that_says_what_to_do() {
 
 #[tokio::test]
 async fn this_was_not_me_removes_the_account_after_a_second_page() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     let tokens = app.log_in(ANN).await;
     let asking = async || {
         let page = app.press("disown", &token).await;
@@ -196,8 +188,7 @@ async fn this_was_not_me_removes_the_account_after_a_second_page() {
 
 #[tokio::test]
 async fn a_confirmed_account_is_not_removed() {
-    let app = TestApp::start();
-    let token = app.invited(ANN).await;
+    let (app, token) = TestApp::with_ann_invited().await;
     app.confirm(&token).await;
     for action in ["disown", "disown_confirmed"] {
         let reply = app.unchanged(async || app.press(action, &token).await).await;

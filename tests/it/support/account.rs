@@ -4,7 +4,7 @@ use latchkey::domain::EventKind;
 use latchkey::mail::SentMail;
 use serde_json::{Value, json};
 
-use super::{CONFIRM, Call, PASSWORD, Reply, TestApp, Tokens, until};
+use super::{ANN, CONFIRM, Call, PASSWORD, Reply, TestApp, Tokens, until};
 
 /// The password that takes the place of everybody's.
 pub(crate) const NEW_PASSWORD: &str = "brick-Sail 9 meadow";
@@ -19,6 +19,27 @@ pub(crate) struct Change {
 }
 
 impl TestApp {
+    /// One at which Ann has registered.
+    pub(crate) async fn with_ann() -> Self {
+        let app = Self::start();
+        app.register(ANN).await;
+        app
+    }
+
+    /// One at which she has logged in as well.
+    pub(crate) async fn with_ann_in() -> (Self, Tokens) {
+        let app = Self::with_ann().await;
+        let tokens = app.log_in(ANN).await;
+        (app, tokens)
+    }
+
+    /// One at which she has registered, and the token that was mailed to her.
+    pub(crate) async fn with_ann_invited() -> (Self, String) {
+        let app = Self::with_ann().await;
+        let token = app.mailed_token().await;
+        (app, token)
+    }
+
     pub(crate) fn patch(&self, tokens: &Tokens, body: &Value) -> Call {
         self.call("PATCH", "/api/profile/").bearer(&tokens.access).json(body)
     }
