@@ -38,7 +38,8 @@ use crate::secret::Secret;
 /// How long an idle thread keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
 
-/// Hashes and verifies passwords. The threads end with it.
+/// Hashes and verifies passwords. If a future of its methods is dropped while it waits in the
+/// queue, no work is done. The threads end with it.
 #[derive(Debug)]
 pub struct Hasher {
     argon: Arc<Argon>,
@@ -83,8 +84,6 @@ impl Hasher {
 
     /// Hashes `password` with `salt`, which must be random and used once, on behalf of `from`.
     ///
-    /// If the returned future is dropped while it waits in the queue, no work is done.
-    ///
     /// # Errors
     /// [`HasherBusy`] if it would wait too long, or if there is not enough memory.
     pub async fn hash(
@@ -115,8 +114,6 @@ impl Hasher {
     /// Compares `password`, in each of its [`forms`], with the `stored` hash, on behalf of `from`.
     /// Without a hash, or with one that cannot be read or that asks for more than 256 MiB, the
     /// verdict is [`Verdict::Mismatch`], for which the same work is done as for a wrong password.
-    ///
-    /// If the returned future is dropped while it waits in the queue, no work is done.
     ///
     /// # Errors
     /// [`HasherBusy`] if it would wait too long, or there is not enough memory.

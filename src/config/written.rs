@@ -84,12 +84,10 @@ impl Config {
 
 /// What a command needs that works on the data directory.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the type of each section says what it is for")]
 pub struct DataConfig {
-    /// Where data is.
     pub storage: StorageConfig,
-    /// What tokens are like.
     pub tokens: TokenConfig,
-    /// How long events are kept.
     pub audit: AuditConfig,
 }
 

@@ -158,14 +158,9 @@ impl Shared {
             if let Some(job) = state.queue.pop() {
                 return Some(job);
             }
-            if memory.len() == 0 {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let (guard, waited) = self
-                .changed
-                .wait_timeout(state, self.keep_memory)
-                .unwrap_or_else(PoisonError::into_inner);
+            let timeout = if memory.len() == 0 { Duration::MAX } else { self.keep_memory };
+            let (guard, waited) =
+                self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
             state = guard;
             if waited.timed_out() {
                 // Wiping takes milliseconds: not under the lock.

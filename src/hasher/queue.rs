@@ -35,9 +35,6 @@ const WEIGHT: u32 = 8;
 /// was starved once, must not close the queue for the next hundred callers.
 const OUTLIER: u32 = 4;
 
-/// The shortest and longest wait that a refused caller is told.
-const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
 /// The jobs that wait, and how long a hash takes.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
@@ -152,8 +149,8 @@ impl<J> Queue<J> {
     pub(super) fn retry_after(&self) -> Duration {
         let ahead = u32::try_from(self.waiting() + self.running).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.threads).unwrap_or(u32::MAX);
-        let (least, most) = RETRY_AFTER;
-        (self.mean.saturating_mul(ahead) / threads).clamp(least, most)
+        let wait = self.mean.saturating_mul(ahead) / threads;
+        wait.clamp(Duration::from_secs(1), Duration::from_mins(1))
     }
 
     fn waiting(&self) -> usize {

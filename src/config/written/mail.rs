@@ -12,6 +12,9 @@ use crate::config::{MailConfig, MailTransport, SmtpConfig, SmtpSecurity};
 /// The sender until there is another; no mail server sends for it.
 const DEFAULT_FROM: &str = "Latchkey <latchkey@localhost>";
 
+/// What the name of a mail server looks like.
+const HOST: &str = "a host name or an IP address, without a port";
+
 /// `exposed` is the address to listen on if others than this machine can reach it.
 pub(super) fn mail(mut section: Section<'_>, exposed: Option<SocketAddr>) -> MailConfig {
     let name = section.choice("transport", "log", &["log", "smtp", "file"].map(|it| (it, it)));
@@ -20,56 +23,56 @@ pub(super) fn mail(mut section: Section<'_>, exposed: Option<SocketAddr>) -> Mai
         text.parse::<Mailbox>().is_ok().then(|| text.trim().to_owned())
     });
     let directory = section.optional_path("directory");
-    let smtp = smtp(&mut section, name == "smtp");
-    match name {
-        "log" if !section.is_written("transport") => {
-            if let Some(address) = exposed {
-                section.problem(
-                    "transport",
-                    format_args!(
-                        "is required, since {address} is not loopback: \"smtp\" with smtp_host and \
-                         from, or \"log\" to print mails, links included, to the log"
-                    ),
+    let smtp = smtp(&mut section);
+    let transport = match name {
+        "smtp" => {
+            if from == DEFAULT_FROM {
+                let rule = "is required for transport \"smtp\" and must not be the default";
+                section.problem("from", format_args!("{rule}: {takes}"));
+            }
+            if smtp.host.is_empty() {
+                let message = format_args!("is required for transport \"smtp\": {HOST}");
+                section.problem("smtp_host", message);
+            }
+            if smtp.security == SmtpSecurity::None && !is_local(&smtp.host) {
+                section.warn(
+                    "mail.smtp_security is \"none\": mailed links, and smtp_password if it is set, \
+                     cross the network unencrypted",
                 );
             }
+            MailTransport::Smtp(smtp)
         }
-        "smtp" if from == DEFAULT_FROM => section.problem(
-            "from",
-            format_args!("is required for transport \"smtp\" and must not be the default: {takes}"),
-        ),
-        "file" if directory.is_none() => {
-            section.problem("directory", "is required for transport \"file\": a path");
+        "file" => {
+            if directory.is_none() {
+                section.problem("directory", "is required for transport \"file\": a path");
+            }
+            MailTransport::File { directory: directory.unwrap_or_default() }
         }
-        _ => {}
-    }
-    let config = MailConfig {
-        transport: match name {
-            "smtp" => MailTransport::Smtp(smtp),
-            "file" => MailTransport::File { directory: directory.unwrap_or_default() },
-            _ => MailTransport::Log,
-        },
+        _ => {
+            if let Some(address) = exposed {
+                if !section.is_written("transport") {
+                    section.problem(
+                        "transport",
+                        format_args!(
+                            "is required, since {address} is not loopback: \"smtp\" with smtp_host \
+                             and from, or \"log\" to print mails, links included, to the log"
+                        ),
+                    );
+                }
+                section.warn(
+                    "mail.transport is \"log\": anyone who can read the log can use mailed links",
+                );
+            }
+            MailTransport::Log
+        }
+    };
+    MailConfig {
+        transport,
         from,
         templates: section.optional_path("templates"),
         per_mailbox_per_day: section.limit("per_mailbox_per_day", 5, 1..=1000),
         keep_failed: section.duration("keep_failed", "7d", HOUR..=days(365)),
-    };
-    match &config.transport {
-        MailTransport::Log if exposed.is_some() => {
-            section.warn(
-                "mail.transport is \"log\": anyone who can read the log can use mailed links",
-            );
-        }
-        MailTransport::Smtp(smtp)
-            if smtp.security == SmtpSecurity::None && !is_local(&smtp.host) =>
-        {
-            section.warn(
-                "mail.smtp_security is \"none\": mailed links, and smtp_password if it is set, \
-                 cross the network unencrypted",
-            );
-        }
-        _ => {}
     }
-    config
 }
 
 /// The name that mail comes from, beside its address.
@@ -77,12 +80,8 @@ pub(super) fn sender_name(mail: &MailConfig) -> Option<String> {
     mail.from.parse::<Mailbox>().ok()?.name
 }
 
-fn smtp(section: &mut Section<'_>, is_used: bool) -> SmtpConfig {
-    let takes = "a host name or an IP address, without a port";
-    let host = section.optional("smtp_host", takes, parse_host);
-    if is_used && host.is_none() {
-        section.problem("smtp_host", format_args!("is required for transport \"smtp\": {takes}"));
-    }
+fn smtp(section: &mut Section<'_>) -> SmtpConfig {
+    let host = section.optional("smtp_host", HOST, parse_host);
     let port =
         section.integer_or_zero("smtp_port", 0, 1..=65_535, "the usual one of smtp_security");
     let securities = [
