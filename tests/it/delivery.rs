@@ -222,17 +222,6 @@ async fn a_jump_that_is_confirmed_gives_up_what_is_too_late() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_while_the_clock_is_behind() {
-    let app = TestApp::with_ann().await;
-    app.clock.set_wall(START.saturating_sub(Duration::from_secs(61)));
-    assert_eq!(app.attempts_now().await, 0);
-    soon(app.deliver()).await;
-    assert_eq!(app.mails.attempts(), 0);
-    app.advance(61);
-    assert_eq!((app.attempts_now().await, app.waiting_mails()), (1, 0));
-}
-
-#[tokio::test]
 async fn nothing_is_sent_that_could_not_be_recorded() {
     let app = TestApp::with_ann().await;
     app.disk.set_full(true);

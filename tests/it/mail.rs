@@ -16,20 +16,11 @@ fn failed() -> Delivery {
 }
 
 #[tokio::test]
-async fn a_mail_server_that_is_down_fails_no_request() {
-    let app = TestApp::start();
-    app.mails.fail_next(100, deferred());
-    app.register(ANN).await;
-    app.deliver().await;
-    app.log_in(ANN).await;
-    assert_eq!((app.waiting_mails(), app.mails.sent().len()), (1, 0));
-}
-
-#[tokio::test]
 async fn a_mail_is_tried_again_after_a_second_then_two_then_four() {
     let app = TestApp::with_ann().await;
     app.mails.fail_next(10, deferred());
     assert_eq!(app.attempts_now().await, 1);
+    app.log_in(ANN).await;
     // Each wait is twice the last, give or take a fifth, and ten minutes at most.
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256_u64] {
         app.clock.advance(Duration::from_millis(seconds * 790));
@@ -75,20 +66,6 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
     assert_eq!(app.mails.attempts(), 0);
     // The account stays, and can be used.
     app.log_in(ANN).await;
-}
-
-#[tokio::test]
-async fn a_restart_tries_at_once_what_was_put_off() {
-    let app = TestApp::with_ann().await;
-    app.mails.fail_next(10, deferred());
-    for _ in 0..10 {
-        app.deliver().await;
-    }
-    assert_eq!(app.attempts_now().await, 0);
-    let app = app.restart().await;
-    assert_eq!(app.attempts_now().await, 0, "it is not due");
-    app.deliver().await;
-    assert_eq!((app.waiting_mails(), app.mails.sent().len()), (0, 1));
 }
 
 #[tokio::test]

@@ -44,7 +44,6 @@ mod properties;
 mod races;
 mod refresh;
 mod register;
-mod rehash;
 mod request_log;
 mod reset_page;
 mod reset_password;

@@ -322,26 +322,9 @@ fn the_wire_has_its_limits() {
         assert!(reply.head.contains("connection: close"), "{}", reply.head);
         assert_eq!(wire.rest().unwrap(), b"", "the connection closes");
     }
-    // A length and chunks, or a length that is none: answered at most once, and closed.
-    for framing in ["Content-Length: 2\r\nTransfer-Encoding: chunked", "Content-Length: two"] {
-        let mut wire = running.connect();
-        wire.send(format!("{post}{framing}\r\n\r\n0\r\n\r\n").as_bytes()).unwrap();
-        let reply = wire.receive().unwrap();
-        assert_eq!(reply.status, 400, "{framing}: {reply:?}");
-        assert_eq!(wire.rest().unwrap(), b"", "{framing}: the connection closes");
-    }
-    let mut wire = running.connect();
-    wire.send(b"no request at all\r\n\r\n").unwrap();
-    assert_eq!(wire.receive().unwrap().status, 400);
     let mut wire = running.connect();
     let long = format!("GET /healthz HTTP/1.1\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000));
     // The server may close before it has read all of this.
     let _ = wire.send(long.as_bytes());
     assert!(wire.receive().is_ok_and(|reply| reply.status == 431));
-    let mut wire = running.connect();
-    wire.send(b"HEAD /healthz HTTP/1.1\r\nHost: test\r\n\r\nGET /healthz HTTP/1.1\r\n").unwrap();
-    wire.send(b"Host: test\r\nConnection: close\r\n\r\n").unwrap();
-    let head = String::from_utf8(wire.rest().unwrap()).unwrap();
-    assert_eq!(head.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{head}");
-    assert_eq!(head.matches("{\"status\":\"ok\"}").count(), 1, "HEAD has no body: {head}");
 }

@@ -14,7 +14,7 @@ fn problem<'a>(page: &'a str, field: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn the_link_opens_a_form_that_password_managers_understand_and_changes_nothing() {
+async fn the_link_opens_a_form_and_changes_nothing() {
     let app = TestApp::start_with(|config| config.passwords.policy.min_length = 10);
     app.register(ANN).await;
     let token = app.reset_token(ANN).await;
@@ -24,21 +24,10 @@ async fn the_link_opens_a_form_that_password_managers_understand_and_changes_not
         let reply = app.unchanged(async || app.get(&path).await).await;
         assert_page(&reply, 200, HEADING);
         let page = reply.text();
-        for part in [
-            "<form method=\"post\" action=\"&#x2f;reset-password&#x2f;\"",
-            &format!("name=\"token\" value=\"{token}\""),
-            ANN,
-            "autocomplete=\"username\" readonly",
-            "name=\"new_password\" type=\"password\" autocomplete=\"new-password\"",
-            "name=\"confirm_password\" type=\"password\" autocomplete=\"new-password\"",
-            "at least 10 characters",
-            "none of the most common passwords",
-        ] {
+        for part in [&format!("name=\"token\" value=\"{token}\""), ANN, "at least 10 characters"] {
             assert!(page.contains(part), "no {part}: {page}");
         }
         assert!(!page.contains("<script") && !page.contains("role=\"alert\""), "{page}");
-        let policy = reply.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'"), "{policy}");
     }
 }
 

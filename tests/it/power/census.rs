@@ -27,14 +27,11 @@ pub(super) struct View {
     pub(super) next_mail: u64,
 }
 
-/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) email: String,
     pub(super) username: Option<String>,
-    /// Whether the address is confirmed.
     pub(super) is_verified: bool,
-    /// How often credentials changed.
     pub(super) version: u64,
     /// The address that was asked for, in time or not.
     pub(super) pending: Option<String>,
@@ -51,15 +48,11 @@ pub(super) struct Census {
     pub(super) over: usize,
 }
 
-/// One table: its keys and its records.
 type Rows<K> = BTreeMap<K, Value>;
 
 impl Census {
     /// Opens what is on `disk`, as after a crash, holds its tables against each other, and takes
     /// stock at `now`.
-    ///
-    /// # Errors
-    /// What is half-made or torn.
     pub(super) fn take(disk: &Disk, now: Timestamp) -> Result<Self, String> {
         let mut database = disk.open(1 << 20, Opening::Again).map_err(|error| error.to_string())?;
         match database.check_integrity() {
@@ -106,7 +99,6 @@ impl Census {
     }
 }
 
-/// What is wrong with a database.
 #[derive(Default)]
 struct Flaws(Vec<String>);
 
@@ -246,7 +238,6 @@ fn records<K: Key + 'static, Owned: Ord>(
     rows.collect()
 }
 
-/// The keys of a table.
 fn keys<K: Key + 'static, V: redb::Value + 'static, Owned: Ord>(
     read: &ReadTransaction,
     name: &str,

@@ -4,7 +4,6 @@ use super::model::{Login, Model, Person, Slip};
 use super::operation::{Kind, Operation, choose, instead};
 use super::plan::Action;
 
-/// How many addresses there are.
 const ADDRESSES: usize = 6;
 
 /// The request by which `action` is done; something like it where that cannot be done now.

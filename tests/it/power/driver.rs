@@ -15,10 +15,8 @@ use crate::support::{Place, Reply, TestApp, WRONG};
 /// Turns that are given to all tasks, so that whatever can go on without the writer has done so.
 const SETTLING: usize = 24;
 
-/// How an operation ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
-    /// The answer, if it has one.
     pub(super) reply: Option<Reply>,
     /// How many entries the disk's journal had when the writer next waited, or had nothing left to
     /// do: the same however fast either of them is.

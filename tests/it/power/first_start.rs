@@ -23,7 +23,6 @@ use super::platter::{Fate, Platter};
 use super::stretch::Tally;
 use crate::support::{Disk, Entry, START, TestApp};
 
-/// A file that a power cut left.
 type File = (String, Vec<u8>);
 
 const DATABASE: &str = "data/latchkey.redb";

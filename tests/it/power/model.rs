@@ -28,9 +28,7 @@ pub(super) struct Model {
     /// Seconds since the start.
     pub(super) now: u64,
     pub(super) users: BTreeMap<u64, Person>,
-    /// Every session there ever was.
     pub(super) sessions: Vec<Login>,
-    /// Every ticket there ever was.
     pub(super) tickets: Vec<Slip>,
     pub(super) outbox: BTreeMap<u64, Letter>,
     users_made: u64,
@@ -68,12 +66,10 @@ pub(super) struct Login {
 pub(super) struct Slip {
     pub(super) user: u64,
     pub(super) purpose: &'static str,
-    /// Where it was sent.
     email: String,
     expires_at: u64,
     is_redeemed: bool,
     is_void: bool,
-    /// What was mailed.
     pub(super) token: Option<String>,
 }
 
@@ -85,12 +81,10 @@ pub(super) struct Letter {
     ticket: Option<usize>,
 }
 
-/// What an operation should lead to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     /// The answer's status; `None` if there is no answer.
     pub(super) status: Option<u16>,
-    /// Whether anything changes.
     pub(super) has_effect: bool,
 }
 
@@ -101,7 +95,6 @@ impl Expected {
 }
 
 impl Model {
-    /// The time by the clock.
     pub(super) fn wall(&self) -> Timestamp {
         START.saturating_add(Duration::from_secs(self.now))
     }
@@ -114,7 +107,6 @@ impl Model {
         self.users.iter().find(|(_, user)| user.email == email).map(|(id, user)| (*id, user))
     }
 
-    /// Whether a session can be used.
     pub(super) fn is_live(&self, session: &Login) -> bool {
         session.is_live(self.now)
     }
@@ -130,17 +122,14 @@ impl Model {
         self.is_late(session) && session.tokens.len() != 2
     }
 
-    /// Whether a refresh token that was issued then has not expired.
     pub(super) const fn can_use_refresh(&self, issued_at: u64) -> bool {
         self.now < issued_at + REFRESH
     }
 
-    /// Whether an access token that was issued then has not expired.
     pub(super) const fn can_use_access(&self, issued_at: u64) -> bool {
         self.now < issued_at + ACCESS
     }
 
-    /// Whether a ticket can be redeemed.
     pub(super) fn is_open(&self, slip: &Slip) -> bool {
         !slip.is_void && !slip.is_redeemed && self.now < slip.expires_at
     }

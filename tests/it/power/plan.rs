@@ -9,7 +9,6 @@ use super::operation::Kind;
 /// One thing that somebody does. The number chooses among whom, or what, it can be done to.
 pub(super) type Action = (Kind, usize);
 
-/// How often each is chosen.
 const ACTIONS: [(usize, Kind); 19] = [
     (3, Kind::Register),
     (2, Kind::Confirm),
@@ -32,7 +31,6 @@ const ACTIONS: [(usize, Kind); 19] = [
     (1, Kind::Sweep),
 ];
 
-/// One step of a history.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Several tasks at once, whose writes come together in one commit. The power goes before so
@@ -42,7 +40,6 @@ pub(super) enum Step {
     Deliver(Option<usize>),
     /// Time passes, in seconds.
     Wait(u64),
-    /// The server stops and starts.
     Restart,
 }
 

@@ -44,7 +44,6 @@ impl Platter {
         }
     }
 
-    /// Whether anything waits to be flushed.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }

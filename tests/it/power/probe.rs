@@ -5,9 +5,6 @@ use super::operation::{Operation, choose};
 use crate::support::{Disk, PASSWORD, Reply, TestApp};
 
 /// Starts the server on `disk` and asks it about what `model` says.
-///
-/// # Errors
-/// What is otherwise.
 pub(super) async fn ask(
     beside: &TestApp,
     disk: Disk,

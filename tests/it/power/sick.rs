@@ -22,7 +22,6 @@ const HEALTHY: usize = 4;
 /// The most operations until an access fails.
 const OPERATIONS: usize = 12;
 
-/// How often each thing is done.
 const ACTIONS: [(usize, Kind); 8] = [
     (1, Kind::Register),
     (2, Kind::LogIn),
@@ -43,10 +42,8 @@ struct Patient {
     lost: Lost,
 }
 
-/// What the faults have cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lost {
-    /// Operations that were refused.
     pub(super) answers: usize,
     /// Those of them that showed a token which was superseded for good.
     pub(super) thefts: usize,
@@ -54,9 +51,6 @@ pub(super) struct Lost {
 
 /// Lets accesses of a kind fail, from the first of them on, then from the second, and so on until
 /// `last`. Returns what that cost.
-///
-/// # Errors
-/// Which promise did not hold.
 pub(super) async fn run(access: Access, error: ErrorKind, last: usize) -> Result<Lost, String> {
     let app = TestApp::start_on(Disk::default(), |config| {
         configure(config);

@@ -63,9 +63,6 @@ impl Stretch<'_> {
     }
 
     /// Which of the stages that a cut at `position` may leave is in a database.
-    ///
-    /// # Errors
-    /// If it is none of them.
     pub(super) fn stage_of(&self, census: &Census, position: usize) -> Result<usize, String> {
         let stages = self.stages.iter().enumerate().skip(self.least(position));
         let found = stages.clone().find(|(_, model)| model.agrees_with(census));

@@ -25,7 +25,6 @@ const CUT_EVERY: u32 = 8;
 /// So much mail waits at most: all of it leaves side by side, and is gone in one commit.
 const MOST_MAIL: usize = 6;
 
-/// A history under way.
 struct Trial<'t> {
     seed: u64,
     /// None only while it is taken down and started again.
@@ -38,15 +37,11 @@ struct Trial<'t> {
     written: DefaultHasher,
     /// How many passwords were chosen: none is chosen twice.
     passwords: u64,
-    /// How many cuts were held against the model.
     cuts: usize,
     tally: &'t mut Tally,
 }
 
 /// Runs a history. Gives a digest of everything that was written to its disks.
-///
-/// # Errors
-/// Which promise did not hold, and where.
 pub(super) async fn run(seed: u64, steps: &[Step], tally: &mut Tally) -> Result<u64, String> {
     let disk = Disk::default();
     disk.record();
@@ -87,7 +82,6 @@ impl Trial<'_> {
         self.server.as_ref().unwrap()
     }
 
-    /// Stops the server and starts it on `disk`.
     async fn move_to(&mut self, disk: Disk) {
         let app = self.server.take().unwrap();
         self.server = Some(app.move_to(disk).await);

@@ -4,8 +4,6 @@
 // The fuzz targets take this file in from elsewhere, so it says where the rest of it is.
 #[path = "disk/gate.rs"]
 mod gate;
-#[path = "disk/journal.rs"]
-mod journal;
 
 use std::fmt;
 use std::io;
@@ -17,7 +15,6 @@ use redb::{Builder, Database, StorageBackend};
 
 use gate::Gate;
 pub(crate) use gate::Place;
-pub(crate) use journal::{Entry, Journal};
 
 /// A medium in memory. Clones are the same disk, so that an application can be restarted on it.
 #[derive(Clone, Default)]
@@ -28,8 +25,6 @@ struct State {
     memory: Memory,
     /// Whether nothing is free.
     is_full: AtomicBool,
-    /// Whether every access fails.
-    is_broken: AtomicBool,
     /// Which accesses fail by order; each that did is counted.
     fault: Mutex<Option<Fault>>,
     faults: AtomicU64,
@@ -52,10 +47,31 @@ pub(crate) enum Access {
 
 #[derive(Debug)]
 struct Fault {
-    access: Access,
+    /// Which access; `None` for every one.
+    access: Option<Access>,
     /// How many more accesses of the kind succeed.
     after: usize,
     kind: io::ErrorKind,
+}
+
+/// One access that a power cut could come before, within, or after.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Entry {
+    /// Bytes at an offset.
+    Write(u64, Arc<[u8]>),
+    /// Another length.
+    Resize(u64),
+    /// Everything before it is durable.
+    Flush,
+}
+
+/// Everything that was written since it was begun.
+#[derive(Default)]
+struct Journal {
+    entries: Vec<Entry>,
+    /// How many entries it may have until the power is gone.
+    ends_at: Option<usize>,
+    is_out: bool,
 }
 
 impl Disk {
@@ -66,20 +82,20 @@ impl Disk {
 
     /// Breaks the disk, or repairs it.
     pub(crate) fn set_broken(&self, is_broken: bool) {
-        self.0.is_broken.store(is_broken, Ordering::SeqCst);
+        let fault = Fault { access: None, after: 0, kind: io::ErrorKind::Other };
+        *self.fault() = is_broken.then_some(fault);
     }
 
     /// Lets one kind of access fail, once `after` more of it have succeeded and until
     /// [`mend`](Self::mend).
     pub(crate) fn fail(&self, access: Access, after: usize, kind: io::ErrorKind) {
         self.0.faults.store(0, Ordering::SeqCst);
-        *self.fault() = Some(Fault { access, after, kind });
+        *self.fault() = Some(Fault { access: Some(access), after, kind });
     }
 
-    /// Lets every access succeed again. Returns how many have failed since they began to.
-    pub(crate) fn mend(&self) -> u64 {
+    /// Lets every access succeed again.
+    pub(crate) fn mend(&self) {
         *self.fault() = None;
-        self.0.faults.load(Ordering::SeqCst)
     }
 
     /// How many accesses have failed since they were ordered to.
@@ -130,7 +146,7 @@ impl Disk {
 
     /// How many entries the journal has.
     pub(crate) fn position(&self) -> usize {
-        self.journal().as_ref().map_or(0, |journal| journal.entries().len())
+        self.journal().as_ref().map_or(0, |journal| journal.entries.len())
     }
 
     /// How many entries the journal had when the disk was last opened.
@@ -140,18 +156,18 @@ impl Disk {
 
     /// The journal's entries from `first` on.
     pub(crate) fn entries(&self, first: usize) -> Vec<Entry> {
-        self.journal().as_ref().map_or(Vec::new(), |journal| journal.entries()[first..].to_vec())
+        self.journal().as_ref().map_or(Vec::new(), |journal| journal.entries[first..].to_vec())
     }
 
     /// Takes the power away before the entry of the journal at `position`: that write or flush and
     /// every access after it fails.
     pub(crate) fn lose_power_at(&self, position: usize) {
-        self.journal().as_mut().unwrap().lose_power_at(position);
+        self.journal().as_mut().unwrap().ends_at = Some(position);
     }
 
     /// Whether the power is gone.
     pub(crate) fn is_out(&self) -> bool {
-        self.journal().as_ref().is_some_and(Journal::is_out)
+        self.journal().as_ref().is_some_and(|journal| journal.is_out)
     }
 
     /// Where the storage writer can be made to wait.
@@ -168,16 +184,12 @@ impl Disk {
     }
 
     fn work(&self, access: Access) -> io::Result<()> {
-        if self.0.is_broken.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the disk is broken"));
-        }
         if self.is_out() {
             return Err(io::Error::other("the power is gone"));
         }
         let mut fault = self.fault();
-        let Some(ordered) = fault.as_mut().filter(|fault| fault.access == access) else {
-            return Ok(());
-        };
+        let is_ordered = |fault: &&mut Fault| fault.access.is_none_or(|one| one == access);
+        let Some(ordered) = fault.as_mut().filter(is_ordered) else { return Ok(()) };
         if ordered.after > 0 {
             ordered.after -= 1;
             return Ok(());
@@ -188,16 +200,15 @@ impl Disk {
 
     /// Enters into the journal what is about to be done.
     fn note(&self, entry: impl FnOnce() -> Entry) -> io::Result<()> {
-        match self.journal().as_mut() {
-            Some(journal) => {
-                let noted = journal.note(entry);
-                if noted.is_err() {
-                    self.gate().power_is_out();
-                }
-                noted
+        if let Some(journal) = self.journal().as_mut() {
+            if journal.ends_at.is_some_and(|end| journal.entries.len() >= end) {
+                journal.is_out = true;
+                self.gate().power_is_out();
+                return Err(io::Error::other("the power is gone"));
             }
-            None => Ok(()),
+            journal.entries.push(entry());
         }
+        Ok(())
     }
 }
 

@@ -25,9 +25,6 @@ impl Model {
     }
 
     /// Learns what an answer to an operation told its client.
-    ///
-    /// # Errors
-    /// If it told two clients different things.
     pub(in crate::power) fn learn(
         &mut self,
         operation: &Operation,
@@ -66,7 +63,6 @@ impl Model {
         Ok(())
     }
 
-    /// Learns what is in a mail that has arrived.
     pub(in crate::power) fn read_mail(&mut self, mail: &SentMail) {
         if mail.link.is_none() {
             return;
@@ -82,7 +78,6 @@ impl Model {
     }
 }
 
-/// What a mail says.
 pub(in crate::power) fn kind_of(mail: &SentMail) -> &'static str {
     match &mail.link {
         None => "notice",

@@ -307,7 +307,6 @@ impl Model {
         })
     }
 
-    /// Queues a mail to a user's address.
     fn post(&mut self, kind: &'static str, user: u64, ticket: Option<usize>) {
         let to = self.users[&user].email.clone();
         self.send(kind, &to, user, ticket);
