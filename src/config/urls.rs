@@ -99,14 +99,8 @@ mod tests {
 
     #[test]
     fn networks_may_be_single_addresses() {
-        for (text, network) in [
-            ("127.0.0.0/8", "127.0.0.0/8"),
-            ("10.1.2.3/8", "10.0.0.0/8"),
-            ("10.1.2.3", "10.1.2.3/32"),
-            ("::1", "::1/128"),
-        ] {
-            assert_eq!(parse_network(text).map(|net| net.to_string()).as_deref(), Some(network));
-        }
+        assert_eq!(parse_network("10.1.2.3"), "10.1.2.3/32".parse().ok());
+        assert_eq!(parse_network("10.1.2.3/8"), "10.0.0.0/8".parse().ok());
         for text in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8"] {
             assert_eq!(parse_network(text), None, "{text}");
         }

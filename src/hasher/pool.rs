@@ -202,7 +202,6 @@ fn lower_priority() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
     use tokio::task::JoinHandle;
@@ -244,6 +243,12 @@ mod tests {
         caller
     }
 
+    /// A job that reports its number when it is done.
+    fn job(done: &mpsc::Sender<u32>, number: u32) -> impl FnOnce() + Send + 'static {
+        let done = done.clone();
+        move || done.send(number).unwrap()
+    }
+
     /// Keeps the pool's only thread busy until the gate, the sender, is dropped.
     async fn occupy(pool: &Arc<Pool>) -> (mpsc::Sender<()>, Caller) {
         let (gate, opened) = mpsc::channel();
@@ -261,16 +266,12 @@ mod tests {
     async fn a_full_queue_refuses_at_once_and_serves_the_rest_in_turn() {
         let pool = Arc::new(pool(3));
         let (gate, occupied) = occupy(&pool).await;
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let job = |number: usize| {
-            let order = Arc::clone(&order);
-            move || order.lock().unwrap().push(number)
-        };
-        let first = call(&pool, address(1), job(1)).await;
-        let second = call(&pool, address(1), job(2)).await;
-        let third = call(&pool, address(1), job(3)).await;
-        assert!(call(&pool, address(1), job(4)).await.is_finished(), "refused");
-        let other = call(&pool, address(2), job(10)).await;
+        let (done, order) = mpsc::channel();
+        let first = call(&pool, address(1), job(&done, 1)).await;
+        let second = call(&pool, address(1), job(&done, 2)).await;
+        let third = call(&pool, address(1), job(&done, 3)).await;
+        assert!(call(&pool, address(1), job(&done, 4)).await.is_finished(), "refused");
+        let other = call(&pool, address(2), job(&done, 10)).await;
         drop(gate);
         assert_eq!(occupied.await.unwrap(), Ok(()));
         assert_eq!(first.await.unwrap(), Ok(()));
@@ -278,28 +279,22 @@ mod tests {
         let busy = HasherBusy { retry_after: Duration::from_secs(1) };
         assert_eq!(second.await.unwrap(), Err(busy), "above its share once another waits");
         assert_eq!(third.await.unwrap(), Err(busy));
-        assert_eq!(*order.lock().unwrap(), [1, 10]);
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [1, 10]);
     }
 
     #[tokio::test]
     async fn a_caller_that_went_away_is_not_worked_for() {
         let pool = Arc::new(pool(8));
         let (gate, occupied) = occupy(&pool).await;
-        let done = Arc::new(AtomicUsize::new(0));
-        let count = || {
-            let done = Arc::clone(&done);
-            move || {
-                done.fetch_add(1, Ordering::SeqCst);
-            }
-        };
-        let abandoned = call(&pool, address(1), count()).await;
-        let kept = call(&pool, address(1), count()).await;
+        let (done, order) = mpsc::channel();
+        let abandoned = call(&pool, address(1), job(&done, 1)).await;
+        let kept = call(&pool, address(1), job(&done, 2)).await;
         abandoned.abort();
         assert!(abandoned.await.unwrap_err().is_cancelled());
         drop(gate);
         occupied.await.unwrap().unwrap();
-        kept.await.unwrap().unwrap();
-        assert_eq!(done.load(Ordering::SeqCst), 1);
+        assert_eq!(kept.await.unwrap(), Ok(()));
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [2]);
     }
 
     #[tokio::test]

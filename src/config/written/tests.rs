@@ -313,10 +313,7 @@ fn what_does_not_exist_or_go_together_is_told_with_what_does() {
         ("[log]\ncache = 1", "c.toml:2: log.cache: no such key; did you mean storage.cache?"),
         ("[log]\ncheese = 1", "c.toml:2: log.cheese: no such key; [log] takes format, level"),
         ("[log]\n\"a\\nb\" = 1", "c.toml:2: log.a\\nb: no such key; [log] takes format, level"),
-        (
-            "listen = '[::1]:80'",
-            "c.toml:1: listen: no such key outside a section; did you mean server.listen?",
-        ),
+        ("levl = 1", "c.toml:1: levl: no such key outside a section; did you mean log.level?"),
         (
             "server = 1",
             "c.toml:1: server: found a value, but it is a section: write [server] above its keys",
@@ -352,10 +349,7 @@ fn what_does_not_exist_or_go_together_is_told_with_what_does() {
             "c.toml:2: tokens.session_lifetime: found 29m, but it must be at least \
              access_lifetime, 30m",
         ),
-        (
-            "[mail]\ntransport = 'file'",
-            "mail.directory: is required for transport \"file\": a path",
-        ),
+        ("mail.transport='file'", "mail.directory: is required for transport \"file\": a path"),
         (
             "[mail]\ntransport = 'smtp'\nfrom = 'a@b.example'",
             "mail.smtp_host: is required for transport \"smtp\": a host name or an IP address, \
@@ -367,10 +361,7 @@ fn what_does_not_exist_or_go_together_is_told_with_what_does() {
                 "mail.from: is required for transport \"smtp\" and must not be the default: {sender}"
             ),
         ),
-        (
-            "[mail]\nsmtp_username = 'a'",
-            "mail.smtp_password: must be set together with smtp_username",
-        ),
+        ("mail.smtp_username='a'", "mail.smtp_password: must be set together with smtp_username"),
         (
             "[mail]\nsmtp_password = 'a'\nsmtp_username = ''",
             "c.toml:3: mail.smtp_username: must be set together with smtp_password",
@@ -537,10 +528,7 @@ fn what_is_allowed_but_doubtful_warns() {
         (cookies("http://localhost:5173"), Some("cookies.enabled is true, but pages of http://l")),
         (cookies("capacitor://localhost"), Some("cookies.enabled is true, but pages of cap")),
         (format!("{https}{}", cookies("https://c.b.example")), None),
-        (
-            format!("{https}{}", cookies("https://c.d.example")),
-            Some("cookies.enabled is true, but"),
-        ),
+        (format!("{https}{}", cookies("https://c.d.example")), Some("cookies.enabled is")),
     ] {
         let warnings = loaded(&toml, &[]).warnings;
         assert_eq!(warnings.len(), usize::from(start.is_some()), "{warnings:?}");
@@ -648,13 +636,6 @@ fn a_value_can_come_from_a_file_that_a_variable_names() {
     let expected = "LATCHKEY_MAIL_SMTP_PASSWORD: LATCHKEY_MAIL_SMTP_PASSWORD_FILE is also set; set \
                     only one of the two";
     assert_eq!(problems, expected);
-}
-
-/// The name of a key may itself end in `_file`.
-#[test]
-fn the_variable_of_smtp_ca_file_is_not_read_as_a_file() {
-    let smtp = smtp_of(SMTP, &[("LATCHKEY_MAIL_SMTP_CA_FILE", "/nowhere/ca.pem")]);
-    assert_eq!(smtp.ca_file, Some(PathBuf::from("/nowhere/ca.pem")));
 }
 
 #[test]
