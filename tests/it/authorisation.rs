@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access};
+use crate::support::messages::{
+    BAD_TOKEN, WRONG_TYPE, bad_access, bad_authorization, no_credentials, not_found, unavailable,
+    user_not_found,
+};
 use crate::support::{
     ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens, assert_page,
 };
@@ -49,14 +52,8 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
     assert_eq!(app.call("POST", "/api/logout/").bearer(&ended.access).await.status, 204);
     let foreign = TestApp::start_as_stranger().newcomer(ANN).await;
 
-    let none = json!({"detail": "Authentication credentials were not provided."});
-    let bad_header = json!({
-        "detail": "Authorization header must contain two space-delimited values",
-        "code": "bad_authorization_header",
-    });
-    let not_found = json!({"detail": "User not found", "code": "user_not_found"});
-    let (_, invalid) = bad_access(BAD_TOKEN);
-    let (_, wrong_type) = bad_access(WRONG_TYPE);
+    let (none, bad_header, invalid, wrong_type) =
+        (no_credentials(), bad_authorization(), bad_access(BAD_TOKEN), bad_access(WRONG_TYPE));
     let table = [
         (String::new(), &none),
         ("Basic YTpi".to_owned(), &none),
@@ -75,22 +72,22 @@ async fn without_a_good_access_token_nobody_reads_or_changes_anything() {
         (format!("Bearer {}", tokens.refresh), &wrong_type),
     ];
     for endpoint in endpoints(&tokens) {
-        for (authorization, body) in &table {
+        for (authorization, refusal) in &table {
             let mut call = calling(&app, &endpoint);
             if !authorization.is_empty() {
                 call = call.header("authorization", authorization);
             }
-            let reply = app.refuses(call, (401, (*body).clone())).await;
+            let reply = app.refuses(call, (*refusal).clone()).await;
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
         }
     }
     let not_text = app.get("/api/profile/").header("authorization", b"Bearer \xff\xfe");
-    assert_eq!(not_text.await.told(), (401, invalid));
+    assert_eq!(not_text.await.told(), invalid);
     // The account of a good token may be gone meanwhile.
     assert_eq!(app.deleting(&tokens, PASSWORD).await.status, 204);
     for endpoint in endpoints(&tokens) {
         let call = calling(&app, &endpoint).bearer(&tokens.access);
-        app.refuses(call, (401, not_found.clone())).await;
+        app.refuses(call, user_not_found()).await;
     }
 }
 
@@ -125,7 +122,7 @@ async fn what_one_person_does_touches_nobody_else() {
     // Her session is not there for him, and her name and address are not to be had.
     let (_, session, _) = &endpoints(&ann)[7];
     let reply = app.call("DELETE", session).bearer(&bob.access).await;
-    assert_eq!(reply.told(), (404, json!({"detail": "Not found."})));
+    assert_eq!(reply.told(), not_found());
     for body in [json!({"username": "ANN"}), json!({"email": ANN, "current_password": PASSWORD})] {
         assert_eq!(app.patch(&bob, &body).await.status, 400);
     }
@@ -187,9 +184,8 @@ async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
         assert_page(&reply, 503, "Please try again in a moment");
         assert!(reply.retry_after().is_some());
     }
-    let unavailable = json!({"detail": "Service temporarily unavailable."});
     for call in calls {
-        let reply = app.refuses(call, (503, unavailable.clone())).await;
+        let reply = app.refuses(call, unavailable()).await;
         assert!(reply.retry_after().is_some());
     }
     assert_eq!(app.profile(&ann.access).await.status, 200);

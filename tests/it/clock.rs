@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use latchkey::clock::Timestamp;
 use latchkey::flows::upkeep::Upkeep;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::support::messages::unavailable;
 use crate::support::{ANN, BOB, CONFIRM, DAY, HOUR, PASSWORD, START, TestApp, WRONG};
 
 fn before_start(seconds: u64) -> Timestamp {
     START.saturating_sub(Duration::from_secs(seconds))
-}
-
-fn unavailable() -> (u16, Value) {
-    (503, json!({"detail": "Service temporarily unavailable."}))
 }
 
 /// What a behind clock refuses, at every endpoint where time matters.

@@ -3,7 +3,7 @@
 use latchkey::domain::{Email, UserId, Username};
 use serde_json::json;
 
-use crate::support::messages::{BAD_TOKEN, REQUIRED, WRONG_PASSWORD, bad_refresh};
+use crate::support::messages::{BAD_TOKEN, REQUIRED, WRONG_PASSWORD, bad_refresh, user_not_found};
 use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, WRONG, at_once, claims, statuses};
 
 const NAME: &str = "Margaret";
@@ -56,15 +56,14 @@ async fn everything_of_the_account_goes_and_a_mail_says_so() {
         assert_eq!(app.mails.sent().len(), delivered + 1);
 
         let gone = async || {
-            let not_found = json!({"detail": "User not found", "code": "user_not_found"});
             for device in [&ann, &other] {
-                assert_eq!(app.profile(&device.access).await.told(), (401, not_found.clone()));
+                assert_eq!(app.profile(&device.access).await.told(), user_not_found());
                 assert_eq!(app.refreshing(&device.refresh).await.told(), bad_refresh(BAD_TOKEN));
                 let verify = json!({"token": device.access});
                 assert_eq!(app.post("/api/token/verify/", &verify).await.status, 401);
             }
             let reply = app.deleting(&ann, PASSWORD).await;
-            assert_eq!(reply.told(), (401, not_found), "a replay");
+            assert_eq!(reply.told(), user_not_found(), "a replay");
             assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
         };
         app.unchanged(gone).await;

@@ -18,7 +18,7 @@ use latchkey::config::SigningAlgorithm;
 use latchkey::jwt::{Expiry, TokenError};
 use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access, bad_refresh};
+use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access, bad_refresh, user_not_found};
 use crate::support::{ANN, BOB, PASSWORD, START, TestApp, Tokens};
 use forger::{Forger, Kind};
 use keys::KeyRing;
@@ -250,7 +250,6 @@ async fn claims_that_storage_contradicts_are_refused() {
     // Nobody at all is told apart, as the contract has it.
     let nobody = target.forger(Kind::Access).with_claims(&json!({"user_id": 99, "sub": "99"}));
     let reply = target.app.profile(&nobody).await;
-    let gone = json!({"detail": "User not found", "code": "user_not_found"});
-    assert_eq!(reply.told(), (401, gone));
+    assert_eq!(reply.told(), user_not_found());
     target.is_unharmed().await;
 }

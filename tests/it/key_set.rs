@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::config::SigningAlgorithm;
 use serde_json::{Value, json};
 
+use crate::support::messages::not_found;
 use crate::support::{ANN, TestApp};
 
 const PATH: &str = "/.well-known/jwks.json";
@@ -49,6 +50,6 @@ async fn under_a_shared_secret_neither_keys_nor_ended_sessions_are_published() {
     let app = TestApp::start_with(|config| config.tokens.algorithm = Some(SigningAlgorithm::Hs256));
     app.newcomer(ANN).await;
     for path in [PATH, "/.well-known/revoked-sessions"] {
-        assert_eq!(app.get(path).await.told(), (404, json!({"detail": "Not found."})));
+        assert_eq!(app.get(path).await.told(), not_found());
     }
 }

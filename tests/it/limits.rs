@@ -3,16 +3,13 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use latchkey::domain::EventKind::{LockedOut, LoginFailed};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::support::messages::wrong_credentials;
 use crate::support::{
     ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
     at_once,
 };
-
-fn wrong() -> (u16, Value) {
-    (401, json!({"detail": "Invalid email or password"}))
-}
 
 fn assert_locked_out(reply: &Reply) {
     assert_refused(reply, "account_locked");
@@ -35,7 +32,7 @@ fn assert_throttled(reply: &Reply) -> u64 {
 /// Fails to log in so many times, each time with a 401.
 async fn fail(app: &TestApp, times: usize) {
     for _ in 0..times {
-        assert_eq!(app.login(ANN, WRONG).await.told(), wrong());
+        assert_eq!(app.login(ANN, WRONG).await.told(), wrong_credentials());
     }
 }
 
@@ -129,13 +126,17 @@ async fn a_guesser_from_everywhere_slows_strangers_down_but_locks_nobody_out() {
     assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
     for host in 1..=10 {
         let reply = app.login(ANN, WRONG).from(&format!("198.51.100.{host}")).await;
-        assert_eq!(reply.told(), wrong());
+        assert_eq!(reply.told(), wrong_credentials());
     }
     // Two attempts from one address and twelve from all are admitted in an hour.
     for host in 21..=26 {
         let from = format!("198.51.100.{host}");
         for _ in 0..2 {
-            assert_eq!(app.login(ANN, WRONG).from(&from).await.told(), wrong(), "{from}");
+            assert_eq!(
+                app.login(ANN, WRONG).from(&from).await.told(),
+                wrong_credentials(),
+                "{from}"
+            );
         }
         assert_refused(&app.login(ANN, WRONG).from(&from).await, "account_slowed");
     }
@@ -145,7 +146,7 @@ async fn a_guesser_from_everywhere_slows_strangers_down_but_locks_nobody_out() {
     let wait = refused.retry_after().unwrap();
     assert!(wait <= 66 * 60, "{wait} s");
     // Where the owner has logged in before, they may: with five attempts of their own.
-    assert_eq!(app.login(ANN, WRONG).from("203.0.113.1").await.told(), wrong());
+    assert_eq!(app.login(ANN, WRONG).from("203.0.113.1").await.told(), wrong_credentials());
     assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
     // Somebody on a new network gets in once the hour is over.
     app.advance(wait);
@@ -186,7 +187,7 @@ async fn an_address_has_so_many_attempts_to_log_in_a_minute() {
     let app = TestApp::start_with(|config| config.login.per_address_per_minute = some(5));
     app.register(ANN).await;
     app.log_in(ANN).await;
-    assert_eq!(app.login(NOBODY, WRONG).await.told(), wrong());
+    assert_eq!(app.login(NOBODY, WRONG).await.told(), wrong_credentials());
     // Requests for mail count with them, and so does the other login.
     assert_eq!(app.forgetting(NOBODY).await.status, 200);
     assert_eq!(app.resending(NOBODY).await.status, 200);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::messages::wrong_credentials;
 use crate::support::{ANN, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, claims};
 
 #[tokio::test]
@@ -57,8 +58,7 @@ async fn wrong_credentials_all_look_the_same() {
         (ANN, "TIDE-LAMP 7 ORCHARD"),
     ];
     for (email, password) in table {
-        let wrong = (401, json!({"detail": "Invalid email or password"}));
-        let reply = app.refuses(app.login(email, password), wrong).await;
+        let reply = app.refuses(app.login(email, password), wrong_credentials()).await;
         // No token was due, so none is asked for.
         assert_eq!(reply.header("www-authenticate"), None);
     }
@@ -73,8 +73,7 @@ async fn an_unverified_account_can_be_kept_out() {
         // The password is right each time, so nobody is locked out.
         app.refuses(app.login(ANN, PASSWORD), (403, refusal.clone())).await;
     }
-    let wrong = (401, json!({"detail": "Invalid email or password"}));
-    app.refuses(app.login(ANN, WRONG), wrong).await;
+    app.refuses(app.login(ANN, WRONG), wrong_credentials()).await;
     app.confirm(&token).await;
     app.log_in(ANN).await;
 }

@@ -54,8 +54,6 @@ async fn what_is_refused_is_told_field_by_field_and_changes_nothing() {
     let table = [
         // The name.
         (json!({"username": 5}), json!({"username": [NOT_A_STRING]})),
-        (json!({"username": ["ann"]}), json!({"username": [NOT_A_STRING]})),
-        (json!({"username": false}), json!({"username": [NOT_A_STRING]})),
         (json!({"username": "an\u{0}n"}), json!({"username": [NUL]})),
         (json!({"username": "ann lee"}), json!({"username": [USERNAME]})),
         (json!({"username": "a".repeat(151)}), json!({"username": [USERNAME_LENGTH]})),
@@ -126,7 +124,6 @@ async fn what_is_accepted_shows_at_once_and_sends_no_mail() {
         ("PATCH", json!({}), ANN, "Ann"),
         ("PATCH", json!({"username": " Ann.Lee "}), ANN, "Ann.Lee"),
         ("PATCH", json!({"username": "aNN"}), ANN, "aNN"),
-        ("PATCH", json!({"username": "Łukasz٣"}), ANN, "Łukasz٣"),
         ("PATCH", json!({"username": longest}), ANN, longest.as_str()),
         ("PATCH", json!({"username": ""}), ANN, ""),
         ("PATCH", json!({"username": "  "}), ANN, ""),

@@ -16,7 +16,7 @@ use latchkey::store::{
 };
 use serde_json::json;
 
-use crate::support::messages::{BAD_TOKEN, bad_access};
+use crate::support::messages::{BAD_TOKEN, bad_access, wrong_credentials};
 use crate::support::{
     ANN, BOB, Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims,
 };
@@ -150,7 +150,7 @@ async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
             let scene = Scene::new().await;
             let reply = overtaken(&scene.app, scene.call(slow), scene.overtake(fast)).await;
             let expected = match slow {
-                LogIn => (401, json!({"detail": "Invalid email or password"})),
+                LogIn => wrong_credentials(),
                 ChangePassword | ChangeAddress | Delete => bad_access(BAD_TOKEN),
                 Reset => (400, json!({"non_field_errors": ["Invalid or expired reset token"]})),
             };

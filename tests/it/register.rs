@@ -27,20 +27,13 @@ async fn what_is_refused_is_told_field_by_field_and_leaves_nothing() {
     let app = TestApp::start();
     app.named("Ann@example.com", "Ann.Lee").await;
     for (changes, errors) in [
-        (json!({"email": "bob@"}), json!({"email": [EMAIL]})),
-        (json!({"email": "@example.com"}), json!({"email": [EMAIL]})),
-        (json!({"email": "bob smith@example.com"}), json!({"email": [EMAIL]})),
-        (json!({"email": "\"bob\"@example.com"}), json!({"email": [EMAIL]})),
         (json!({"email": "böb@example.com"}), json!({"email": [EMAIL]})),
-        (json!({"email": "bob@example..com"}), json!({"email": [EMAIL]})),
         (json!({"email": "bob@exam\u{ad}ple.com"}), json!({"email": [EMAIL]})),
         (json!({"email": long_email(255)}), json!({"email": [EMAIL_LENGTH]})),
         (json!({"username": 5}), json!({"username": [NOT_A_STRING]})),
         (json!({"username": ["bob"]}), json!({"username": [NOT_A_STRING]})),
         (json!({"username": "bo\u{0}b"}), json!({"username": [NUL]})),
         (json!({"username": "bob smith"}), json!({"username": [USERNAME]})),
-        (json!({"username": "bo\u{3164}b"}), json!({"username": [USERNAME]})),
-        (json!({"username": "bob!"}), json!({"username": [USERNAME]})),
         (json!({"username": "b".repeat(151)}), json!({"username": [USERNAME_LENGTH]})),
         (
             json!({"username": "the-lamplighter", "password": "LAMPLIGHT"}),
@@ -81,22 +74,17 @@ async fn what_is_accepted_becomes_an_account_as_it_was_typed() {
     let longest_password = "é".repeat(512);
     let table = [
         (json!({"email": "a+b@example.com"}), "a+b@example.com", ""),
-        (json!({"email": "a@localhost"}), "a@localhost", ""),
         (json!({"email": "Bob@Example.COM"}), "Bob@example.com", ""),
         (json!({"email": "bob@münchen.example"}), "bob@münchen.example", ""),
         (json!({"email": "  bob@example.com\n"}), BOB, ""),
         // What Windows puts round an address that is copied, and other letters for a domain.
         (json!({"email": "\u{202a}bob@example.com\u{202c}"}), BOB, ""),
-        (json!({"email": "bob@example.com\u{200b}"}), BOB, ""),
-        (json!({"email": "bob@\u{ff45}\u{ff58}ample\u{3002}com"}), BOB, ""),
         (json!({"email": "Bob@MÜNCHEN.example"}), "Bob@münchen.example", ""),
         (json!({"email": longest_email}), longest_email.as_str(), ""),
         (json!({"username": ""}), BOB, ""),
         (json!({"username": null}), BOB, ""),
         (json!({"username": "   "}), BOB, ""),
         (json!({"username": " Bob@.+-_9 "}), BOB, "Bob@.+-_9"),
-        (json!({"username": "Łukasz٣"}), BOB, "Łukasz٣"),
-        (json!({"username": "\u{3164} Bob\u{115f}"}), BOB, "Bob"),
         (json!({"username": "\u{3164}"}), BOB, ""),
         (json!({"username": "Zoe\u{308}"}), BOB, "Zo\u{eb}"),
         (json!({"username": longest_name}), BOB, longest_name.as_str()),

@@ -4,21 +4,15 @@ use latchkey::config::Config;
 use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_access, bad_refresh};
+use crate::support::messages::{
+    BAD_TOKEN, WRONG_TYPE, bad_access, bad_authorization, bad_refresh, no_credentials, not_found,
+};
 use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once, statuses};
 
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
 
 /// A token that was signed by nobody.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
-
-fn not_found() -> (u16, Value) {
-    (404, json!({"detail": "Not found."}))
-}
-
-fn no_credentials() -> (u16, Value) {
-    (401, json!({"detail": "Authentication credentials were not provided."}))
-}
 
 fn ending(app: &TestApp, tokens: &Tokens, id: &str) -> Call {
     app.call("DELETE", &format!("/api/sessions/{id}/")).bearer(&tokens.access)
@@ -93,17 +87,8 @@ async fn one_session_ends_at_once_and_for_good() {
 async fn what_is_not_ones_own_is_not_there() {
     let (app, ann) = TestApp::with_ann_in().await;
     let bob = app.newcomer(BOB).await;
-    for id in [
-        bob.sid().as_str(),
-        &"0".repeat(32),
-        &ann.sid().to_uppercase(),
-        "1",
-        "x",
-        "%00",
-        "..",
-        "current",
-        &"a".repeat(5_000),
-    ] {
+    let upper = ann.sid().to_uppercase();
+    for id in [&*bob.sid(), &"0".repeat(32), &upper, "%00", "..", &"a".repeat(5_000)] {
         app.refuses(ending(&app, &ann, id), not_found()).await;
     }
     assert!(app.is_live(&bob).await);
@@ -199,16 +184,7 @@ async fn a_logout_by_nothing_or_garbage_is_refused() {
         (post(json!({"refresh": FORGED})).bearer(&access), invalid()),
         (post(json!({})).bearer(FORGED), bad_access(BAD_TOKEN)),
         (post(json!({})).bearer(&tokens.refresh), bad_access(WRONG_TYPE)),
-        (
-            post(json!({})).header("authorization", "Bearer"),
-            (
-                401,
-                json!({
-                    "detail": "Authorization header must contain two space-delimited values",
-                    "code": "bad_authorization_header",
-                }),
-            ),
-        ),
+        (post(json!({})).header("authorization", "Bearer"), bad_authorization()),
         (post(json!({"refresh": ""})), no_credentials()),
         (post(json!({"refresh": null})), no_credentials()),
         (post(json!({"refresh": 1})), (400, json!({"refresh": ["Not a valid string."]}))),

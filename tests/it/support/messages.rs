@@ -47,3 +47,33 @@ pub(crate) fn bad_refresh(message: &str) -> (u16, Value) {
 pub(crate) fn bad_ticket() -> (u16, Value) {
     (400, json!({"non_field_errors": ["Invalid or expired verification token"]}))
 }
+
+/// What is said where no field is named.
+fn detail(status: u16, detail: &str) -> (u16, Value) {
+    (status, json!({"detail": detail}))
+}
+
+pub(crate) fn wrong_credentials() -> (u16, Value) {
+    detail(401, "Invalid email or password")
+}
+
+pub(crate) fn no_credentials() -> (u16, Value) {
+    detail(401, "Authentication credentials were not provided.")
+}
+
+pub(crate) fn not_found() -> (u16, Value) {
+    detail(404, "Not found.")
+}
+
+pub(crate) fn unavailable() -> (u16, Value) {
+    detail(503, "Service temporarily unavailable.")
+}
+
+pub(crate) fn user_not_found() -> (u16, Value) {
+    (401, json!({"detail": "User not found", "code": "user_not_found"}))
+}
+
+pub(crate) fn bad_authorization() -> (u16, Value) {
+    let detail = "Authorization header must contain two space-delimited values";
+    (401, json!({"detail": detail, "code": "bad_authorization_header"}))
+}

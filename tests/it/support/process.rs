@@ -60,17 +60,11 @@ impl Program {
 
     /// Runs it to its end, which must come by itself.
     pub(crate) fn run(&self) -> Ended {
-        let mut child = self.spawn(Stdio::piped());
-        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let mut text = String::new();
-            err.read_to_string(&mut text).unwrap();
-            text
-        });
-        let status = wait(&mut child);
-        let mut stdout = String::new();
-        out.read_to_string(&mut stdout).unwrap();
-        Ended { status, stdout, stderr: reader.join().unwrap() }
+        let child = self.spawn(Stdio::piped());
+        let output = watched(Pid::from_child(&child), || child.wait_with_output().unwrap());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        Ended { status: output.status, stdout, stderr }
     }
 
     /// Runs it to a good end, and returns what it wrote.
@@ -170,7 +164,8 @@ impl Running {
 
     /// Waits for its end.
     pub(crate) fn ended(mut self) -> Ended {
-        let status = wait(&mut self.child.0);
+        let pid = Pid::from_child(&self.child.0);
+        let status = watched(pid, || self.child.0.wait().unwrap());
         let mut stdout = String::new();
         self.out.read_to_string(&mut stdout).unwrap();
         let stderr = self.log.map_or(String::new(), |(_, logging)| logging.join().unwrap());
@@ -193,8 +188,7 @@ impl Running {
 }
 
 /// Waits for the end of a child, and kills it if that does not come.
-fn wait(child: &mut Child) -> ExitStatus {
-    let pid = Pid::from_child(child);
+fn watched<T>(pid: Pid, wait: impl FnOnce() -> T) -> T {
     let (ended, has_ended) = channel::<()>();
     let watchdog = std::thread::spawn(move || {
         let hangs = has_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
@@ -203,8 +197,8 @@ fn wait(child: &mut Child) -> ExitStatus {
         }
         hangs
     });
-    let status = child.wait().unwrap();
+    let waited = wait();
     drop(ended);
     assert!(!watchdog.join().unwrap(), "the process did not end by itself");
-    status
+    waited
 }
