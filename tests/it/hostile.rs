@@ -2,7 +2,8 @@
 //! their seeds, of seeds that were changed, and of what proptest draws. Inputs that once broke
 //! something lie among the seeds. (Records are private to storage: their part is in its module.)
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use proptest::sample::Index;
 
 use crate::properties::edits::edited;
 use crate::properties::{config, email, fields, request, router, ticket, token, username};
+use crate::support::all_below;
 
 /// Panics if something does not hold of these bytes.
 type Check = fn(&[u8]);
@@ -26,34 +28,31 @@ const CHECKS: [(&str, Check); 8] = [
     ("username", username::check),
 ];
 
-/// The seeds of a fuzz target, by the names of their files.
-fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path());
-    let mut seeds: Vec<_> =
-        files.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect();
-    seeds.sort();
-    assert!(seeds.len() >= 5, "{target} has lost its seeds");
-    seeds
+/// The seeds of all fuzz targets, by the names of their files, with what is checked of them.
+fn seeds() -> &'static [(String, Vec<u8>, Check)] {
+    static SEEDS: OnceLock<Vec<(String, Vec<u8>, Check)>> = OnceLock::new();
+    SEEDS.get_or_init(|| {
+        let mut seeds = Vec::new();
+        for (target, check) in CHECKS {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+            let files = all_below(&corpus).into_iter().filter(|path| path.is_file());
+            let read = |path: PathBuf| std::fs::read(&path).map(|seed| (path, seed)).unwrap();
+            let mut found: Vec<_> = files.map(read).collect();
+            found.sort();
+            assert!(found.len() >= 5, "{target} has lost its seeds");
+            let named = |(path, seed): (PathBuf, _)| (path.display().to_string(), seed, check);
+            seeds.extend(found.into_iter().map(named));
+        }
+        seeds
+    })
 }
 
 #[test]
 fn every_seed_holds() {
-    for (target, check) in CHECKS {
-        for (name, seed) in seeds(target) {
-            let held = std::panic::catch_unwind(|| check(&seed));
-            assert!(held.is_ok(), "{name}");
-        }
+    for (name, seed, check) in seeds() {
+        let held = std::panic::catch_unwind(|| check(seed));
+        assert!(held.is_ok(), "{name}");
     }
-}
-
-/// Bytes as a seed of this target becomes them by some changes.
-fn changed_seed(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    let seeds = seeds(target);
-    (any::<Index>(), vec(any::<u8>(), 0..12)).prop_map(move |(which, script)| {
-        let (_, seed) = which.get(&seeds);
-        edited(seed, &script)
-    })
 }
 
 /// A part of an address between two dots, its length where the limits are.
@@ -108,32 +107,14 @@ proptest! {
     }
 
     #[test]
-    fn changed_tokens_hold(bytes in changed_seed("token")) {
-        token::check(&bytes);
-    }
-
-    #[test]
-    fn changed_tickets_hold(bytes in changed_seed("ticket")) {
-        ticket::check(&bytes);
-    }
-
-    #[test]
-    fn changed_bodies_hold(bytes in changed_seed("fields")) {
-        fields::check(&bytes);
-    }
-
-    #[test]
-    fn changed_heads_hold(bytes in changed_seed("request")) {
-        request::check(&bytes);
-    }
-
-    #[test]
-    fn changed_configurations_hold(bytes in changed_seed("config")) {
-        config::check(&bytes);
-    }
-
-    #[test]
-    fn changed_requests_hold(bytes in changed_seed("router")) {
-        router::check(&bytes);
+    fn changed_seeds_hold(which in any::<Index>(), script in vec(any::<u8>(), 0..12)) {
+        for (target, _) in CHECKS {
+            let is_its = |(name, ..): &&(String, Vec<u8>, Check)| {
+                name.contains(&format!("/{target}/"))
+            };
+            let seeds: Vec<_> = seeds().iter().filter(is_its).collect();
+            let (_, seed, check) = which.get(&seeds);
+            check(&edited(seed, &script));
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -16,7 +18,7 @@ use latchkey::server::{BodyProblem, Incoming};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
-use crate::support::{CONFIRM, Lines, START, TestApp, Tokens, forms, forms_found};
+use crate::support::{CONFIRM, Lines, START, TestApp, Tokens};
 
 const CANARY: &str = "canary/ä \"yellow\" + 5%";
 const PASSWORD: &str = "lantern/ö \"harbour\" + 7%";
@@ -32,6 +34,48 @@ fn log() -> &'static Lines {
         tracing::dispatcher::set_global_default(lines.log(LevelFilter::TRACE)).unwrap();
         lines
     })
+}
+
+/// The forms of `secret` that occur in `text`, each by its name.
+fn forms_found(text: &[u8], secret: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let found = forms(secret).into_iter().filter(|(_, form)| text.contains(form));
+    found.map(|(name, _)| name).collect()
+}
+
+/// Ways to write a secret, each with its name.
+fn forms(secret: &str) -> Vec<(String, String)> {
+    let bytes = secret.as_bytes();
+    let each = |write: fn(&u8) -> String| bytes.iter().map(write).collect::<Vec<_>>();
+    let json = serde_json::to_string(secret).unwrap();
+    let json = json.trim_matches('"');
+    let form_encoded: String = form_urlencoded::byte_serialize(bytes).collect();
+    let mut forms = vec![
+        ("raw".to_owned(), secret.to_owned()),
+        ("hex".to_owned(), each(|byte| format!("{byte:02x}")).concat()),
+        ("upper-case hex".to_owned(), each(|byte| format!("{byte:02X}")).concat()),
+        ("bytes".to_owned(), each(|byte| byte.to_string()).join(", ")),
+        ("json".to_owned(), json.to_owned()),
+        ("json with slashes escaped".to_owned(), json.replace('/', "\\/")),
+        ("debug".to_owned(), secret.escape_debug().to_string()),
+        ("bytes as debug".to_owned(), bytes.escape_ascii().to_string()),
+        ("form".to_owned(), form_encoded.clone()),
+        ("percent".to_owned(), form_encoded.replace('+', "%20")),
+        ("every byte in percent".to_owned(), each(|byte| format!("%{byte:02X}")).concat()),
+    ];
+    // Base64 of a text that the secret is somewhere in: as it begins at each place of a triplet,
+    // less the characters at both ends that its neighbours have a part in.
+    for (name, engine) in [("base64", &STANDARD_NO_PAD), ("base64url", &URL_SAFE_NO_PAD)] {
+        for before in 0..3 {
+            let padded = [&vec![0; before], bytes].concat();
+            let encoded = engine.encode(&padded);
+            let start = [0, 2, 3][before];
+            let end = encoded.len() - usize::from(padded.len() % 3 != 0);
+            forms.push((format!("{name} from {before}"), encoded[start..end].to_owned()));
+        }
+    }
+    forms.push(("padded base64".to_owned(), STANDARD.encode(bytes)));
+    forms
 }
 
 fn assert_holds_none(text: &[u8], secrets: &[String], what: &str) {
@@ -57,9 +101,7 @@ fn the_scan_finds_a_canary_in_every_form() {
     let every: Vec<String> = forms(CANARY).into_iter().map(|(name, _)| name).collect();
     assert_eq!(found, every);
     for before in ["", "x", "xx", "xyz"] {
-        use base64::Engine;
-        let engine = base64::engine::general_purpose::STANDARD;
-        let encoded = engine.encode(format!("{before}{CANARY} and more"));
+        let encoded = STANDARD.encode(format!("{before}{CANARY} and more"));
         assert!(!forms_found(encoded.as_bytes(), CANARY).is_empty(), "after {before:?}");
     }
     assert_eq!(forms_found(b"nothing of that", CANARY), Vec::<String>::new());

@@ -10,7 +10,6 @@ mod disk;
 mod lines;
 pub(crate) mod messages;
 mod process;
-mod scan;
 mod wire;
 
 pub(crate) use account::{NEW_PASSWORD, assert_page, statuses, ticket_of, with};
@@ -19,7 +18,6 @@ pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::{Access, Disk, Entry, Place};
 pub(crate) use lines::Lines;
 pub(crate) use process::{Program, Running};
-pub(crate) use scan::{forms, forms_found};
 pub(crate) use wire::Wire;
 
 /// The people of the tests: two who may have an account, and one who has none.
