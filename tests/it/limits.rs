@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::messages::wrong_credentials;
 use crate::support::{
     ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
-    at_once,
+    assert_throttled, at_once,
 };
 
 fn assert_locked_out(reply: &Reply) {
@@ -19,14 +19,6 @@ fn assert_refused(reply: &Reply, code: &str) {
     let detail = "Too many failed attempts. Please try again later.";
     assert_eq!(reply.told(), (429, json!({"detail": detail, "code": code})));
     assert!(reply.retry_after().is_some());
-}
-
-fn assert_throttled(reply: &Reply) -> u64 {
-    let wait = reply.retry_after().unwrap();
-    let unit = if wait == 1 { "second" } else { "seconds" };
-    let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
-    assert_eq!(reply.told(), (429, json!({"detail": detail})));
-    wait
 }
 
 /// Fails to log in so many times, each time with a 401.

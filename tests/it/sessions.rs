@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::messages::{
     BAD_TOKEN, WRONG_TYPE, bad_access, bad_authorization, bad_refresh, no_credentials, not_found,
 };
-use crate::support::{ANN, BOB, Call, PASSWORD, TestApp, Tokens, at_once, statuses};
+use crate::support::{ANN, BOB, Call, DAY, HOUR, PASSWORD, TestApp, Tokens, at_once, statuses};
 
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; rv:133.0) Gecko/20100101 Firefox/133.0";
 
@@ -95,34 +95,22 @@ async fn what_is_not_ones_own_is_not_there() {
 }
 
 #[tokio::test]
-async fn of_two_that_end_one_session_at_once_one_finds_it() {
-    let (app, here) = TestApp::with_ann_in().await;
-    let there = app.log_in(ANN).await;
-    let replies = at_once((0..2).map(|_| ending(&app, &here, &there.sid()))).await;
-    assert_eq!(statuses(&replies), [204, 404]);
-    let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
-    assert_eq!(ended, 1);
-}
-
-#[tokio::test]
 async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     let app = TestApp::with_ann().await;
 
-    let by_bearer = app.log_in(ANN).await;
-    for _ in 0..2 {
-        let reply = app.call("POST", "/api/logout/").bearer(&by_bearer.access).await;
-        assert_eq!((reply.status, reply.text()), (204, ""));
-        assert!(!app.is_live(&by_bearer).await);
+    let by_bearer = |tokens: &Tokens| app.call("POST", "/api/logout/").bearer(&tokens.access);
+    let by_refresh = |tokens: &Tokens| app.logging_out(&tokens.refresh);
+    let by_form =
+        |tokens: &Tokens| app.call("POST", "/api/logout").form(&[("refresh", &tokens.refresh)]);
+    let ways: [&dyn Fn(&Tokens) -> Call; 3] = [&by_bearer, &by_refresh, &by_form];
+    for log_out in ways {
+        let tokens = app.log_in(ANN).await;
+        for _ in 0..2 {
+            let reply = log_out(&tokens).await;
+            assert_eq!((reply.status, reply.text()), (204, ""));
+            assert!(!app.is_live(&tokens).await);
+        }
     }
-    let by_refresh = app.log_in(ANN).await;
-    for _ in 0..2 {
-        assert_eq!(app.logging_out(&by_refresh.refresh).await.status, 204);
-        assert!(!app.is_live(&by_refresh).await);
-    }
-    let by_form = app.log_in(ANN).await;
-    let form = app.call("POST", "/api/logout").form(&[("refresh", &by_form.refresh)]);
-    assert_eq!(form.await.status, 204);
-    assert!(!app.is_live(&by_form).await);
 
     let superseded = app.log_in(ANN).await;
     let successor = app.refresh(&app.refresh(&superseded.refresh).await.refresh).await;
@@ -131,9 +119,9 @@ async fn a_logout_takes_any_authentic_token_and_can_be_repeated() {
     assert!(!events(&app).contains(&EventKind::RefreshTokenReused), "a logout is no reuse");
 
     let expired = app.log_in(ANN).await;
-    app.advance(23 * 60 * 60);
+    app.advance(23 * HOUR);
     let successor = app.refresh(&expired.refresh).await;
-    app.advance(2 * 60 * 60);
+    app.advance(2 * HOUR);
     assert_eq!(app.logging_out(&expired.refresh).await.status, 204);
     assert_eq!(app.refreshing(&successor.refresh).await.status, 401);
 }
@@ -160,7 +148,7 @@ async fn a_logout_takes_an_expired_bearer_as_it_takes_an_expired_refresh_token()
     }
     app.refresh(&other.refresh).await;
     // Long after its session is over, it is still what is ended.
-    app.advance(40 * 24 * 60 * 60);
+    app.advance(40 * DAY);
     let reply = app.unchanged(async || by_bearer(&other.access).await).await;
     assert_eq!(reply.status, 204);
     // Where the other kind is due it stays refused, expired or not.
@@ -219,13 +207,23 @@ async fn the_token_in_the_body_counts_before_a_stale_header() {
 }
 
 #[tokio::test]
-async fn two_logouts_at_once_both_succeed_and_end_it_once() {
-    let (app, tokens) = TestApp::with_ann_in().await;
-    let by_bearer = app.call("POST", "/api/logout/").bearer(&tokens.access);
-    let replies = at_once([app.logging_out(&tokens.refresh), by_bearer]).await;
-    assert!(replies.iter().all(|reply| reply.status == 204));
-    let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
-    assert_eq!(ended, 1);
+async fn of_two_that_end_a_session_at_once_one_ends_it() {
+    let ways = ["/api/sessions/", "/api/logout/", "/api/token/blacklist/"];
+    for (way, expected) in ways.into_iter().zip([[204, 404], [204, 204], [200, 401]]) {
+        let (app, here) = TestApp::with_ann_in().await;
+        let there = app.log_in(ANN).await;
+        let calls = match way {
+            "/api/sessions/" => [(); 2].map(|()| ending(&app, &here, &there.sid())),
+            "/api/logout/" => {
+                let by_bearer = app.call("POST", way).bearer(&there.access);
+                [app.logging_out(&there.refresh), by_bearer]
+            }
+            _ => [(); 2].map(|()| app.blacklisting(&there.refresh)),
+        };
+        assert_eq!(statuses(&at_once(calls).await), expected, "{way}");
+        let ended = events(&app).iter().filter(|kind| **kind == EventKind::SessionEnded).count();
+        assert_eq!(ended, 1, "{way}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use latchkey::domain::EventKind;
 use serde_json::{Value, json};
 
 use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_refresh};
-use crate::support::{ANN, TestApp, at_once, statuses};
+use crate::support::{ANN, TestApp};
 
 fn good() -> (u16, Value) {
     (200, json!({}))
@@ -78,13 +78,6 @@ async fn a_blacklisted_token_ends_its_session_once() {
     let successor = app.refresh(&superseded.refresh).await;
     assert_eq!(app.blacklisting(&superseded.refresh).await.told(), good());
     assert_eq!(app.refreshing(&successor.refresh).await.told(), invalid());
-}
-
-#[tokio::test]
-async fn of_two_that_blacklist_at_once_one_succeeds() {
-    let (app, tokens) = TestApp::with_ann_in().await;
-    let replies = at_once((0..2).map(|_| app.blacklisting(&tokens.refresh))).await;
-    assert_eq!(statuses(&replies), [200, 401]);
 }
 
 #[tokio::test]

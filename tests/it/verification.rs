@@ -1,6 +1,6 @@
 //! `/api/verify-email/confirm/`: the mailed link, its page, its buttons, and the JSON form.
 
-use latchkey::config::{Config, ConfirmBy, PublicUrl};
+use latchkey::config::{ConfirmBy, PublicUrl};
 use serde_json::json;
 
 use crate::support::messages::bad_ticket;
@@ -12,17 +12,27 @@ const BAD_LINK: &str = "This link does not work";
 const CONFIRMED: &str = "Your address is confirmed";
 const ALREADY: &str = "Your address is already confirmed";
 
-fn by_link(config: &mut Config) {
-    config.registration.confirm = ConfirmBy::Link;
+/// What has become of a link.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Confirmed,
+    Already,
+    Bad,
 }
 
-fn with_frontend(config: &mut Config) {
-    config.server.frontend_url = PublicUrl::parse(FRONTEND);
-}
-
-fn assert_leads_to(reply: &Reply, place: &str) {
-    let location = format!("{FRONTEND}/verification/{place}");
-    assert_eq!((reply.status, reply.header("location")), (303, Some(location.as_str())));
+/// Asserts that this is told, by a page or by leading to the frontend if there is one.
+fn assert_told(reply: &Reply, has_frontend: bool, outcome: Outcome) {
+    let (status, heading, place) = match outcome {
+        Outcome::Confirmed => (200, CONFIRMED, "success"),
+        Outcome::Already => (200, ALREADY, "already-verified"),
+        Outcome::Bad => (400, BAD_LINK, "error"),
+    };
+    if has_frontend {
+        let location = format!("{FRONTEND}/verification/{place}");
+        assert_eq!((reply.status, reply.header("location")), (303, Some(location.as_str())));
+    } else {
+        assert_page(reply, status, heading);
+    }
 }
 
 /// Tokens that no mail ever held.
@@ -73,23 +83,63 @@ async fn opening_the_link_asks_and_confirms_nothing() {
     }
 }
 
+/// By the button or, if so configured, by opening the link; on a page or at a frontend.
 #[tokio::test]
-async fn the_button_confirms_once_and_then_says_so() {
-    let (app, token) = TestApp::with_ann_invited().await;
-    let tokens = app.log_in(ANN).await;
-    assert_page(&app.press("confirm", &token).await, 200, CONFIRMED);
-    assert!(app.is_verified(&tokens.access).await);
-    let again = async || {
-        assert_page(&app.press("confirm", &token).await, 200, ALREADY);
-        assert_page(&app.opening(&token).await, 200, ALREADY);
-        // A repeated request whose answer was lost gets the same answer.
-        app.confirm(&token).await;
-    };
-    app.unchanged(again).await;
-    // The ticket stays, marked, until it expires.
-    app.advance(DAY);
-    let reply = app.unchanged(async || app.press("confirm", &token).await).await;
-    assert_page(&reply, 400, BAD_LINK);
+async fn a_link_confirms_once_and_then_says_so() {
+    for (is_by_link, has_frontend) in [(false, false), (false, true), (true, false), (true, true)] {
+        let app = TestApp::start_with(|config| {
+            config.registration.confirm =
+                if is_by_link { ConfirmBy::Link } else { ConfirmBy::Click };
+            config.server.frontend_url = PublicUrl::parse(FRONTEND).filter(|_| has_frontend);
+        });
+        let token = app.invited(ANN).await;
+        let tokens = app.log_in(ANN).await;
+        let told = |reply, outcome| assert_told(&reply, has_frontend, outcome);
+        let head = |token: &str| app.call("HEAD", &format!("{CONFIRM}?token={token}"));
+        let confirms_nothing = async || {
+            assert_eq!(head(&token).await.status, 200);
+            told(app.get(CONFIRM).await, Outcome::Bad);
+            for bad in bad_tokens(&token) {
+                told(app.opening(&bad).await, Outcome::Bad);
+                assert_eq!(head(&bad).await.status, if has_frontend { 303 } else { 400 });
+                told(app.press("confirm", &bad).await, Outcome::Bad);
+                for action in ["disown", "disown_confirmed"] {
+                    assert_page(&app.press(action, &bad).await, 400, BAD_LINK);
+                }
+            }
+            for action in ["no such button", ""] {
+                assert_page(&app.press(action, &token).await, 400, "That did not work");
+            }
+            if !is_by_link {
+                let page = app.opening(&token).await;
+                assert_page(&page, 200, "Confirm your address");
+                let policy = page.header("content-security-policy").unwrap();
+                let to_frontend = "form-action 'self' https://app.example.com";
+                assert_eq!(policy.contains(to_frontend), has_frontend, "{policy}");
+            }
+        };
+        app.unchanged(confirms_nothing).await;
+        assert!(!app.is_verified(&tokens.access).await);
+        let click = if is_by_link { app.opening(&token) } else { app.press("confirm", &token) };
+        told(click.await, Outcome::Confirmed);
+        assert!(app.is_verified(&tokens.access).await);
+        let again = async || {
+            told(app.press("confirm", &token).await, Outcome::Already);
+            told(app.opening(&token).await, Outcome::Already);
+            // A repeated request whose answer was lost gets the same answer.
+            app.confirm(&token).await;
+        };
+        app.unchanged(again).await;
+        // The ticket stays, marked, until it expires.
+        app.advance(DAY);
+        let over = async || {
+            told(app.press("confirm", &token).await, Outcome::Bad);
+            told(app.opening(&token).await, Outcome::Bad);
+        };
+        app.unchanged(over).await;
+        // Programs are not sent anywhere.
+        app.refuses(app.confirming(&token), bad_ticket()).await;
+    }
 }
 
 #[tokio::test]
@@ -120,35 +170,11 @@ async fn a_ticket_is_good_for_its_day_and_no_longer() {
     for (seconds, is_good) in [(DAY - 1, true), (DAY, false), (DAY + 1, false)] {
         let (app, token) = TestApp::with_ann_invited().await;
         app.advance(seconds);
-        let reply = app.post(CONFIRM, &json!({"token": token})).await;
-        assert_eq!(reply.status, if is_good { 200 } else { 400 }, "after {seconds} s");
-        let page = app.opening(&token).await;
-        assert_page(
-            &page,
-            if is_good { 200 } else { 400 },
-            if is_good { ALREADY } else { BAD_LINK },
-        );
+        let outcome = if is_good { Outcome::Already } else { Outcome::Bad };
+        let status = app.confirming(&token).await.status;
+        assert_eq!(status, if is_good { 200 } else { 400 }, "after {seconds} s");
+        assert_told(&app.opening(&token).await, false, outcome);
     }
-}
-
-#[tokio::test]
-async fn bad_links_get_a_page_that_says_what_to_do() {
-    let (app, token) = TestApp::with_ann_invited().await;
-    let tokens = app.log_in(ANN).await;
-    let opens_nothing = async || {
-        assert_page(&app.get(CONFIRM).await, 400, BAD_LINK);
-        for bad in bad_tokens(&token) {
-            assert_page(&app.opening(&bad).await, 400, BAD_LINK);
-            for action in ["confirm", "disown", "disown_confirmed"] {
-                assert_page(&app.press(action, &bad).await, 400, BAD_LINK);
-            }
-        }
-        for action in ["no such button", ""] {
-            assert_page(&app.press(action, &token).await, 400, "That did not work");
-        }
-    };
-    app.unchanged(opens_nothing).await;
-    assert!(!app.is_verified(&tokens.access).await);
 }
 
 #[tokio::test]
@@ -187,64 +213,4 @@ async fn a_confirmed_account_is_not_removed() {
     }
     assert_page(&app.press("keep", &token).await, 200, ALREADY);
     app.log_in(ANN).await;
-}
-
-#[tokio::test]
-async fn under_confirm_link_a_get_confirms_and_a_head_never_does() {
-    let app = TestApp::start_with(by_link);
-    let token = app.invited(ANN).await;
-    let tokens = app.log_in(ANN).await;
-    let reply =
-        app.unchanged(async || app.call("HEAD", &format!("{CONFIRM}?token={token}")).await).await;
-    assert_eq!(reply.status, 200);
-    assert!(!app.is_verified(&tokens.access).await);
-    for bad in bad_tokens(&token) {
-        let reply = app.unchanged(async || app.opening(&bad).await).await;
-        assert_page(&reply, 400, BAD_LINK);
-    }
-    assert_page(&app.opening(&token).await, 200, CONFIRMED);
-    assert!(app.is_verified(&tokens.access).await);
-    assert_page(&app.opening(&token).await, 200, ALREADY);
-}
-
-#[tokio::test]
-async fn with_a_frontend_everything_leads_there() {
-    let app = TestApp::start_with(with_frontend);
-    let token = app.invited(ANN).await;
-    let page = app.opening(&token).await;
-    assert_page(&page, 200, "Confirm your address");
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.contains("form-action 'self' https://app.example.com"), "{policy}");
-    let errors = async || {
-        assert_leads_to(&app.get(CONFIRM).await, "error");
-        for bad in bad_tokens(&token) {
-            assert_leads_to(&app.opening(&bad).await, "error");
-            assert_leads_to(&app.press("confirm", &bad).await, "error");
-            assert_leads_to(&app.call("HEAD", &format!("{CONFIRM}?token={bad}")).await, "error");
-        }
-    };
-    app.unchanged(errors).await;
-    assert_leads_to(&app.press("confirm", &token).await, "success");
-    assert_leads_to(&app.press("confirm", &token).await, "already-verified");
-    assert_leads_to(&app.opening(&token).await, "already-verified");
-    app.advance(DAY);
-    assert_leads_to(&app.opening(&token).await, "error");
-    // Programs are not sent anywhere.
-    let reply = app.post(CONFIRM, &json!({"token": token})).await;
-    assert_eq!(reply.told(), bad_ticket());
-}
-
-#[tokio::test]
-async fn under_confirm_link_the_frontend_hears_of_it_too() {
-    let app = TestApp::start_with(|config| {
-        by_link(config);
-        with_frontend(config);
-    });
-    let token = app.invited(ANN).await;
-    let tokens = app.log_in(ANN).await;
-    app.unchanged(async || app.call("HEAD", &format!("{CONFIRM}?token={token}")).await).await;
-    assert!(!app.is_verified(&tokens.access).await);
-    assert_leads_to(&app.opening(&token).await, "success");
-    assert_leads_to(&app.opening(&token).await, "already-verified");
-    assert_leads_to(&app.opening("garbage").await, "error");
 }

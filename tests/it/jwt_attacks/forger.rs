@@ -17,9 +17,13 @@ pub(super) enum Kind {
 pub(super) struct Forger<'a> {
     pub(super) kind: Kind,
     pub(super) ring: &'a KeyRing,
-    genuine: &'a str,
+    pub(super) genuine: &'a str,
     pub(super) header: Value,
     pub(super) payload: Value,
+    /// The key that such tokens are signed with, the one before it, and that of the other kind.
+    pub(super) key: &'a Key,
+    pub(super) retired_key: &'a Key,
+    pub(super) other_key: &'a Key,
 }
 
 impl<'a> Forger<'a> {
@@ -27,11 +31,11 @@ impl<'a> Forger<'a> {
         let json = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap());
         let mut parts = genuine.split('.').map(|part| json(part).unwrap_or(Value::Null));
         let (header, payload) = (parts.next().unwrap(), parts.next().unwrap());
-        Self { kind, ring, genuine, header, payload }
-    }
-
-    pub(super) const fn genuine(&self) -> &'a str {
-        self.genuine
+        let (key, retired_key, other_key) = match kind {
+            Kind::Access => (&ring.access, &ring.retired_access, &ring.refresh),
+            Kind::Refresh => (&ring.refresh, &ring.retired_refresh, &ring.access),
+        };
+        Self { kind, ring, genuine, header, payload, key, retired_key, other_key }
     }
 
     /// The three parts of the genuine token.
@@ -40,32 +44,9 @@ impl<'a> Forger<'a> {
         parts.try_into().unwrap()
     }
 
-    /// The key that such tokens are signed with.
-    pub(super) fn key(&self) -> &'a Key {
-        match self.kind {
-            Kind::Access => &self.ring.access,
-            Kind::Refresh => &self.ring.refresh,
-        }
-    }
-
-    /// The key of the other kind.
-    pub(super) fn other_key(&self) -> &'a Key {
-        match self.kind {
-            Kind::Access => &self.ring.refresh,
-            Kind::Refresh => &self.ring.access,
-        }
-    }
-
-    pub(super) fn retired_key(&self) -> &'a Key {
-        match self.kind {
-            Kind::Access => &self.ring.retired_access,
-            Kind::Refresh => &self.ring.retired_refresh,
-        }
-    }
-
     /// `message` with the right key's signature, whatever it says.
     pub(super) fn signed_message(&self, message: &str) -> String {
-        with_signature(message, &self.key().sign(message.as_bytes()))
+        with_signature(message, &self.key.sign(message.as_bytes()))
     }
 
     /// These two texts with the right key's signature.

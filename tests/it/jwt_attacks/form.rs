@@ -49,7 +49,7 @@ fn padded(forger: &Forger<'_>, blanks: usize) -> [String; 2] {
 
 /// Two dots, and more, and fewer.
 fn parts(forger: &Forger<'_>) -> Vec<Case> {
-    let token = forger.genuine();
+    let token = forger.genuine;
     let [header, payload, signature] = forger.parts();
     let texts = [('T', token), ('H', header), ('P', payload), ('S', signature)];
     let forms = [
@@ -95,7 +95,7 @@ fn base64(forger: &Forger<'_>) -> Vec<Case> {
             let header = forger.header.to_string();
             let payload = changed(&forger.payload, "number", Some(json!(number)));
             let message = super::forger::message(header, payload);
-            let signature = forger.key().sign(message.as_bytes());
+            let signature = forger.key.sign(message.as_bytes());
             (message, signature)
         })
         .find(|(_, signature)| URL_SAFE_NO_PAD.encode(signature).contains(['-', '_']))
@@ -167,7 +167,7 @@ fn other_serializations(forger: &Forger<'_>) -> Vec<Case> {
         "payload": payload,
         "signatures": [{"protected": header, "signature": signature}],
     });
-    let jwe = json!({"alg": "dir", "enc": "A256GCM", "kid": forger.key().kid});
+    let jwe = json!({"alg": "dir", "enc": "A256GCM", "kid": forger.key.kid});
     let jwe = URL_SAFE_NO_PAD.encode(jwe.to_string());
     let unencoded = format!("{}.{}", forger.header, forger.payload);
     vec![
@@ -176,7 +176,7 @@ fn other_serializations(forger: &Forger<'_>) -> Vec<Case> {
         case("encrypted, five parts", format!("{jwe}..{signature}.{payload}.{signature}")),
         case("without encoding", forger.signed_message(&unencoded)),
         case("detached", format!("{header}..{signature}")),
-        case("nested", forger.with_payload_text(forger.genuine())),
-        case("encoded as a whole", URL_SAFE_NO_PAD.encode(forger.genuine())),
+        case("nested", forger.with_payload_text(forger.genuine)),
+        case("encoded as a whole", URL_SAFE_NO_PAD.encode(forger.genuine)),
     ]
 }

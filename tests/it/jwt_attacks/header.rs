@@ -50,7 +50,7 @@ fn algorithms(forger: &Forger<'_>) -> Vec<Case> {
         "es256", "hs256", "EDDSA", "HS256 ", " HS256", "HS256\0", "EdDSA\n", "",
     ];
     let others = others.into_iter().chain(["PBES2-HS256+A128KW"]);
-    let own = forger.key().alg();
+    let own = forger.key.alg();
     for other in others.filter(|other| *other != own) {
         attacks.push(case(
             format!("alg {other:?} in place of {own}"),
@@ -126,7 +126,7 @@ fn embedded_keys(forger: &Forger<'_>) -> Vec<Case> {
 
 /// RFC 8725, section 3.10: the key's name as a way into files, queries and other keys.
 fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
-    let kid = forger.key().kid.as_str();
+    let kid = forger.key.kid.as_str();
     let (kind, number) = kid.rsplit_once('-').unwrap();
     let (prefix, second) = kind.rsplit_once('-').unwrap();
     let texts = [
@@ -155,9 +155,9 @@ fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
         json!("https://attacker.example/jwks.json"),
         json!("x".repeat(2_000)),
         json!(format!("{kid}{}", "0".repeat(1_000))),
-        json!(forger.other_key().kid),
+        json!(forger.other_key.kid),
         json!(forger.ring.ticket.kid),
-        json!(forger.retired_key().kid),
+        json!(forger.retired_key.kid),
     ]);
     let mut attacks = vec![case("no kid", forger.with_header("kid", None))];
     for value in values {
@@ -165,7 +165,7 @@ fn names_of_keys(forger: &Forger<'_>) -> Vec<Case> {
         let name = format!("kid {:.60}", value.to_string());
         // As Wycheproof and others have it: a file that is empty is a secret that is known.
         let header = changed(&forger.header, "kid", Some(value.clone()));
-        let header = header.replace(forger.key().alg(), "HS256");
+        let header = header.replace(forger.key.alg(), "HS256");
         let empty = message(header, forger.payload.to_string());
         let signature = mac(aws_lc_rs::hmac::HMAC_SHA256, b"", empty.as_bytes());
         attacks.push(case(format!("{name}, by no secret"), with_signature(&empty, &signature)));

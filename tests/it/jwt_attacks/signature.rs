@@ -19,9 +19,9 @@ const ORDER: [u8; 32] = [
 
 pub(super) fn controls(forger: &Forger<'_>) -> Vec<Case> {
     let message = signed_part(forger);
-    let again = forger.key().sign(message.as_bytes());
+    let again = forger.key.sign(message.as_bytes());
     let mut controls = vec![case("signed anew", with_signature(&message, &again))];
-    if forger.key().alg() == "ES256" {
+    if forger.key.alg() == "ES256" {
         // FIPS 186-5 has no rule against either of the two, and nothing here takes a token's text
         // for its name.
         controls.push(case("n - s", with_signature(&message, &ecdsa::twin(&again))));
@@ -66,7 +66,7 @@ fn damaged(forger: &Forger<'_>) -> Vec<Case> {
         signature[bit / 8] ^= 1 << (bit % 8);
         add(format!("bit {bit}"), signature);
     }
-    match forger.key().alg() {
+    match forger.key.alg() {
         "EdDSA" => signatures.extend(wrong_eddsa(&genuine)),
         "ES256" => {
             let wrong = ecdsa::wrong(&genuine).into_iter();
@@ -126,7 +126,7 @@ fn over_something_else(forger: &Forger<'_>) -> Vec<Case> {
         format!("{}.{}", forger.header, forger.payload),
         signed.to_lowercase(),
     ] {
-        let by_key = forger.key().sign(other.as_bytes());
+        let by_key = forger.key.sign(other.as_bytes());
         attacks.push(case(format!("signed was {other:.60}"), with_signature(&signed, &by_key)));
     }
     // A genuine signature under another header or payload.
@@ -144,7 +144,7 @@ fn by_public_keys(forger: &Forger<'_>) -> Vec<Case> {
     let mut attacks = Vec::new();
     for key in [access, retired_access] {
         for (form, secret) in &key.public {
-            for alg in ["HS256", "HS384", "HS512", forger.key().alg()] {
+            for alg in ["HS256", "HS384", "HS512", forger.key.alg()] {
                 for kid in
                     [access, refresh, ticket].map(|key| key.kid.as_str()).into_iter().chain([""])
                 {
@@ -168,12 +168,12 @@ fn by_public_keys(forger: &Forger<'_>) -> Vec<Case> {
 
 /// Keys that are nobody's, somebody else's, or the right one used wrongly.
 fn by_other_keys(forger: &Forger<'_>) -> Vec<Case> {
-    let kid = forger.key().kid.as_str();
+    let kid = forger.key.kid.as_str();
     let message = signed_part(forger);
-    let alg = forger.key().alg();
+    let alg = forger.key.alg();
     let KeyRing { ticket, .. } = forger.ring;
     let mut attacks = Vec::new();
-    for key in [forger.other_key(), forger.retired_key(), ticket] {
+    for key in [forger.other_key, forger.retired_key, ticket] {
         let named = message_of(forger, key.alg(), kid);
         for message in [&message, &named] {
             let token = with_signature(message, &key.sign(message.as_bytes()));
@@ -181,7 +181,7 @@ fn by_other_keys(forger: &Forger<'_>) -> Vec<Case> {
         }
     }
     // Under its own name and algorithm: the key is right for what it is for, and this is not that.
-    for key in [forger.retired_key(), ticket] {
+    for key in [forger.retired_key, ticket] {
         let message = message_of(forger, key.alg(), &key.kid);
         let token = with_signature(&message, &key.sign(message.as_bytes()));
         attacks.push(case(format!("signed by {}", key.kid), token));
@@ -193,7 +193,7 @@ fn by_other_keys(forger: &Forger<'_>) -> Vec<Case> {
             attacks.push(case(format!("by {secret:?}"), with_signature(message, &signature)));
         }
     }
-    if let Some(secret) = forger.key().secret() {
+    if let Some(secret) = forger.key.secret() {
         attacks.extend(by_the_secret_itself(forger, secret));
     }
     attacks
@@ -216,7 +216,7 @@ fn by_the_secret_itself(forger: &Forger<'_>, secret: &[u8]) -> Vec<Case> {
         attacks.push(case(format!("by the secret: {name}, cut"), truncated));
     }
     for (alg, hash) in [("HS384", HMAC_SHA384), ("HS512", HMAC_SHA512)] {
-        let message = message_of(forger, alg, &forger.key().kid);
+        let message = message_of(forger, alg, &forger.key.kid);
         let signature = mac(hash, secret, message.as_bytes());
         attacks.push(case(format!("rightly by {alg}"), with_signature(&message, &signature)));
     }
@@ -233,7 +233,7 @@ pub(super) async fn confusions(forger: &Forger<'_>, app: &TestApp) -> Vec<Case> 
     // The other kind's claims, by this key and by the other.
     let other_kind = other_payload(forger);
     attacks.push(case("the other kind's claims", forger.with_payload_text(other_kind.to_string())));
-    let other: &Key = forger.other_key();
+    let other: &Key = forger.other_key;
     let message = message_of(forger, other.alg(), &other.kid);
     let token = with_signature(&message, &other.sign(message.as_bytes()));
     attacks.push(case("the right claims by the other kind's key", token));

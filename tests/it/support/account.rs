@@ -187,6 +187,15 @@ pub(crate) fn with(mut body: Value, changes: &Value) -> Value {
     body
 }
 
+/// Asserts that too much was asked, and returns for how many seconds nothing more is looked at.
+pub(crate) fn assert_throttled(reply: &Reply) -> u64 {
+    let wait = reply.retry_after().unwrap();
+    let unit = if wait == 1 { "second" } else { "seconds" };
+    let detail = format!("Request was throttled. Expected available in {wait} {unit}.");
+    assert_eq!(reply.told(), (429, json!({"detail": detail})));
+    wait
+}
+
 /// Asserts that the answer is a page with this heading.
 pub(crate) fn assert_page(reply: &Reply, status: u16, heading: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
