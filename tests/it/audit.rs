@@ -49,11 +49,6 @@ fn kinds(events: &[Event]) -> Vec<EventKind> {
 /// Does something, and returns what was answered and noted.
 async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
     let Scene { app, here, there, verification } = scene;
-    let carrying = |path: &str| {
-        let cookie = format!("__Host-latchkey_refresh={}", here.refresh);
-        let call = app.call("POST", path).header("origin", "https://accounts.example.com");
-        call.header("cookie", cookie)
-    };
     let call = match act {
         "register" => app.registration(BOB),
         "confirm" => app.confirming(verification),
@@ -95,7 +90,9 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
             app.call("POST", "/api/logout/").bearer(&here.access)
         }
         "log out by refresh token" => app.logging_out(&here.refresh),
-        "log out by cookie" => carrying("/api/logout/"),
+        "log out by cookie" => {
+            app.call("POST", "/api/logout/").cookie(&here.refresh, "https://accounts.example.com")
+        }
         "blacklist" => app.blacklisting(&here.refresh),
         "end another session" => {
             app.call("DELETE", &format!("/api/sessions/{}/", there.sid())).bearer(&here.access)

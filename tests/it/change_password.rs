@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::messages::{NEW_DIFFER, SAME, WRONG_CURRENT};
-use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, WRONG, statuses, with};
+use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, Reply, TestApp, WRONG, statuses, with};
 
 fn done() -> (u16, Value) {
     (200, json!({"message": "Password successfully changed"}))
@@ -90,7 +90,8 @@ async fn a_change_ends_every_other_session_voids_what_was_open_and_tells_the_own
 async fn of_two_changes_at_once_one_is_made() {
     let (app, ann) = TestApp::with_ann_in().await;
     let new = ["brick-Sail 9 meadow", "cloud-Sail 9 meadow"];
-    let replies = app.neck_and_neck(new.map(|new| app.changing_password(&ann, new))).await;
+    let [first, second] = new.map(|new| app.changing_password(&ann, new).into_future());
+    let replies: [Reply; 2] = app.neck_and_neck(first, second).await.into();
     for (reply, new) in replies.iter().zip(new) {
         let status = app.login(ANN, new).await.status;
         assert_eq!(status, if reply.status == 200 { 200 } else { 401 });

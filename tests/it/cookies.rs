@@ -50,8 +50,7 @@ async fn log_in(app: &TestApp) -> Tokens {
 
 /// A POST without a body that carries the cookie, as from a page of `origin`.
 fn carrying(app: &TestApp, path: &str, token: &str, origin: &str) -> Call {
-    let call = app.call("POST", path).header("cookie", format!("__Host-latchkey_refresh={token}"));
-    if origin.is_empty() { call } else { call.header("origin", origin) }
+    app.call("POST", path).cookie(token, origin)
 }
 
 fn refreshing(app: &TestApp, token: &str) -> Call {
@@ -132,11 +131,7 @@ async fn a_refresh_goes_from_cookie_to_cookie() {
     let left_behind = app.disk.image();
     let app = app.restart_on(&left_behind).await;
     let repeated = refreshing(&app, &token).await;
-    assert_eq!(
-        kept(&repeated),
-        (again, age),
-        "the grace gives the same successor, after a crash too"
-    );
+    assert_eq!(kept(&repeated), (again, age), "the same successor, after a crash too");
 }
 
 #[tokio::test]
@@ -202,13 +197,11 @@ async fn the_body_counts_before_the_cookie_and_needs_no_origin() {
 async fn a_login_ends_the_session_whose_cookie_it_replaces_and_no_other() {
     let app = start().await;
     let former = log_in(&app).await;
-    let with_cookie =
-        |call: Call| call.header("cookie", format!("__Host-latchkey_refresh={}", former.refresh));
-    let call = with_cookie(logging_in(&app, &json!(false))).header("origin", APP);
+    let call = logging_in(&app, &json!(false)).cookie(&former.refresh, APP);
     assert_eq!(call.await.status, 200);
     assert!(app.is_live(&former).await);
     let body = json!({"email": ANN, "password": PASSWORD, "cookie": true, "refresh": "stale"});
-    let reply = with_cookie(app.post("/api/login/", &body)).header("origin", APP).await;
+    let reply = app.post("/api/login/", &body).cookie(&former.refresh, APP).await;
     assert_eq!(reply.status, 200);
     assert!(!app.is_live(&former).await);
     assert_eq!(refreshing(&app, &kept(&reply).0).await.status, 200);
@@ -237,9 +230,8 @@ async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
         let calls = || {
             let headers = [("origin", origin), ("sec-fetch-site", site)];
             let sent = headers.into_iter().filter(|(_, value)| !value.is_empty());
-            sent.fold(logging_in(&app, &json!(true)), |call, (name, value)| {
-                call.header(name, value)
-            })
+            let call = logging_in(&app, &json!(true));
+            sent.fold(call, |call, (name, value)| call.header(name, value))
         };
         if is_given {
             assert_eq!(calls().await.status, 200, "{origin} {site}");
@@ -250,8 +242,7 @@ async fn a_login_whose_cookie_a_browser_would_discard_is_refused() {
     }
     let two = logging_in(&app, &json!(true)).header("origin", APP).header("origin", OWN);
     assert_eq!(two.await.status, 403);
-    let body = json!({"email": ANN, "password": PASSWORD});
-    let native = app.post("/api/login/", &body).header("origin", "capacitor://localhost").await;
+    let native = app.login(ANN, PASSWORD).header("origin", "capacitor://localhost").await;
     assert_eq!(native.status, 200, "its token is in the body");
 }
 
@@ -328,13 +319,12 @@ async fn several_cookies_of_the_name_are_refused() {
     let app = start().await;
     let token = log_in(&app).await.refresh;
     for path in ["/api/token/refresh/", "/api/logout/"] {
-        let pair = format!("__Host-latchkey_refresh={token}");
-        for call in [
-            carrying(&app, path, &token, APP).header("cookie", &pair),
-            app.call("POST", path)
-                .header("origin", APP)
-                .header("cookie", format!("{pair}; {pair}")),
-        ] {
+        let twice = format!("{token}; __Host-latchkey_refresh={token}");
+        let calls = [
+            carrying(&app, path, &token, APP).cookie(&token, ""),
+            carrying(&app, path, &twice, APP),
+        ];
+        for call in calls {
             let reply = app.unchanged(async || call.await).await;
             assert_eq!(reply.status, 401);
         }

@@ -4,7 +4,9 @@ use latchkey::domain::{Email, UserId, Username};
 use serde_json::json;
 
 use crate::support::messages::{BAD_TOKEN, REQUIRED, WRONG_PASSWORD, bad_refresh, user_not_found};
-use crate::support::{ANN, BOB, NEW_PASSWORD, PASSWORD, TestApp, WRONG, at_once, claims, statuses};
+use crate::support::{
+    ANN, BOB, NEW_PASSWORD, PASSWORD, Reply, TestApp, WRONG, at_once, claims, statuses,
+};
 
 const NAME: &str = "Margaret";
 
@@ -83,8 +85,8 @@ async fn of_two_deletions_at_once_one_finds_the_account() {
     let app = TestApp::start();
     let ann = app.named(ANN, NAME).await;
     let other = app.log_in(ANN).await;
-    let calls = [&ann, &other].map(|device| app.deleting(device, PASSWORD));
-    let replies = app.neck_and_neck(calls).await;
+    let [first, second] = [&ann, &other].map(|it| app.deleting(it, PASSWORD).into_future());
+    let replies: [Reply; 2] = app.neck_and_neck(first, second).await.into();
     assert_eq!(statuses(&replies), [204, 401]);
     assert_eq!(app.letters(ANN, "was deleted").await.len(), 1);
 }

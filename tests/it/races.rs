@@ -14,28 +14,16 @@ use latchkey::secret::Secret;
 use latchkey::store::{
     NewPasswordHash, NewTicket, NewUser, PasswordChange, RegisterOutcome, Store,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, bad_access, wrong_credentials};
-use crate::support::{
-    ANN, BOB, Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens, claims,
-};
+use crate::support::messages::{BAD_RESET_TOKEN, BAD_TOKEN, bad_access, wrong_credentials};
+use crate::support::{ANN, BOB, Call, NEW_PASSWORD, PASSWORD, Reply, START, TestApp, Tokens};
 
 const NEW: &str = "new@example.com";
 const NEWEST: &str = "newest@example.com";
 
 /// The password that the overtaking request has set.
 const OVERTAKING: &str = "third-Sail 9 meadow";
-
-/// A request that hashes a password between what it reads and what it writes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Slow {
-    LogIn,
-    ChangePassword,
-    ChangeAddress,
-    Delete,
-    Reset,
-}
 
 /// A change that is written meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,14 +60,19 @@ impl Scene {
         Self { app, here, there, reset, confirm, hash }
     }
 
-    fn call(&self, slow: Slow) -> Call {
-        match slow {
-            Slow::LogIn => self.app.login(ANN, PASSWORD),
-            Slow::ChangePassword => self.app.changing_password(&self.here, NEW_PASSWORD),
-            Slow::ChangeAddress => self.app.moving(&self.here, NEWEST),
-            Slow::Delete => self.app.deleting(&self.here, PASSWORD),
-            Slow::Reset => self.app.resetting(&self.reset, NEW_PASSWORD),
-        }
+    /// The requests that hash a password between what they read and what they write, and how each
+    /// is refused when it was overtaken.
+    fn slow(&self) -> [(&'static str, Call, (u16, Value)); 5] {
+        let app = &self.app;
+        let bad_link = (400, json!({"non_field_errors": [BAD_RESET_TOKEN]}));
+        let refused = bad_access(BAD_TOKEN);
+        [
+            ("log in", app.login(ANN, PASSWORD), wrong_credentials()),
+            ("reset", app.resetting(&self.reset, NEW_PASSWORD), bad_link),
+            ("change", app.changing_password(&self.here, NEW_PASSWORD), refused.clone()),
+            ("move", app.moving(&self.here, NEWEST), refused.clone()),
+            ("delete", app.deleting(&self.here, PASSWORD), refused),
+        ]
     }
 
     /// One operation on the store, and so one step, by the other device or by a mailed link.
@@ -89,7 +82,11 @@ impl Scene {
         let message_id = MessageId::from_bytes([9; 16]);
         let new = NewPasswordHash { password: self.hash.clone(), message_id };
         let user = UserId(1);
-        let by = Actor::User(Authorised { user, session: session(&self.there), client: client() });
+        let by = Actor::User(Authorised {
+            user,
+            session: SessionId::parse(&self.there.sid()).unwrap(),
+            client: client(),
+        });
         let is_done = match fast {
             Fast::Reset => {
                 let ticket = self.ticket(Purpose::ResetPassword, &self.reset);
@@ -118,45 +115,26 @@ fn client() -> Client {
     Client::new([192, 0, 2, 1].into(), "")
 }
 
-fn session(tokens: &Tokens) -> SessionId {
-    SessionId::parse(claims(&tokens.access)["sid"].as_str().unwrap()).unwrap()
-}
-
 /// Sends a request, and has something reach the store after the request has read there and before
 /// it writes.
-///
-/// While the disk is held nothing is written. So `overtaking` has begun its operation, which waits;
-/// the request reads what was there before, and waits for its hash; and whatever it writes is begun
-/// later and comes later, however long anything takes.
 async fn overtaken(app: &TestApp, call: Call, overtaking: impl Future<Output = ()>) -> Reply {
-    app.disk.set_held(true);
-    let letting_go = async { app.disk.set_held(false) };
-    tokio::join!(biased; overtaking, call.into_future(), letting_go).1
+    app.neck_and_neck(overtaking, call.into_future()).await.1
 }
 
 #[tokio::test]
 async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
     use Fast::{ConfirmAddress, EndAllSessions};
-    use Slow::*;
-    let fasts = [Fast::Reset, Fast::ChangePassword, ConfirmAddress, Fast::Delete, EndAllSessions];
-    for slow in [LogIn, ChangePassword, ChangeAddress, Delete, Reset] {
-        for fast in fasts {
-            // Logging out everywhere is nothing to who logs in or resets.
-            if fast == Fast::EndAllSessions && matches!(slow, LogIn | Reset) {
-                continue;
-            }
+    for fast in [Fast::Reset, Fast::ChangePassword, ConfirmAddress, Fast::Delete, EndAllSessions] {
+        // Logging out everywhere is nothing to who logs in or resets.
+        for slow in if fast == EndAllSessions { 2..5 } else { 0..5 } {
             let alone = Scene::new().await;
             alone.overtake(fast).await;
             let scene = Scene::new().await;
-            let reply = overtaken(&scene.app, scene.call(slow), scene.overtake(fast)).await;
-            let expected = match slow {
-                LogIn => wrong_credentials(),
-                ChangePassword | ChangeAddress | Delete => bad_access(BAD_TOKEN),
-                Reset => (400, json!({"non_field_errors": ["Invalid or expired reset token"]})),
-            };
-            assert_eq!(reply.told(), expected, "{slow:?} overtaken by {fast:?}");
+            let (slow, call, expected) = scene.slow().into_iter().nth(slow).unwrap();
+            let reply = overtaken(&scene.app, call, scene.overtake(fast)).await;
+            assert_eq!(reply.told(), expected, "{slow} overtaken by {fast:?}");
             let app = &scene.app;
-            assert_eq!(app.state(), alone.app.state(), "{slow:?} overtaken by {fast:?}");
+            assert_eq!(app.state(), alone.app.state(), "{slow} overtaken by {fast:?}");
             // And no password is any other than it would be.
             let email = if fast == Fast::ConfirmAddress { NEW } else { ANN };
             let password = match fast {
@@ -167,7 +145,7 @@ async fn what_was_checked_and_then_overtaken_is_refused_and_leaves_nothing() {
             for candidate in [PASSWORD, NEW_PASSWORD, OVERTAKING] {
                 let status = app.login(email, candidate).await.status;
                 let is_it = password == Some(candidate);
-                assert_eq!(status, if is_it { 200 } else { 401 }, "{slow:?} {fast:?} {candidate}");
+                assert_eq!(status, if is_it { 200 } else { 401 }, "{slow} {fast:?} {candidate}");
             }
         }
     }
@@ -178,11 +156,12 @@ async fn a_right_password_that_was_overtaken_is_no_failure_of_its_owner() {
     // Nothing shows more plainly that the password had been checked before it was changed.
     let scene = Scene::new().await;
     for _ in 0..3 {
-        let reply = overtaken(&scene.app, scene.call(Slow::LogIn), async {}).await;
+        let reply = overtaken(&scene.app, scene.app.login(ANN, PASSWORD), async {}).await;
         assert_eq!(reply.status, 200);
     }
     let events = || scene.app.events();
-    let reply = overtaken(&scene.app, scene.call(Slow::LogIn), scene.overtake(Fast::Reset)).await;
+    let reply =
+        overtaken(&scene.app, scene.app.login(ANN, PASSWORD), scene.overtake(Fast::Reset)).await;
     assert_eq!(reply.status, 401);
     assert!(events().iter().all(|event| event.kind != EventKind::LoginFailed));
 }
@@ -191,13 +170,18 @@ async fn a_right_password_that_was_overtaken_is_no_failure_of_its_owner() {
 async fn logging_out_everywhere_is_nothing_to_who_logs_in_or_resets_meanwhile() {
     let scene = Scene::new().await;
     let reply =
-        overtaken(&scene.app, scene.call(Slow::LogIn), scene.overtake(Fast::EndAllSessions)).await;
+        overtaken(&scene.app, scene.app.login(ANN, PASSWORD), scene.overtake(Fast::EndAllSessions))
+            .await;
     let tokens = Tokens::of(&reply);
     assert!(scene.app.is_live(&tokens).await && !scene.app.is_live(&scene.here).await);
 
     let scene = Scene::new().await;
-    let reply =
-        overtaken(&scene.app, scene.call(Slow::Reset), scene.overtake(Fast::EndAllSessions)).await;
+    let reply = overtaken(
+        &scene.app,
+        scene.app.resetting(&scene.reset, NEW_PASSWORD),
+        scene.overtake(Fast::EndAllSessions),
+    )
+    .await;
     assert_eq!(reply.status, 200);
     assert_eq!(scene.app.login(ANN, NEW_PASSWORD).await.status, 200);
 }

@@ -259,9 +259,7 @@ async fn logging_out_everywhere_ends_all_of_ones_own() {
 async fn without_cookies_a_cookie_logs_nobody_out() {
     let app = TestApp::start_with(|config: &mut Config| config.cookies.is_enabled = false);
     let tokens = app.newcomer(ANN).await;
-    let call = app
-        .call("POST", "/api/logout/")
-        .header("origin", "https://accounts.example.com")
-        .header("cookie", format!("__Host-latchkey_refresh={}", tokens.refresh));
+    let call = app.call("POST", "/api/logout/");
+    let call = call.cookie(&tokens.refresh, "https://accounts.example.com");
     app.refuses(call, no_credentials()).await;
 }

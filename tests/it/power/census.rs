@@ -139,6 +139,19 @@ fn check_names(read: &ReadTransaction, users: &Rows<u64>, flaws: &mut Flaws) {
     flaws.note(known.iter().any(|id| !users.contains_key(id)), "an address of nobody is known");
 }
 
+/// Notes where an index by a number in each record does not agree with the records.
+fn check_index(
+    read: &ReadTransaction,
+    name: &str,
+    records: &Rows<Id>,
+    field: &str,
+    flaws: &mut Flaws,
+) {
+    let index = keys::<(u64, &Id), (), _>(read, name, |(key, id)| (key, *id));
+    let should_be = records.iter().map(|(id, record)| (number(record, field), *id)).collect();
+    flaws.compare(name, &index, &should_be);
+}
+
 /// The sessions that live, and how many are over.
 fn sessions(
     read: &ReadTransaction,
@@ -158,12 +171,8 @@ fn sessions(
             }
         }
     }
-    let by_user = keys::<(u64, &Id), (), _>(read, "sessions_by_user_1", |(user, id)| (user, *id));
-    let should_be = sessions.iter().map(|(id, session)| (number(session, "user"), *id)).collect();
-    flaws.compare("sessions_by_user", &by_user, &should_be);
-    let by_expiry = keys::<(u64, &Id), (), _>(read, "sessions_by_expiry_1", |(at, id)| (at, *id));
-    let filed = sessions.iter().map(|(id, session)| (number(session, "filed_at"), *id)).collect();
-    flaws.compare("sessions_by_expiry", &by_expiry, &filed);
+    check_index(read, "sessions_by_user_1", &sessions, "user", flaws);
+    check_index(read, "sessions_by_expiry_1", &sessions, "filed_at", flaws);
     let mut live = BTreeMap::new();
     for (id, session) in &sessions {
         let user = number(session, "user");
@@ -184,12 +193,8 @@ fn tickets(
     flaws: &mut Flaws,
 ) -> (Vec<(u64, String, bool)>, usize) {
     let tickets = records::<&Id, _>(read, "tickets_1", |id| *id);
-    let by_user = keys::<(u64, &Id), (), _>(read, "tickets_by_user_1", |(user, id)| (user, *id));
-    let should_be = tickets.iter().map(|(id, ticket)| (number(ticket, "user"), *id)).collect();
-    flaws.compare("tickets_by_user", &by_user, &should_be);
-    let by_expiry = keys::<(u64, &Id), (), _>(read, "tickets_by_expiry_1", |(at, id)| (at, *id));
-    let expiring = tickets.iter().map(|(id, ticket)| (number(ticket, "expires_at"), *id)).collect();
-    flaws.compare("tickets_by_expiry", &by_expiry, &expiring);
+    check_index(read, "tickets_by_user_1", &tickets, "user", flaws);
+    check_index(read, "tickets_by_expiry_1", &tickets, "expires_at", flaws);
     for user in users.values() {
         let pending = &user["pending_email"];
         if pending["expires_at"].as_u64().is_some_and(|end| now < end) {

@@ -1,6 +1,5 @@
 //! The harness: the whole server in this process, without its sockets.
 
-use std::future::IntoFuture;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,14 +214,17 @@ impl TestApp {
         self.call("POST", target).json(body)
     }
 
-    /// Sends two calls so that each has read what it reads before either writes, however long
-    /// anything takes.
-    pub(crate) async fn neck_and_neck(&self, calls: [Call; 2]) -> [Reply; 2] {
+    /// Carries out both so that each has read what it reads before either writes, and the first one
+    /// writes first, however long anything takes: while the disk is held nothing is written.
+    pub(crate) async fn neck_and_neck<A, B>(
+        &self,
+        first: impl Future<Output = A>,
+        second: impl Future<Output = B>,
+    ) -> (A, B) {
         self.disk.set_held(true);
-        let [first, second] = calls.map(IntoFuture::into_future);
         let letting_go = async { self.disk.set_held(false) };
         let (first, second, ()) = tokio::join!(biased; first, second, letting_go);
-        [first, second]
+        (first, second)
     }
 
     pub(crate) fn advance(&self, seconds: u64) {

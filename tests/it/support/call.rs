@@ -52,6 +52,12 @@ impl Call {
         self.header(AUTHORIZATION.as_str(), format!("Bearer {token}"))
     }
 
+    /// With the cookie that carries a refresh token, as from a page of `origin`.
+    pub(crate) fn cookie(self, token: &str, origin: &str) -> Self {
+        let call = self.header("cookie", format!("__Host-latchkey_refresh={token}"));
+        if origin.is_empty() { call } else { call.header("origin", origin) }
+    }
+
     /// With a body of this type, or of none if that is empty.
     pub(crate) fn body(mut self, media_type: &str, body: impl Into<Bytes>) -> Self {
         self.body = Ok(body.into());
