@@ -3,7 +3,7 @@
 //! Most go through [`support::TestApp`], which speaks to the whole server as clients do but
 //! without sockets, on a clock that is moved by hand. `process` runs the real executable on a real
 //! directory; `power` takes its power away; `layers` reads the source. `promises` has a test for
-//! each promise of the README. `properties` is what must hold for any bytes; the fuzz targets check
+//! most promises of the README. `properties` is what must hold for any bytes; the fuzz targets check
 //! the same.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]

@@ -1,5 +1,5 @@
-//! The promises, one test each. What a promise means in every corner is in the other modules; these
-//! hold the promise itself.
+//! The promises, a test for each that no other module holds as a whole. What a promise means in every
+//! corner is in the other modules.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -10,9 +10,8 @@ use latchkey::clock::Clock;
 use latchkey::domain::UserId;
 use serde_json::json;
 
-use crate::support::messages::{BAD_TOKEN, bad_refresh, unavailable};
 use crate::support::{
-    ANN, BOB, NOBODY, PASSWORD, START, TestApp, Tokens, WRONG, at_once, claims, contains,
+    ANN, BOB, NOBODY, PASSWORD, TestApp, Tokens, WRONG, at_once, claims, contains,
 };
 
 #[tokio::test]
@@ -51,29 +50,6 @@ async fn promise_2_a_refresh_token_rotates_exactly_once() {
     }
     assert_eq!(app.token_events(), []);
     app.refresh(&tokens[0].refresh).await;
-}
-
-#[tokio::test]
-async fn promise_3_theft_shows() {
-    let (app, other) = TestApp::with_ann_in().await;
-    let first = app.log_in(ANN).await;
-    let second = app.refresh(&first.refresh).await;
-    let third = app.refresh(&second.refresh).await;
-
-    let theft = app.refreshing(&first.refresh).from("198.51.100.66").await;
-    let crashed = app.disk.image();
-    assert_eq!(theft.told(), bad_refresh(BAD_TOKEN));
-    // Anyone who holds any of its tokens is out, also after a crash right after the answer.
-    let app = app.restart_on(&crashed).await;
-    for tokens in [&first, &second, &third] {
-        assert_eq!(app.refreshing(&tokens.refresh).await.status, 401);
-        assert_eq!(app.profile(&tokens.access).await.status, 401);
-    }
-    let event = app.token_events().remove(0);
-    assert_eq!(event.by.client().unwrap().address.to_string(), "198.51.100.66");
-    // Another session of the same person lives on.
-    assert_eq!(app.profile(&other.access).await.status, 200);
-    app.refresh(&other.refresh).await;
 }
 
 #[tokio::test]
@@ -131,7 +107,8 @@ async fn promise_5_the_database_alone_lets_nobody_in() {
     assert_eq!(reply.status, 400);
 }
 
-// Promise 6, that nothing leaks, is in `secrets`.
+// Promise 6, that nothing leaks, is in `secrets`; promise 3, that theft shows, in `process`; and
+// promise 10, about wrong clocks, in `clock`.
 
 #[tokio::test]
 async fn promise_7_nothing_grows_without_bound() {
@@ -219,22 +196,4 @@ async fn promise_9_a_flood_of_logins_leaves_the_rest_alive() {
     for login in flood {
         assert_eq!(login.await.unwrap().status, 401);
     }
-}
-
-#[tokio::test]
-async fn promise_10_a_wrong_clock_lets_no_one_in_and_locks_no_one_out_for_ever() {
-    let (app, tokens) = TestApp::with_ann_in().await;
-    app.advance(31 * 60);
-    let second = app.refresh(&tokens.refresh).await;
-    let late = app.clock.read().wall;
-    // Turning the clock back does not bring an expired token back.
-    app.clock.set_wall(START);
-    assert_eq!(app.profile(&tokens.access).await.told(), unavailable());
-    // Turning it forward for a while costs nobody anything once it is right again.
-    app.clock.set_wall(late.saturating_add(Duration::from_secs(1_000 * 24 * 60 * 60)));
-    assert_eq!(app.profile(&second.access).await.status, 401);
-    app.newcomer(BOB).await;
-    app.clock.set_wall(late);
-    assert_eq!(app.profile(&second.access).await.status, 200);
-    app.refresh(&second.refresh).await;
 }
