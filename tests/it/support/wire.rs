@@ -3,35 +3,14 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use hyper::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, PATIENCE, Tokens};
+use super::{PASSWORD, PATIENCE, Reply, Tokens};
 
 /// A connection that stays open from each request to the next.
 pub(crate) struct Wire {
     stream: BufReader<TcpStream>,
-}
-
-/// An answer as it came over the wire.
-#[derive(Clone, Debug)]
-pub(crate) struct WireReply {
-    pub(crate) status: u16,
-    /// Everything before the body, in lower case.
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
-impl WireReply {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
-    }
-
-    /// A text of the body's JSON object.
-    pub(crate) fn field(&self, name: &str) -> String {
-        let body = self.json();
-        let value = body.get(name).and_then(Value::as_str);
-        value.unwrap_or_else(|| panic!("no {name}: {body}")).to_owned()
-    }
 }
 
 impl Wire {
@@ -52,19 +31,21 @@ impl Wire {
     }
 
     /// Reads one answer; an error if the connection ends before there is one.
-    pub(crate) fn receive(&mut self) -> io::Result<WireReply> {
+    pub(crate) fn receive(&mut self) -> io::Result<Reply> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let head = head.to_ascii_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let fields = head.lines().filter_map(|line| line.split_once(": "));
+        let headers = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap = headers.collect();
+        let length = headers.get("content-length").map(|length| length.to_str().unwrap());
         let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
         self.stream.read_exact(&mut body)?;
-        Ok(WireReply { status, head, body })
+        Ok(Reply { status, headers, body: body.into() })
     }
 
     /// Whatever comes until the server closes the connection.
@@ -75,18 +56,15 @@ impl Wire {
     }
 
     /// A GET with an access token, or without one if that is empty.
-    pub(crate) fn get(&mut self, target: &str, access: &str) -> io::Result<WireReply> {
-        let token = if access.is_empty() {
-            String::new()
-        } else {
-            format!("Authorization: Bearer {access}\r\n")
-        };
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n{token}\r\n").as_bytes())?;
+    pub(crate) fn get(&mut self, target: &str, access: &str) -> io::Result<Reply> {
+        let header = if access.is_empty() { "" } else { "\r\nAuthorization: Bearer " };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: test{header}{access}\r\n\r\n");
+        self.send(request.as_bytes())?;
         self.receive()
     }
 
     /// A POST of JSON.
-    pub(crate) fn post(&mut self, target: &str, body: &Value) -> io::Result<WireReply> {
+    pub(crate) fn post(&mut self, target: &str, body: &Value) -> io::Result<Reply> {
         let body = body.to_string();
         let length = body.len();
         let request = format!(
@@ -96,6 +74,7 @@ impl Wire {
         self.send(request.as_bytes())?;
         self.receive()
     }
+
     pub(crate) fn register(&mut self, email: &str) {
         let body = json!({"email": email, "password": PASSWORD, "password_confirm": PASSWORD});
         let reply = self.post("/api/register/", &body).unwrap();
@@ -104,12 +83,10 @@ impl Wire {
 
     pub(crate) fn log_in(&mut self, email: &str) -> Tokens {
         let body = json!({"email": email, "password": PASSWORD});
-        let reply = self.post("/api/login/", &body).unwrap();
-        assert_eq!(reply.status, 200, "{reply:?}");
-        Tokens { access: reply.field("access"), refresh: reply.field("refresh") }
+        Tokens::of(&self.post("/api/login/", &body).unwrap())
     }
 
-    pub(crate) fn refresh(&mut self, token: &str) -> WireReply {
+    pub(crate) fn refresh(&mut self, token: &str) -> Reply {
         self.post("/api/token/refresh/", &json!({"refresh": token})).unwrap()
     }
 }
