@@ -121,26 +121,6 @@ async fn a_day_in_pieces_confirms_a_clock_that_runs_on() {
 }
 
 #[tokio::test]
-async fn a_restart_with_the_clock_far_ahead_confirms_nothing() {
-    let (app, tokens) = TestApp::with_ann_in().await;
-    let mark = app.app.store.last_commit();
-    app.clock.set_wall(START.saturating_add(Duration::from_secs(40 * DAY)));
-    let mut app = app.restart().await;
-    for _ in 0..2 {
-        app.log_in(ANN).await;
-        Upkeep::default().round(&app.app).await;
-        app = app.restart().await;
-    }
-    assert_eq!(app.app.store.last_commit(), mark);
-    assert_eq!(app.app.store.count_sessions(), Ok(3), "nothing was swept");
-    // Set right, it locks nobody out.
-    app.clock.set_wall(START.saturating_add(Duration::from_secs(60)));
-    assert_eq!(app.get("/readyz").await.status, 200);
-    app.refresh(&tokens.refresh).await;
-    assert_eq!(app.app.store.last_commit(), START.saturating_add(Duration::from_secs(60)));
-}
-
-#[tokio::test]
 async fn a_year_ahead_and_back_while_running_costs_nobody_anything() {
     let app = TestApp::start_with(|config| {
         config.login.max_failures = 2.try_into().unwrap();

@@ -3,7 +3,7 @@
 use latchkey::config::Config;
 use serde_json::{Value, json};
 
-use crate::support::messages::{BAD_TOKEN, WRONG_TYPE, bad_refresh};
+use crate::support::messages::{BAD_TOKEN, REQUIRED, WRONG_TYPE, bad_refresh};
 use crate::support::{ANN, Call, DAY, HOUR, PASSWORD, Reply, TestApp, Tokens, claims};
 
 const OWN: &str = "https://accounts.example.com";
@@ -274,23 +274,9 @@ async fn a_dead_token_is_taken_out_of_its_cookie() {
     assert_eq!(refreshing(&app, &token).await.status, 200);
 }
 
-#[tokio::test]
-async fn without_a_cookie_the_field_is_required() {
-    let app = start().await;
-    let required = (400, json!({"refresh": ["This field is required."]}));
-    assert_eq!(app.call("POST", "/api/token/refresh/").await.told(), required);
-    assert_eq!(carrying(&app, "/api/token/refresh/", "", "null").await.told(), required);
-    let other = app.call("POST", "/api/token/refresh/").header("cookie", "sessionid=1");
-    assert_eq!(other.await.told(), required);
-    let off = TestApp::start();
-    let tokens = off.newcomer(ANN).await;
-    let reply = carrying(&off, "/api/token/refresh/", &tokens.refresh, OWN).await;
-    assert_eq!(reply.told(), required);
-}
-
 /// Clients take a 401 for "logged out", and a 400 for a mistake of their own.
 #[tokio::test]
-async fn an_app_that_may_use_the_cookie_but_has_none_is_logged_out() {
+async fn without_a_cookie_an_app_that_may_use_it_is_logged_out_and_others_lack_a_field() {
     let app = start().await;
     for path in ["/api/token/refresh/", "/api/logout/"] {
         for body in [json!({}), json!({"refresh": null}), json!({"refresh": ""})] {
@@ -299,6 +285,16 @@ async fn an_app_that_may_use_the_cookie_but_has_none_is_logged_out() {
                 assert_eq!(reply.told(), bad_refresh(BAD_TOKEN), "{path} {body} {origin}");
             }
         }
+    }
+    let (off, tokens) = TestApp::with_ann_in().await;
+    let refreshing = app.call("POST", "/api/token/refresh/");
+    for call in [
+        refreshing.header("cookie", "sessionid=1"),
+        app.call("POST", "/api/token/refresh/"),
+        carrying(&app, "/api/token/refresh/", "", "null"),
+        carrying(&off, "/api/token/refresh/", &tokens.refresh, OWN),
+    ] {
+        assert_eq!(call.await.told(), (400, json!({"refresh": [REQUIRED]})));
     }
 }
 

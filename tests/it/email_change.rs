@@ -6,11 +6,10 @@ use serde_json::json;
 
 use crate::support::messages::{EMAIL_TAKEN, bad_ticket};
 use crate::support::{
-    ANN, BOB, CONFIRM, DAY, PASSWORD, Reply, TestApp, Tokens, assert_page, assert_throttled,
-    at_once, ticket_of,
+    ANN, BOB, CONFIRM, Change, DAY, PASSWORD, Reply, TestApp, Tokens, assert_page,
+    assert_throttled, at_once, ticket_of,
 };
 
-const OLD: &str = ANN;
 const NEW: &str = "new@example.com";
 const FRONTEND: &str = "https://app.example.com/account";
 
@@ -32,6 +31,13 @@ fn at(address: &str, pending: Option<&str>) -> (String, Option<String>) {
     (address.to_owned(), pending.map(str::to_owned))
 }
 
+/// Ann with a change of address under way.
+async fn with_change() -> (TestApp, Tokens, Change) {
+    let (app, ann) = TestApp::with_ann_in().await;
+    let change = app.change_address(&ann, NEW).await;
+    (app, ann, change)
+}
+
 #[tokio::test]
 async fn asking_moves_nothing_but_mails_a_link_to_either_address_and_shows_what_is_pending() {
     for method in ["PATCH", "PUT"] {
@@ -44,18 +50,18 @@ async fn asking_moves_nothing_but_mails_a_link_to_either_address_and_shows_what_
                 call.json(&json!({"email": "New@example.com", "current_password": PASSWORD})).await
             };
             let user = json!({
-                "id": 1, "email": OLD, "username": "", "is_email_verified": false,
+                "id": 1, "email": ANN, "username": "", "is_email_verified": false,
                 "created_at": "2024-12-06T10:00:00.123456Z", "pending_email": "New@example.com",
             });
             assert_eq!(reply.told(), (200, user.clone()), "{method}");
             assert_eq!(app.profile(&ann.access).await.json(), user);
-            assert_eq!(app.login(OLD, PASSWORD).await.json()["user"], user);
+            assert_eq!(app.login(ANN, PASSWORD).await.json()["user"], user);
             assert_eq!(app.login("new@example.com", PASSWORD).await.status, 401);
 
             let ticket = app.letter("New@example.com", "Confirm your new email address").await;
-            let notice = app.letter(OLD, "is about to change").await;
+            let notice = app.letter(ANN, "is about to change").await;
             assert_ne!(ticket.link, notice.link);
-            assert!(!ticket.raw.contains(OLD), "whoever mistypes shows a stranger nothing");
+            assert!(!ticket.raw.contains(ANN), "whoever mistypes shows a stranger nothing");
             assert!(notice.text.contains("New@example.com"));
             assert_eq!(app.mails.sent().len(), 3, "with the one of the registration");
         }
@@ -64,8 +70,7 @@ async fn asking_moves_nothing_but_mails_a_link_to_either_address_and_shows_what_
 
 #[tokio::test]
 async fn the_link_moves_the_account_verified_and_tells_the_old_address() {
-    let (app, ann) = TestApp::with_ann_in().await;
-    let change = app.change_address(&ann, NEW).await;
+    let (app, ann, change) = with_change().await;
     let asking = async || {
         for method in ["GET", "HEAD"] {
             app.call(method, &format!("{CONFIRM}?token={}", change.confirm)).await;
@@ -75,15 +80,15 @@ async fn the_link_moves_the_account_verified_and_tells_the_old_address() {
         for part in [NEW, "6 December 2024, 10:00 UTC", &change.confirm, "This was not me"] {
             assert!(page.text().contains(part), "no {part}: {}", page.text());
         }
-        assert!(!page.text().contains(OLD) && !page.text().contains("<script"));
+        assert!(!page.text().contains(ANN) && !page.text().contains("<script"));
     };
     app.unchanged(asking).await;
 
     assert_page(&app.press("confirm", &change.confirm).await, 200, CHANGED);
     assert_eq!(addresses(&app, &ann).await, at(NEW, None));
     assert!(app.is_verified(&ann.access).await);
-    assert!(app.letter(OLD, "was changed").await.text.contains(NEW));
-    assert_eq!(app.login(OLD, PASSWORD).await.status, 401);
+    assert!(app.letter(ANN, "was changed").await.text.contains(NEW));
+    assert_eq!(app.login(ANN, PASSWORD).await.status, 401);
     app.log_in(NEW).await;
     app.refresh(&ann.refresh).await;
 
@@ -99,15 +104,14 @@ async fn the_link_moves_the_account_verified_and_tells_the_old_address() {
     };
     app.unchanged(replayed).await;
     // The old address is free.
-    let other = app.newcomer(OLD).await;
-    assert_eq!(addresses(&app, &other).await, at(OLD, None));
+    let other = app.newcomer(ANN).await;
+    assert_eq!(addresses(&app, &other).await, at(ANN, None));
     assert_eq!(addresses(&app, &ann).await, at(NEW, None));
 }
 
 #[tokio::test]
 async fn programs_and_frontends_hear_of_it_in_their_ways() {
-    let (app, ann) = TestApp::with_ann_in().await;
-    let change = app.change_address(&ann, NEW).await;
+    let (app, ann, change) = with_change().await;
     let reply = app.confirming(&change.confirm).await;
     assert_eq!(reply.told(), (200, json!({"message": "Email verified successfully"})));
     assert_eq!(addresses(&app, &ann).await, at(NEW, None));
@@ -117,7 +121,7 @@ async fn programs_and_frontends_hear_of_it_in_their_ways() {
         // Only a new account's address is confirmed by opening a link.
         config.registration.confirm = ConfirmBy::Link;
     });
-    let ann = app.newcomer(OLD).await;
+    let ann = app.newcomer(ANN).await;
     let change = app.change_address(&ann, NEW).await;
     let place = |reply: &Reply| {
         assert_eq!(reply.status, 303, "{reply:?}");
@@ -138,12 +142,11 @@ async fn programs_and_frontends_hear_of_it_in_their_ways() {
 #[tokio::test]
 async fn a_change_waits_for_its_day_and_no_longer() {
     for (seconds, is_good) in [(DAY - 1, true), (DAY, false)] {
-        let (app, ann) = TestApp::with_ann_in().await;
-        let change = app.change_address(&ann, NEW).await;
+        let (app, _, change) = with_change().await;
         app.advance(seconds);
-        let ann = app.log_in(OLD).await;
+        let ann = app.log_in(ANN).await;
         let pending = is_good.then_some(NEW);
-        assert_eq!(addresses(&app, &ann).await, at(OLD, pending), "after {seconds} s");
+        assert_eq!(addresses(&app, &ann).await, at(ANN, pending), "after {seconds} s");
         let status = if is_good { 200 } else { 400 };
         assert_eq!(app.opening(&change.confirm).await.status, status);
         assert_eq!(app.opening(&change.cancel).await.status, status);
@@ -155,7 +158,7 @@ async fn a_change_waits_for_its_day_and_no_longer() {
 async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
     for is_new in [false, true] {
         let (app, ann) = TestApp::with_ann_in().await;
-        let reset = app.reset_token(OLD).await;
+        let reset = app.reset_token(ANN).await;
         let before = app.profile(&ann.access).await.json();
         let change = app.change_address(&ann, NEW).await;
         let token = if is_new { &change.confirm } else { &change.cancel };
@@ -191,7 +194,7 @@ async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
         };
         app.unchanged(replayed).await;
         assert!(app.is_live(&ann).await);
-        app.log_in(OLD).await;
+        app.log_in(ANN).await;
         assert_eq!(app.resetting(&reset, "brick-Sail 9 meadow").await.status, 200);
     }
 }
@@ -199,9 +202,9 @@ async fn this_was_not_me_calls_the_change_off_and_touches_nothing_else() {
 #[tokio::test]
 async fn a_link_does_what_it_is_for_and_no_more() {
     let (app, verification) = TestApp::with_ann_invited().await;
-    let ann = app.log_in(OLD).await;
+    let ann = app.log_in(ANN).await;
     let change = app.change_address(&ann, NEW).await;
-    let reset = app.reset_token(OLD).await;
+    let reset = app.reset_token(ANN).await;
     let flipped: String = change.confirm.chars().rev().collect();
     let misused = async || {
         for token in [&change.confirm, &change.cancel] {
@@ -217,7 +220,7 @@ async fn a_link_does_what_it_is_for_and_no_more() {
         assert_eq!(app.confirming(&reset).await.told(), bad_ticket());
     };
     app.unchanged(misused).await;
-    assert_eq!(addresses(&app, &ann).await, at(OLD, Some(NEW)));
+    assert_eq!(addresses(&app, &ann).await, at(ANN, Some(NEW)));
 }
 
 #[tokio::test]
@@ -228,7 +231,7 @@ async fn an_address_that_was_taken_meanwhile_is_refused_there_and_then() {
         for is_page in [false, true] {
             let app = TestApp::start();
             let bob = app.newcomer(BOB).await;
-            let ann = app.newcomer(OLD).await;
+            let ann = app.newcomer(ANN).await;
             let change = app.change_address(&ann, NEW).await;
             if by_change {
                 let faster = app.change_address(&bob, "NEW@example.com").await;
@@ -242,7 +245,7 @@ async fn an_address_that_was_taken_meanwhile_is_refused_there_and_then() {
             } else {
                 assert_eq!(app.confirming(&change.confirm).await.told(), taken);
             }
-            assert_eq!(addresses(&app, &ann).await, at(OLD, None), "the change is off");
+            assert_eq!(addresses(&app, &ann).await, at(ANN, None), "the change is off");
             let again = async || {
                 assert_eq!(app.confirming(&change.confirm).await.told(), bad_ticket());
                 assert_eq!(app.press("cancel", &change.cancel).await.status, 400);
@@ -261,7 +264,7 @@ async fn another_change_takes_the_place_of_the_first_and_so_does_another_spellin
         let (app, ann) = TestApp::with_ann_in().await;
         let first = app.change_address(&ann, NEW).await;
         let second = app.change_address(&ann, newer).await;
-        assert_eq!(addresses(&app, &ann).await, at(OLD, Some(newer)));
+        assert_eq!(addresses(&app, &ann).await, at(ANN, Some(newer)));
         let gone = async || {
             assert_eq!(app.confirming(&first.confirm).await.told(), bad_ticket());
             assert_eq!(app.press("cancel", &first.cancel).await.status, 400);
@@ -314,12 +317,11 @@ async fn of_two_changes_at_once_one_is_left_pending() {
 
 #[tokio::test]
 async fn of_several_clicks_at_once_one_counts() {
-    let (app, ann) = TestApp::with_ann_in().await;
-    let change = app.change_address(&ann, NEW).await;
+    let (app, _, change) = with_change().await;
     let replies = at_once((0..8).map(|_| app.press("confirm", &change.confirm))).await;
     assert_eq!(replies.iter().filter(|reply| reply.text().contains(CHANGED)).count(), 1);
     assert!(replies.iter().all(|reply| reply.status == 200));
-    assert_eq!(app.letters(OLD, "was changed").await.len(), 1);
+    assert_eq!(app.letters(ANN, "was changed").await.len(), 1);
 
     let bob = app.newcomer(BOB).await;
     let change = app.change_address(&bob, "bobby@example.com").await;
@@ -333,8 +335,7 @@ async fn of_several_clicks_at_once_one_counts() {
 #[tokio::test]
 async fn of_a_yes_and_a_no_at_once_the_first_counts() {
     for cancel_first in [false, true] {
-        let (app, ann) = TestApp::with_ann_in().await;
-        let change = app.change_address(&ann, NEW).await;
+        let (app, ann, change) = with_change().await;
         let mut calls =
             vec![app.press("confirm", &change.confirm), app.press("cancel", &change.cancel)];
         if cancel_first {
@@ -342,7 +343,7 @@ async fn of_a_yes_and_a_no_at_once_the_first_counts() {
         }
         let replies = at_once(calls).await;
         assert_eq!([replies[0].status, replies[1].status], [200, 400]);
-        let address = if cancel_first { OLD } else { NEW };
+        let address = if cancel_first { ANN } else { NEW };
         assert_eq!(addresses(&app, &ann).await, at(address, None));
     }
 }

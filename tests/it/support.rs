@@ -12,7 +12,9 @@ pub(crate) mod messages;
 mod process;
 mod wire;
 
-pub(crate) use account::{NEW_PASSWORD, assert_page, assert_throttled, statuses, ticket_of, with};
+pub(crate) use account::{
+    Change, NEW_PASSWORD, assert_page, assert_throttled, statuses, ticket_of, with,
+};
 pub(crate) use app::{CONFIRM, MAX_ROTATED, PASSWORD, START, TestApp, Tokens, claims};
 pub(crate) use call::{Call, Reply, at_once};
 pub(crate) use disk::{Access, Disk, Entry, Place};

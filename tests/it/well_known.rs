@@ -128,12 +128,9 @@ async fn its_tag_stays_until_it_changes_or_is_signed_anew() {
     app.advance(119);
     let same = reading(&app).await;
     assert_eq!((tag(&same), same.text()), (tag(&first), first.text()));
-    for known in [tag(&first), format!("W/{}", tag(&first)), format!("\"x\", {}", tag(&first))] {
-        let reply = reading(&app).header("if-none-match", known).await;
-        assert_eq!((reply.status, reply.text()), (304, ""));
-        assert_eq!(tag(&reply), tag(&first));
-        assert_eq!(reply.header("cache-control"), Some("public, max-age=10"));
-    }
+    let reply = reading(&app).header("if-none-match", format!("\"x\", {}", tag(&first))).await;
+    assert_eq!((reply.status, reply.text(), tag(&reply)), (304, "", tag(&first)));
+    assert_eq!(reply.header("cache-control"), Some("public, max-age=10"));
     app.advance(1);
     let renewed = reading(&app).header("if-none-match", tag(&first)).await;
     assert_eq!(renewed.status, 200, "it would expire in the reader's hands");
