@@ -115,23 +115,36 @@ async fn wrong_passwords_count_together_wherever_they_are_given() {
 async fn a_guesser_from_everywhere_slows_strangers_down_but_locks_nobody_out() {
     let app = TestApp::start_with(|config| config.login.max_failures_per_email = some(10));
     app.register(ANN).await;
-    assert_eq!(app.login(ANN, PASSWORD).from("203.0.113.1").await.status, 200);
+    for known in ["203.0.113.1", "203.0.113.2"] {
+        assert_eq!(app.login(ANN, PASSWORD).from(known).await.status, 200);
+    }
+    let mut failures = Vec::new();
     for host in 1..=10 {
         let reply = app.login(ANN, WRONG).from(&format!("198.51.100.{host}")).await;
         assert_eq!(reply.told(), wrong_credentials());
+        failures.push((LoginFailed, 1));
+        failures.extend((host == 10).then_some((LockedOut, 1)));
+        app.until_failures(&failures).await;
     }
+    let began_by = app.events().pop().unwrap().by;
+    assert_eq!(began_by.client().unwrap().address.to_string(), "198.51.100.10");
     // Two attempts from one address and twelve from all are admitted in an hour.
     for host in 21..=26 {
-        let from = format!("198.51.100.{host}");
+        let wrong = || app.login(ANN, WRONG).from(&format!("198.51.100.{host}"));
         for _ in 0..2 {
-            assert_eq!(
-                app.login(ANN, WRONG).from(&from).await.told(),
-                wrong_credentials(),
-                "{from}"
-            );
+            assert_eq!(wrong().await.told(), wrong_credentials(), "{host}");
         }
-        assert_refused(&app.login(ANN, WRONG).from(&from).await, "account_slowed");
+        assert_refused(&wrong().await, "account_slowed");
+        failures.push((LoginFailed, 2));
+        app.until_failures(&failures).await;
     }
+    // Addresses that may continue fail on their own account, until they are locked out.
+    for _ in 0..5 {
+        assert_eq!(app.login(ANN, WRONG).from("203.0.113.2").await.status, 401);
+    }
+    failures.extend([(LoginFailed, 5), (LockedOut, 1)]);
+    app.until_failures(&failures).await;
+    assert_locked_out(&app.login(ANN, PASSWORD).from("203.0.113.2").await);
     let stranger = || app.login(ANN, PASSWORD).from("198.51.100.200");
     let refused = app.unchanged(async || stranger().await).await;
     assert_refused(&refused, "account_slowed");

@@ -201,19 +201,6 @@ fn a_configured_audience_is_in_the_tokens_and_they_are_taken() {
 }
 
 #[test]
-fn a_first_start_that_fails_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().to_string();
-    let program = Program::in_directory(directory.path());
-    program.with("SERVER_LISTEN", &port).fails();
-    Program::in_directory(directory.path()).with("SERVER_MAX_BODY", "lots").fails();
-    let left = contents(directory.path());
-    assert!(left.is_empty(), "{:?}", left.keys());
-    assert!(!directory.path().join("data").exists());
-}
-
-#[test]
 fn a_second_process_on_the_same_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::in_directory(directory.path());

@@ -47,17 +47,9 @@ async fn its_login_refuses_in_its_own_words_and_tells_fields_by_their_names() {
         let reply = app.refuses(obtaining(&app, &body), no_active_account()).await;
         assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer realm="api""#));
     }
-    let required = json!(["This field is required."]);
-    for (body, errors) in [
-        (json!({}), json!({"email": required, "password": required})),
-        (json!({"username": ANN}), json!({"password": required})),
-        (
-            json!({"username": "ann", "password": PASSWORD}),
-            json!({"username": ["Enter a valid email address."]}),
-        ),
-    ] {
-        assert_eq!(obtaining(&app, &body).await.told(), (400, errors), "{body}");
-    }
+    let errors = json!({"username": ["Enter a valid email address."]});
+    let body = json!({"username": "ann", "password": PASSWORD});
+    app.refuses(obtaining(&app, &body), (400, errors)).await;
 }
 
 #[tokio::test]
