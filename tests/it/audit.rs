@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::{
     ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG, until,
 };
+use crate::well_known::{list, mark};
 
 const NEW: &str = "new@example.com";
 const AGENT: &str = "Audit/1.0";
@@ -108,7 +109,7 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
     scene.seen(call).await
 }
 
-/// And all of it is there after a power cut right after the answer.
+/// And all of it is there after a power cut right after the answer, the list of ended sessions too.
 #[tokio::test]
 async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transaction() {
     // With whose session each event names, where it names one.
@@ -170,6 +171,13 @@ async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transacti
         let state = scene.app.state();
         let app = scene.app.restart_on(&left_behind).await;
         assert!(app.state().was_left_by(&state), "{what}: {state:?}, {:?}", app.state());
+        // Services that follow logouts hear of each session that has ended.
+        let listed = list(&app).await["sessions"].clone();
+        for tokens in [&scene.here, &scene.there] {
+            let has_ended = app.refreshing(&tokens.refresh).await.status == 401;
+            let is_listed = listed.as_array().unwrap().contains(&mark(tokens));
+            assert_eq!(is_listed, has_ended, "{what}");
+        }
     }
 }
 
