@@ -1,12 +1,15 @@
-//! The audit log: what is done to an account, by whom and when.
+//! What is done to an account: by whom and when, says the audit log; all of it, whatever crashes; and
+//! none of it while the disk is full.
 
 use std::num::NonZeroUsize;
 
 use latchkey::domain::{Event, EventKind, EventKind::*};
 use serde_json::json;
 
+use crate::support::messages::unavailable;
 use crate::support::{
-    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG, until,
+    ANN, BOB, Call, ELSEWHERE, NEW_PASSWORD, NOBODY, PASSWORD, Reply, TestApp, Tokens, WRONG,
+    assert_page, until,
 };
 use crate::well_known::{list, mark};
 
@@ -47,10 +50,53 @@ fn kinds(events: &[Event]) -> Vec<EventKind> {
     events.iter().map(|event| event.kind).collect()
 }
 
-/// Does something, and returns what was answered and noted.
-async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
+/// Whose session an event names.
+#[derive(Clone, Copy)]
+enum Named {
+    None,
+    Here,
+    There,
+    New,
+}
+
+/// What is done, with the events that it leaves, and whose session each of them names, if one.
+const ACTS: [(&str, &[(EventKind, Named)]); 29] = [
+    ("register", &[(Registered, Named::None)]),
+    ("confirm", &[(EmailVerified, Named::None)]),
+    ("disown", &[(AccountDisowned, Named::None)]),
+    ("log in", &[(SessionDisplaced, Named::Here), (LoggedIn, Named::New)]),
+    ("rename", &[(UsernameChanged, Named::Here)]),
+    ("respell", &[(EmailChanged, Named::Here)]),
+    ("ask for an address", &[(EmailChangeRequested, Named::Here)]),
+    ("ask for an address by PUT", &[(EmailChangeRequested, Named::Here)]),
+    ("confirm an address", &[(EmailChanged, Named::None)]),
+    ("confirm a taken address", &[(EmailChangeCancelled, Named::None)]),
+    ("cancel from the old address", &[(EmailChangeCancelled, Named::None)]),
+    ("cancel from the new address", &[(EmailChangeCancelled, Named::None)]),
+    ("forget", &[(PasswordResetRequested, Named::None)]),
+    ("reset", &[(PasswordReset, Named::None)]),
+    ("reset by the page", &[(PasswordReset, Named::None)]),
+    ("change the password", &[(PasswordChanged, Named::Here)]),
+    ("log out by bearer", &[(SessionEnded, Named::Here)]),
+    ("log out by an expired bearer", &[(SessionEnded, Named::Here)]),
+    ("log out by refresh token", &[(SessionEnded, Named::Here)]),
+    ("log out by cookie", &[(SessionEnded, Named::Here)]),
+    ("blacklist", &[(SessionEnded, Named::Here)]),
+    ("end another session", &[(SessionEnded, Named::There)]),
+    ("log out everywhere", &[(AllSessionsEnded, Named::Here)]),
+    ("delete", &[(AccountDeleted, Named::Here)]),
+    // What leaves an account as it was is not noted.
+    ("refresh", &[]),
+    ("forget nobody", &[]),
+    ("resend", &[]),
+    ("become one that resets", &[]),
+    ("list sessions", &[]),
+];
+
+/// The request by which something is done, after all that comes before it.
+async fn act(scene: &Scene, act: &str) -> Call {
     let Scene { app, here, there, verification } = scene;
-    let call = match act {
+    match act {
         "register" => app.registration(BOB),
         "confirm" => app.confirming(verification),
         "disown" => app.press("disown_confirmed", verification),
@@ -58,6 +104,10 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
         "rename" => app.patch(here, &json!({"username": "Ann"})),
         "respell" => app.patch(here, &json!({"email": "ANN@example.com"})),
         "ask for an address" => app.moving(here, NEW),
+        "ask for an address by PUT" => {
+            let body = json!({"email": NEW, "current_password": PASSWORD});
+            app.call("PUT", "/api/profile/").bearer(&here.access).json(&body)
+        }
         "confirm an address" => {
             let change = app.change_address(here, NEW).await;
             app.confirming(&change.confirm)
@@ -84,6 +134,7 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
             let token = app.reset_token(ANN).await;
             app.resetting_by_page(&token, NEW_PASSWORD, NEW_PASSWORD)
         }
+        "become one that resets" => app.press("reset", verification),
         "change the password" => app.changing_password(here, NEW_PASSWORD),
         "log out by bearer" => app.call("POST", "/api/logout/").bearer(&here.access),
         "log out by an expired bearer" => {
@@ -105,48 +156,15 @@ async fn act(scene: &Scene, act: &str) -> (Reply, Vec<Event>) {
         "resend" => app.resending(ANN),
         "list sessions" => app.get("/api/sessions/").bearer(&here.access),
         _ => panic!("{act}"),
-    };
-    scene.seen(call).await
+    }
 }
 
 /// And all of it is there after a power cut right after the answer, the list of ended sessions too.
 #[tokio::test]
 async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transaction() {
-    // With whose session each event names, where it names one.
-    let (none, here, there) = (0, 1, 2);
-    let table: [(&str, &[(EventKind, u8)]); 27] = [
-        ("register", &[(Registered, none)]),
-        ("confirm", &[(EmailVerified, none)]),
-        ("disown", &[(AccountDisowned, none)]),
-        ("log in", &[(SessionDisplaced, here), (LoggedIn, 3)]),
-        ("rename", &[(UsernameChanged, here)]),
-        ("respell", &[(EmailChanged, here)]),
-        ("ask for an address", &[(EmailChangeRequested, here)]),
-        ("confirm an address", &[(EmailChanged, none)]),
-        ("confirm a taken address", &[(EmailChangeCancelled, none)]),
-        ("cancel from the old address", &[(EmailChangeCancelled, none)]),
-        ("cancel from the new address", &[(EmailChangeCancelled, none)]),
-        ("forget", &[(PasswordResetRequested, none)]),
-        ("reset", &[(PasswordReset, none)]),
-        ("reset by the page", &[(PasswordReset, none)]),
-        ("change the password", &[(PasswordChanged, here)]),
-        ("log out by bearer", &[(SessionEnded, here)]),
-        ("log out by an expired bearer", &[(SessionEnded, here)]),
-        ("log out by refresh token", &[(SessionEnded, here)]),
-        ("log out by cookie", &[(SessionEnded, here)]),
-        ("blacklist", &[(SessionEnded, here)]),
-        ("end another session", &[(SessionEnded, there)]),
-        ("log out everywhere", &[(AllSessionsEnded, here)]),
-        ("delete", &[(AccountDeleted, here)]),
-        // What leaves an account as it was is not noted.
-        ("refresh", &[]),
-        ("forget nobody", &[]),
-        ("resend", &[]),
-        ("list sessions", &[]),
-    ];
-    for (what, expected) in table {
+    for (what, expected) in ACTS {
         let scene = Scene::new().await;
-        let (reply, events) = act(&scene, what).await;
+        let (reply, events) = scene.seen(act(&scene, what).await).await;
         // What a crash right after the answer would leave.
         let left_behind = scene.app.disk.image();
         let is_refused = what == "confirm a taken address";
@@ -155,11 +173,11 @@ async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transacti
         assert_eq!(kinds(&events), kinds_expected, "{what}");
         let now = scene.app.clock.read().wall;
         for (event, (_, session)) in events.iter().zip(expected) {
-            let session = match *session {
-                0 => None,
-                1 => Some(scene.here.sid()),
-                2 => Some(scene.there.sid()),
-                _ => Some(Tokens::of(&reply).sid()),
+            let session = match session {
+                Named::None => None,
+                Named::Here => Some(scene.here.sid()),
+                Named::There => Some(scene.there.sid()),
+                Named::New => Some(Tokens::of(&reply).sid()),
             };
             assert_eq!(event.session.map(|id| id.to_string()), session, "{what}");
             assert_eq!((event.at, event.last_at, event.count), (now, now, 1), "{what}");
@@ -178,6 +196,30 @@ async fn what_is_done_is_noted_with_time_address_and_user_agent_in_its_transacti
             let is_listed = listed.as_array().unwrap().contains(&mark(tokens));
             assert_eq!(is_listed, has_ended, "{what}");
         }
+    }
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
+    for (what, _) in ACTS {
+        let scene = Scene::new().await;
+        let (app, call) = (&scene.app, act(&scene, what).await);
+        app.disk.set_full(true);
+        let reply = app.unchanged(async || call.await).await;
+        if what == "list sessions" {
+            assert_eq!(reply.status, 200, "it is no change");
+            continue;
+        }
+        assert!(reply.retry_after().is_some(), "{what}");
+        if reply.header("content-type") == Some("application/json") {
+            assert_eq!(reply.told(), unavailable(), "{what}");
+        } else {
+            assert_page(&reply, 503, "Please try again in a moment");
+        }
+        assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
+        app.disk.set_full(false);
+        app.refresh(&scene.here.refresh).await;
+        assert_eq!(app.get("/readyz").await.status, 200);
     }
 }
 

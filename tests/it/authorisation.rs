@@ -1,15 +1,12 @@
 //! Who may do what, for all endpoints that ask for an access token: nothing without a good one,
-//! nothing to anybody else, and nothing that cannot be written.
+//! and nothing to anybody else.
 
 use serde_json::{Value, json};
 
 use crate::support::messages::{
-    BAD_TOKEN, WRONG_TYPE, bad_access, bad_authorization, no_credentials, not_found, unavailable,
-    user_not_found,
+    BAD_TOKEN, WRONG_TYPE, bad_access, bad_authorization, no_credentials, not_found, user_not_found,
 };
-use crate::support::{
-    ANN, BOB, Call, NEW_PASSWORD, NOBODY, PASSWORD, TestApp, Tokens, assert_page,
-};
+use crate::support::{ANN, BOB, Call, NEW_PASSWORD, PASSWORD, TestApp, Tokens};
 
 /// A token that was signed by nobody.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.AAAA";
@@ -148,50 +145,4 @@ async fn what_one_person_does_touches_nobody_else() {
     app.confirm(&change.confirm).await;
     assert_eq!(app.resetting(&reset, NEW_PASSWORD).await.status, 400, "void by the change");
     assert_eq!(app.profile(&ann.access).await.field("email"), "ann@example.org");
-}
-
-#[tokio::test]
-async fn while_the_disk_is_full_every_change_is_refused_and_none_is_made() {
-    let app = TestApp::start();
-    let token = app.invited(BOB).await;
-    let ann = app.newcomer(ANN).await;
-    let change = app.change_address(&ann, "ann@example.org").await;
-    let reset = app.reset_token(ANN).await;
-    let page = app.resetting_by_page(&reset, NEW_PASSWORD, NEW_PASSWORD);
-    let mut calls = vec![
-        app.registration("carol@example.com"),
-        app.login(ANN, PASSWORD),
-        app.refreshing(&ann.refresh),
-        app.forgetting(ANN),
-        app.forgetting(NOBODY),
-        app.resending(ANN),
-        app.resetting(&reset, NEW_PASSWORD),
-        app.confirming(&token),
-        app.confirming(&change.confirm),
-        app.logging_out(&ann.refresh),
-        app.call("POST", "/api/logout/").bearer(&ann.access),
-    ];
-    for endpoint in endpoints(&ann) {
-        if endpoint.0 != "GET" {
-            calls.push(calling(&app, &endpoint).bearer(&ann.access));
-        }
-    }
-    app.disk.set_full(true);
-    let pressed = [("cancel", &change.cancel), ("disown_confirmed", &token), ("reset", &token)];
-    let pressed = pressed.map(|(action, token)| app.press(action, token));
-    for call in pressed.into_iter().chain([page]) {
-        let reply = app.unchanged(async || call.await).await;
-        assert_page(&reply, 503, "Please try again in a moment");
-        assert!(reply.retry_after().is_some());
-    }
-    for call in calls {
-        let reply = app.refuses(call, unavailable()).await;
-        assert!(reply.retry_after().is_some());
-    }
-    assert_eq!(app.profile(&ann.access).await.status, 200);
-    assert_eq!((app.get("/healthz").await.status, app.get("/readyz").await.status), (200, 503));
-    app.disk.set_full(false);
-    assert!(app.is_live(&ann).await);
-    assert_eq!(app.get("/readyz").await.status, 200);
-    app.confirm(&change.confirm).await;
 }

@@ -1,6 +1,5 @@
 //! A disk that is slow for seconds, and one that is really full. Errors of every kind are in
-//! `power`, where a model knows what may be left; a disk below `min_free` is in
-//! `authorisation`.
+//! `power`, where a model knows what may be left; a disk below `min_free` is in `audit`.
 
 use std::io::ErrorKind;
 use std::time::Duration;
