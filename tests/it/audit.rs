@@ -17,15 +17,15 @@ const NEW: &str = "new@example.com";
 const AGENT: &str = "Audit/1.0";
 
 /// All that an act of the table below may need.
-struct Scene {
-    app: TestApp,
-    here: Tokens,
+pub(crate) struct Scene {
+    pub(crate) app: TestApp,
+    pub(crate) here: Tokens,
     there: Tokens,
-    verification: String,
+    pub(crate) verification: String,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let app = TestApp::start_with(|config| {
             config.tokens.sessions_per_user = NonZeroUsize::new(2).unwrap();
             config.cookies.is_enabled = true;
@@ -94,7 +94,7 @@ const ACTS: [(&str, &[(EventKind, Named)]); 29] = [
 ];
 
 /// The request by which something is done, after all that comes before it.
-async fn act(scene: &Scene, act: &str) -> Call {
+pub(crate) async fn act(scene: &Scene, act: &str) -> Call {
     let Scene { app, here, there, verification } = scene;
     match act {
         "register" => app.registration(BOB),
